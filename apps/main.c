@@ -1,0 +1,6 @@
+#include <stdio.h>
+
+int main(void) {
+    puts("panum " PANUM_VERSION);
+    return 0;
+}

@@ -1,0 +1,163 @@
+#include "base/pool.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { THREADS_MAX = 1024, SPIN_NANOSECONDS = 50000 };
+
+struct Pool {
+    int threads;
+    pthread_t *handles; /* threads - 1 of them: the caller is worker 0 */
+    PoolTile run;
+    void *context;
+    int64_t tiles;
+    _Alignas(64) _Atomic int64_t next;    /* next tile to claim */
+    _Alignas(64) _Atomic uint32_t job;    /* futex word: grows with every job */
+    _Alignas(64) _Atomic uint32_t active; /* futex word: workers that have entered the open job and not left it */
+    _Atomic bool open;                    /* tiles may be claimed; a worker that wakes too late is not waited for */
+    _Atomic bool waiting;                 /* the caller may sleep on `active` */
+    _Atomic uint32_t sleepers;            /* workers waiting in the kernel for a job */
+    _Atomic bool stop;
+};
+
+typedef struct {
+    Pool *pool;
+    int worker;
+} Start;
+
+static _Thread_local bool inside_tile;
+static _Thread_local int this_worker;
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t expected) {
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int count) {
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+}
+
+static inline void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+static int64_t nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Waits until *word differs from `old`: spinning first, since a sleep and a wake cost as much as a small tile. */
+static void wait_change(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *sleepers) {
+    int64_t deadline = 0;
+    for (int i = 0; atomic_load_explicit(word, memory_order_acquire) == old; i++) {
+        relax();
+        if (i % 64 != 63) continue;
+        int64_t now = nanoseconds();
+        if (!deadline) deadline = now + SPIN_NANOSECONDS;
+        if (now < deadline) continue;
+        if (sleepers) atomic_fetch_add(sleepers, 1);
+        while (atomic_load(word) == old) futex_wait(word, old);
+        if (sleepers) atomic_fetch_sub(sleepers, 1);
+        return;
+    }
+}
+
+static void work(Pool *pool, int worker) {
+    inside_tile = true;
+    this_worker = worker;
+    for (int64_t tile; (tile = atomic_fetch_add(&pool->next, 1)) < pool->tiles;) pool->run(pool->context, tile, worker);
+    inside_tile = false;
+}
+
+static void *worker_main(void *argument) {
+    Start start = *(Start *)argument;
+    mem_free(argument);
+    Pool *pool = start.pool;
+    for (uint32_t seen = 0;;) {
+        wait_change(&pool->job, seen, &pool->sleepers);
+        seen = atomic_load(&pool->job);
+        if (atomic_load(&pool->stop)) return NULL;
+        /* Entering comes before looking whether the job is open, closing (below) before counting who is inside: so
+         * either this worker sees the job closed, or the caller sees it inside and waits. */
+        atomic_fetch_add(&pool->active, 1);
+        if (atomic_load(&pool->open)) work(pool, start.worker);
+        if (atomic_fetch_sub(&pool->active, 1) == 1 && atomic_load(&pool->waiting)) futex_wake(&pool->active, 1);
+    }
+}
+
+int pool_cpus(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        int n = CPU_COUNT(&set);
+        if (n > 0) return n;
+    }
+    return 1;
+}
+
+Pool *pool_make(int threads) {
+    if (threads <= 0) threads = pool_cpus();
+    if (threads > THREADS_MAX) threads = THREADS_MAX;
+    Pool *pool = mem_zero(1, sizeof *pool);
+    if (!pool) return NULL;
+    pool->handles = mem_zero((size_t)threads, sizeof *pool->handles);
+    if (!pool->handles) {
+        mem_free(pool);
+        return NULL;
+    }
+    pool->threads = 1;
+    for (int i = 1; i < threads; i++) {
+        Start *start = mem_alloc(sizeof *start);
+        if (!start) break; /* fewer threads are not an error: results do not depend on them */
+        *start = (Start){pool, i};
+        if (pthread_create(&pool->handles[i - 1], NULL, worker_main, start) != 0) {
+            mem_free(start);
+            break;
+        }
+        pool->threads++;
+    }
+    return pool;
+}
+
+void pool_drop(Pool *pool) {
+    if (!pool) return;
+    atomic_store(&pool->stop, true);
+    atomic_fetch_add(&pool->job, 1);
+    futex_wake(&pool->job, THREADS_MAX);
+    for (int i = 1; i < pool->threads; i++) pthread_join(pool->handles[i - 1], NULL);
+    mem_free(pool->handles);
+    mem_free(pool);
+}
+
+int pool_threads(const Pool *pool) { return pool ? pool->threads : 1; }
+
+void pool_run(Pool *pool, int64_t tiles, PoolTile run, void *context) {
+    if (!pool || pool->threads == 1 || tiles <= 1 || inside_tile) {
+        int worker = inside_tile ? this_worker : 0;
+        for (int64_t i = 0; i < tiles; i++) run(context, i, worker);
+        return;
+    }
+    pool->run = run;
+    pool->context = context;
+    pool->tiles = tiles;
+    atomic_store(&pool->next, 0);
+    atomic_store(&pool->open, true);
+    atomic_fetch_add(&pool->job, 1);
+    if (atomic_load(&pool->sleepers)) futex_wake(&pool->job, THREADS_MAX);
+    work(pool, 0);
+    atomic_store(&pool->open, false);
+    atomic_store(&pool->waiting, true);
+    for (uint32_t left; (left = atomic_load(&pool->active)) != 0;) wait_change(&pool->active, left, NULL);
+    atomic_store(&pool->waiting, false);
+}

@@ -1,0 +1,136 @@
+/* Errors, memory, half floats, hashes, pool. */
+#include "base/cpu.h"
+#include "base/err.h"
+#include "base/half.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "tests/lib/check.h"
+
+#include <math.h>
+#include <stdatomic.h>
+
+static void error_keeps_sentence_and_prefix(void **state) {
+    (void)state;
+    assert_int_equal(fail(ERR_INPUT, "%s: is a folder", "x"), 3);
+    assert_int_equal(fail_prefix("match"), 3);
+    assert_string_equal(err_sentence(), "match: x: is a folder");
+    char out[64];
+    assert_string_equal(err_printable(out, sizeof out, "a\nb\x1b\xff\xc3\xa9"), "a\\x0ab\\x1b\\xff\xc3\xa9");
+}
+
+static void memory_counts_and_caps(void **state) {
+    (void)state;
+    size_t before = mem_use().live;
+    char *p = mem_alloc(1000);
+    assert_true(mem_use().live >= before + 1000);
+    assert_int_equal((uintptr_t)p % 64, 0);
+    p = mem_grow(p, 5000);
+    mem_free(p);
+    assert_int_equal(mem_use().live, before);
+    assert_null(mem_array(SIZE_MAX / 2, 4));
+    assert_int_equal(err_code(), ERR_MEMORY);
+    mem_cap_begin(4096);
+    assert_null(mem_alloc(8192));
+    assert_int_equal(err_code(), ERR_INPUT);
+    p = mem_alloc(2000);
+    assert_non_null(p);
+    mem_free(p);
+    mem_cap_end();
+    size_t sum;
+    assert_false(size_add(SIZE_MAX, 1, &sum));
+    assert_false(size_align(SIZE_MAX - 3, 64, &sum));
+}
+
+static void arena_is_sticky(void **state) {
+    (void)state;
+    Arena *a = arena_make();
+    for (int i = 0; i < 10000; i++) *(int *)arena_alloc(a, sizeof(int)) = i;
+    assert_string_equal(arena_format(a, "%d-%s", 7, "x"), "7-x");
+    assert_false(arena_failed(a));
+    assert_null(arena_alloc(a, SIZE_MAX - 8));
+    assert_true(arena_failed(a));
+    assert_null(arena_alloc(a, 1));
+    arena_drop(a);
+}
+
+static void half_is_exact(void **state) {
+    (void)state;
+    for (unsigned h = 0; h < 65536; h++) { /* every f16 survives the way through f32 */
+        float v = f16_to_f32((uint16_t)h);
+        if (isnan(v)) assert_true((f32_to_f16(v) & 0x7c00) == 0x7c00 && (f32_to_f16(v) & 0x3ff));
+        else assert_int_equal(f32_to_f16(v), h);
+    }
+    assert_int_equal(f32_to_f16(65520.0f), 0x7c00);      /* half way to 65536 rounds to infinity */
+    assert_int_equal(f32_to_f16(65519.996f), 0x7bff);
+    assert_int_equal(f32_to_f16(1.0f + 0x1p-11f), 0x3c00); /* ties to even */
+    assert_int_equal(f32_to_f16(1.0f + 0x3p-11f), 0x3c02);
+    assert_int_equal(f32_to_f16(0x1p-25f), 0);
+    assert_int_equal(f32_to_f16(0x1.8p-25f), 1);
+    assert_int_equal(f32_to_bf16(1.00390625f), 0x3f80); /* tie */
+    assert_int_equal(f32_to_bf16(1.01171875f), 0x3f82);
+    assert_true(isnan(bf16_to_f32(f32_to_bf16(NAN))));
+}
+
+static void hashes_match_their_standards(void **state) {
+    (void)state;
+    assert_int_equal(crc32_update(0, "123456789", 9), 0xcbf43926u);
+    assert_true(fnv1a64("a", 1) == 0xaf63dc4c8601ec8cu);
+    Sha256 h;
+    uint8_t digest[32];
+    char hex[65];
+    sha256_begin(&h);
+    sha256_add(&h, "abc", 3);
+    sha256_end(&h, digest);
+    sha256_hex(digest, hex);
+    assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    /* the parity rule of specs/s2m2.md section 11 */
+    const char *name = "cnn_backbone.conv0.0.weight";
+    uint64_t seed = fnv1a64(name, strlen(name));
+    assert_true(fabs(rng_signed(seed, 0) * sqrt(3.0 * 16 / 48) - 0.722020268) < 1e-8);
+}
+
+typedef struct {
+    _Atomic int64_t sum;
+    _Atomic int runs[257];
+    Pool *pool;
+} Job;
+
+static void one_tile(void *context, int64_t tile, int worker) {
+    Job *job = context;
+    assert_true(worker >= 0 && worker < 4);
+    atomic_fetch_add(&job->runs[tile], 1);
+    atomic_fetch_add(&job->sum, tile);
+}
+
+static void nested_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    (void)tile;
+    Job *job = context;
+    pool_run(job->pool, 3, one_tile, job);
+}
+
+static void pool_runs_each_tile_once(void **state) {
+    (void)state;
+    Pool *pool = pool_make(4);
+    for (int round = 0; round < 2000; round++) {
+        Job job = {0};
+        pool_run(pool, 257, one_tile, &job);
+        assert_int_equal(job.sum, 257 * 256 / 2);
+        for (int i = 0; i < 257; i++) assert_int_equal(job.runs[i], 1);
+    }
+    Job job = {.pool = pool};
+    pool_run(pool, 10, nested_tile, &job);
+    assert_int_equal(job.sum, 30);
+    pool_drop(pool);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(error_keeps_sentence_and_prefix), cmocka_unit_test(memory_counts_and_caps),
+        cmocka_unit_test(arena_is_sticky),                 cmocka_unit_test(half_is_exact),
+        cmocka_unit_test(hashes_match_their_standards),    cmocka_unit_test(pool_runs_each_tile_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

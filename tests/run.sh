@@ -1,0 +1,31 @@
+#!/bin/sh
+# tests/run.sh BUILD TEST... - runs the test programs one after another and sums up in one line.
+# A program prints its own cmocka lines; a test that needs something absent says "skip: why" and is counted as skipped.
+build=$1
+shift
+passed=0 failed=0 skipped=0 bad=
+for t in "$@"; do
+    log=$build/$(basename "$t").log
+    PANUM_BUILD=$build "$t" >"$log" 2>&1
+    rc=$?
+    p=$(grep -c '^\[       OK \]' "$log")
+    f=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
+    s=$(grep -c '^\[  SKIPPED \] [^0-9]' "$log")
+    grep -hE '^skip: ' "$log" | sort -u
+    if [ "$rc" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+    printf '%-40s %3d ok' "${t#"$build"/tests/}" "$p"
+    [ "$s" -gt 0 ] && printf ', %d skipped' "$s"
+    if [ "$f" -gt 0 ] || [ "$rc" -ne 0 ]; then
+        printf ', FAILED (exit %d), see %s\n' "$rc" "$log"
+        bad="$bad $log"
+    else
+        printf '\n'
+    fi
+done
+for log in $bad; do
+    echo "--- $log"
+    tail -n 40 "$log"
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ]
