@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#undef fail /* base/err.h has a function of that name; tests say fail_msg */
 
 /* Path of a file under shared data (../shared/data, or $PANUM_TEST_DATA), or NULL when it is not there. The returned
  * text is static, eight calls deep. */
