@@ -4,8 +4,8 @@
  * over `limit` is refused with a sentence). file_map maps a regular file read-only; a file that shrinks while mapped is
  * noticed by file_check, and reads beyond its end are turned into zeros by the guard instead of SIGBUS.
  *
- * Writing. out_open makes `PATH.part.PID` beside PATH; out_commit flushes, fsyncs, renames and fsyncs the folder; until
- * then nothing under the final name changes. An existing PATH is refused unless OUT_OVERWRITE; a symbolic link is
+ * Writing. out_open makes `PATH.part.PID.panum` beside PATH; out_commit flushes, fsyncs, renames and fsyncs the folder;
+ * until then nothing under the final name changes. An existing PATH is refused unless OUT_OVERWRITE; a symbolic link is
  * followed (its target is replaced, the link stays); a device or FIFO is written in place; "-" is standard output.
  * A full disk is ERR_MEMORY with how much was written, and the old file stays whole. */
 #ifndef PANUM_BASE_FILE_H
