@@ -1,0 +1,65 @@
+/* tensor/program.h - recording. Calling an operator checks shapes at once and appends a node; nothing is computed.
+ *
+ * A program is a flat list of nodes in the order they were recorded, which is an order they can run in. Recording cannot
+ * fail in a way the author of a model must handle: a wrong shape stops with scope, line and shapes (the program is wrong),
+ * and all memory of a program is one reservation made by program_make. */
+#ifndef PANUM_TENSOR_PROGRAM_H
+#define PANUM_TENSOR_PROGRAM_H
+#include "tensor/tensor.h"
+#include <stdio.h>
+
+typedef struct Op Op; /* tensor/op.h */
+
+enum { NODE_INPUTS_MAX = 10, NODE_OUTPUTS_MAX = 4 };
+
+struct Node {
+    const Op *op;
+    Program *program;
+    int id;
+    int inputs, outputs;
+    int segments; /* the first `segments` inputs are channel segments of the data operand, side by side; 1 as recorded, more
+                     when the plan has removed a concatenation (operators with load_segments) */
+    Tensor *input[NODE_INPUTS_MAX]; /* an optional input that is absent is NULL */
+    Tensor *output[NODE_OUTPUTS_MAX];
+    const void *attributes; /* the operator's own struct, in the program's memory */
+    const char *scope;      /* "refiner.refine_unet.enc0" */
+    const char *file;       /* where the model recorded it */
+    int line;
+};
+
+Program *program_make(void); /* NULL with ERR_MEMORY */
+void program_drop(Program *program);
+
+Tensor *program_input(Program *program, const char *name, DType dtype, int rank, const int64_t *size);
+/* The same name asked for twice is the same tensor; the shapes must agree. */
+Tensor *program_weight(Program *program, const char *name, int rank, const int64_t *size);
+void program_output(Program *program, const char *name, Tensor *t); /* kept to the end; readable after a run */
+void program_tap(Program *program, const char *name, Tensor *t);    /* a name for tests; costs nothing unless read */
+
+void scope_push(Program *program, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void scope_pop(Program *program);
+const char *program_scope(const Program *program);
+
+int program_nodes(const Program *program);
+Node *program_node(const Program *program, int index);
+int program_tensors(const Program *program);
+Tensor *program_tensor(const Program *program, int index);
+Tensor *program_find(const Program *program, const char *name); /* input, weight, output or tap; NULL when absent */
+int program_outputs(const Program *program);
+Tensor *program_output_at(const Program *program, int index, const char **name);
+int program_taps(const Program *program);
+Tensor *program_tap_at(const Program *program, int index, const char **name);
+
+void program_print(const Program *program, FILE *to); /* a line a node; golden tests compare it */
+size_t program_bytes(const Program *program);         /* memory the recording itself takes */
+
+/* --- for operator files (tensor/ops) and exec/ only --- */
+void *program_alloc(Program *program, size_t bytes); /* zeroed; lives as long as the program; never NULL */
+/* Appends a node; `attributes` is copied. Outputs are added with node_output / node_view. */
+Node *program_record(Program *program, const Op *op, int inputs, Tensor *const *input, const void *attributes,
+                     size_t attributes_size, const char *file, int line);
+/* A new value. With LAYOUT_AUTO rank 4 lies channels-last, other ranks row-major. */
+typedef enum { LAYOUT_AUTO, LAYOUT_ROW_MAJOR } Layout;
+Tensor *node_output(Node *node, DType dtype, int rank, const int64_t *size, Layout layout);
+Tensor *node_view(Node *node, Tensor *of, int rank, const int64_t *size, const int64_t *stride, int64_t offset);
+#endif
