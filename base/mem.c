@@ -169,6 +169,21 @@ void mem_block_unmap(void *block, size_t bytes) {
     atomic_fetch_sub(&live_bytes, total);
 }
 
+void *mem_reserve(size_t bytes) {
+    void *block = injected_failure() ? MAP_FAILED
+                                     : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (block == MAP_FAILED) {
+        out_of_memory(bytes);
+        return NULL;
+    }
+    return block;
+}
+
+void mem_unreserve(void *block, size_t bytes) {
+    if (block) munmap(block, bytes);
+}
+
 typedef struct Chunk {
     struct Chunk *next;
     size_t size, used;

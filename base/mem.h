@@ -42,6 +42,10 @@ void mem_reset_peak(void);
 void *mem_block_map(size_t bytes);
 void mem_block_unmap(void *block, size_t bytes);
 
+/* Address space without memory: pages are taken, zeroed, as they are touched. For things that grow and must not move. */
+void *mem_reserve(size_t bytes);
+void mem_unreserve(void *block, size_t bytes);
+
 /* Arena: many small things that live and die together. Failure is sticky: check arena_failed() once at the end. */
 typedef struct Arena Arena;
 Arena *arena_make(void);
