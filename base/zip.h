@@ -1,9 +1,12 @@
-/* base/zip.h - zip archives (zip64 too) from and into memory; and stb's inflate and deflate behind checked doors.
- * Reading goes only through the central directory, each entry's local header is cross-checked, overlapping entries,
- * encryption, and names with "..", a leading "/" or NUL are refused. Limits: specs/reliability.md section 4. */
+/* base/zip.h - zip archives (zip64 too) from and into memory; and inflate and deflate between buffers (base/deflate.c).
+ * Reading goes only through the central directory, each entry's local header is cross-checked; comments, overlapping
+ * entries, two entries of one name, encryption, and names with "..", "\\", a leading "/" or NUL are refused. */
 #ifndef PANUM_BASE_ZIP_H
 #define PANUM_BASE_ZIP_H
 #include "base/file.h"
+
+enum { ZIP_ENTRIES_MAX = 65536, ZIP_NAME_MAX = 1024, ZIP_RATIO_MAX = 1000 };
+#define ZIP_SMALL ((size_t)64 << 20) /* up to here an entry may unpack to more than ZIP_RATIO_MAX times its size */
 
 typedef struct {
     const char *name;   /* in the archive's arena */
@@ -21,7 +24,8 @@ void zip_close(Zip *zip);
 int zip_count(const Zip *zip);
 const ZipEntry *zip_entry(const Zip *zip, int index);
 const ZipEntry *zip_find(const Zip *zip, const char *name); /* NULL when absent */
-/* Unpacks (or copies) an entry and checks its crc; at most `limit` bytes, at most 1,000 times the stored size. */
+/* Unpacks (or copies) an entry and checks its crc; at most `limit` bytes, and above ZIP_SMALL at most ZIP_RATIO_MAX
+ * times the stored size. */
 int zip_read(const Zip *zip, const ZipEntry *entry, size_t limit, uint8_t **bytes); /* mem_free */
 
 /* Writing: entries are stored or deflated, zip64 where needed, then the directory. */
@@ -30,8 +34,12 @@ int zip_out_begin(Out *out, ZipOut **zip);
 int zip_out_add(ZipOut *zip, const char *name, const void *data, size_t bytes, bool deflate);
 int zip_out_end(ZipOut **zip); /* writes the directory; frees in any case; the Out stays the caller's */
 
-/* Raw inflate of exactly `size` bytes into `out`; false when the data is not that. */
+/* Inflate of exactly `size` bytes into `out`; false when the data is not that, ends early or goes on after it. */
 bool inflate_raw(const uint8_t *data, size_t bytes, uint8_t *out, size_t size);
-bool inflate_zlib(const uint8_t *data, size_t bytes, uint8_t *out, size_t size);
-uint8_t *deflate_zlib(const uint8_t *data, size_t bytes, size_t *size); /* with zlib header; mem_free */
+bool inflate_zlib(const uint8_t *data, size_t bytes, uint8_t *out, size_t size); /* header and Adler-32 too */
+/* The same; *made is how many bytes were written before the end or the first error (for "ends at row 211"). */
+bool inflate_zlib_counted(const uint8_t *data, size_t bytes, uint8_t *out, size_t size, size_t *made);
+/* NULL when there is no memory; mem_free. The result depends on the data only. */
+uint8_t *deflate_raw(const uint8_t *data, size_t bytes, size_t *size);
+uint8_t *deflate_zlib(const uint8_t *data, size_t bytes, size_t *size);
 #endif
