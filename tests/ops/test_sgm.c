@@ -1,0 +1,179 @@
+/* Semi-global matching: signs, mirror, threads, instruction levels, odd pictures, the range, real pairs. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "tensor/ops/sgm.h"
+#include "tensor/ops/sgm_inner.h"
+#include "tests/lib/check.h"
+
+#include <math.h>
+
+/* A random-dot pair: ground 5 px behind the screen, a square popping out 8 px. */
+enum { WIDTH = 173, HEIGHT = 97, LEFT = 60, TOP = 30, SIDE = 40, FRONT = 8, BEHIND = -5 };
+
+typedef struct {
+    uint8_t left[WIDTH * HEIGHT], right[WIDTH * HEIGHT];
+} Dots;
+
+static bool in_square(int x, int y) {
+    return x >= LEFT && x < LEFT + SIDE && y >= TOP && y < TOP + SIDE;
+}
+
+static void make_dots(Dots *dots) {
+    for (int i = 0; i < WIDTH * HEIGHT; i++) {
+        dots->left[i] = (uint8_t)(rng_u64(1, (uint64_t)i) >> 56);
+        dots->right[i] = (uint8_t)(rng_u64(2, (uint64_t)i) >> 56);
+    }
+    for (int square = 0; square < 2; square++) /* what is in front is painted last */
+        for (int y = 0; y < HEIGHT; y++)
+            for (int x = 0; x < WIDTH; x++) {
+                int other = x - (square ? FRONT : BEHIND);
+                if (in_square(x, y) == square && other >= 0 && other < WIDTH)
+                    dots->right[y * WIDTH + other] = dots->left[y * WIDTH + x];
+            }
+}
+
+static void mirror(const uint8_t *in, uint8_t *out) {
+    for (int y = 0; y < HEIGHT; y++)
+        for (int x = 0; x < WIDTH; x++) out[y * WIDTH + x] = in[y * WIDTH + WIDTH - 1 - x];
+}
+
+/* Dots away from the square's border by at least `margin`, and whose match is inside the other picture. */
+static void check_dots(const float *disparity, const float *occlusion, const float *confidence) {
+    const int margin = 4;
+    int checked = 0, exact = 0;
+    for (int y = 0; y < HEIGHT; y++)
+        for (int x = 0; x < WIDTH; x++) {
+            bool front = in_square(x, y);
+            bool clear = true; /* no border near, no background hidden by the square */
+            for (int v = -margin; v <= margin; v++)
+                for (int u = -margin - (FRONT - BEHIND); u <= margin + FRONT - BEHIND; u++)
+                    clear &= in_square(x + u, y + v) == front || (front && abs(u) > margin);
+            if (!clear || x + 5 >= WIDTH || x < 4 || x >= WIDTH - 9) continue;
+            float d = disparity[y * WIDTH + x];
+            assert_true(fabsf(d - (front ? FRONT : BEHIND)) < 0.5f);
+            assert_true(occlusion[y * WIDTH + x] == 1);
+            assert_true(confidence[y * WIDTH + x] > 0.2f);
+            exact += fabsf(d - (front ? FRONT : BEHIND)) < 0.1f;
+            checked++;
+        }
+    assert_true(checked > 8000);
+    assert_true(exact > checked * 95 / 100);
+}
+
+static void match_dots(const uint8_t *left, const uint8_t *right, const SgmOptions *options, Pool *pool, float *maps,
+                       SgmReport *report) {
+    const int n = WIDTH * HEIGHT;
+    assert_int_equal(sgm_match(pool, left, right, WIDTH, HEIGHT, 1, options, maps, maps + n, maps + 2 * n, report), 0);
+}
+
+static void random_dots(void **state) {
+    (void)state;
+    static Dots dots;
+    static float maps[3 * WIDTH * HEIGHT];
+    make_dots(&dots);
+    SgmOptions options = {.lo = -20, .hi = 20};
+    SgmReport report;
+    match_dots(dots.left, dots.right, &options, NULL, maps, &report);
+    assert_int_equal(report.lo, -20);
+    assert_int_equal(report.hi, 20);
+    check_dots(maps, maps + 2 * WIDTH * HEIGHT, maps + WIDTH * HEIGHT);
+    match_dots(dots.left, dots.right, NULL, NULL, maps, &report);
+    assert_true(report.lo <= BEHIND && report.lo >= -40);
+    assert_true(report.hi >= FRONT && report.hi <= 40);
+    check_dots(maps, maps + 2 * WIDTH * HEIGHT, maps + WIDTH * HEIGHT);
+}
+
+/* Mirroring and exchanging the eyes keeps the sign: the right-referenced map, seen in a mirror. */
+static void mirrored_eyes(void **state) {
+    (void)state;
+    static Dots dots;
+    static uint8_t left[WIDTH * HEIGHT], right[WIDTH * HEIGHT];
+    static float maps[3 * WIDTH * HEIGHT];
+    make_dots(&dots);
+    mirror(dots.right, left);
+    mirror(dots.left, right);
+    SgmOptions options = {.lo = -20, .hi = 20};
+    match_dots(left, right, &options, NULL, maps, NULL);
+    int square = 0, ground = 0;
+    for (int y = TOP + 4; y < TOP + SIDE - 4; y++)
+        for (int x = LEFT + 4; x < LEFT + SIDE - 4; x++) /* where the square lies in the right eye */
+            square += fabsf(maps[y * WIDTH + WIDTH - 1 - (x - FRONT)] - FRONT) < 0.5f;
+    assert_int_equal(square, (SIDE - 8) * (SIDE - 8));
+    for (int y = 0; y < TOP - 4; y++)
+        for (int x = 20; x < WIDTH - 20; x++) ground += fabsf(maps[y * WIDTH + x] - BEHIND) < 0.5f;
+    assert_int_equal(ground, (TOP - 4) * (WIDTH - 40));
+}
+
+static void same_for_any_threads(void **state) {
+    (void)state;
+    static Dots dots;
+    static float one[3 * WIDTH * HEIGHT], many[3 * WIDTH * HEIGHT];
+    make_dots(&dots);
+    match_dots(dots.left, dots.right, NULL, NULL, one, NULL);
+    static const int threads[] = {1, 2, 5};
+    for (int i = 0; i < 3; i++) {
+        Pool *pool = pool_make(threads[i]);
+        for (int round = 0; round < 3; round++) {
+            memset(many, 0xff, sizeof many);
+            match_dots(dots.left, dots.right, NULL, pool, many, NULL);
+            assert_memory_equal(one, many, sizeof one);
+        }
+        pool_drop(pool);
+    }
+}
+
+/* Odd sizes, flat pictures, ranges wider than the picture, one and three channels: finite values in range. */
+static void odd_pictures(void **state) {
+    (void)state;
+    static const int sizes[][2] = {{1, 1}, {7, 3}, {1, 40}, {40, 1}, {2, 2}, {9, 7}, {33, 5}, {64, 31}, {300, 2}};
+    static const int ranges[][2] = {{0, 0}, {-3, 3}, {5, 9}, {-40, -30}, {-100, 100}};
+    Pool *pool = pool_make(2);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int flat = 0; flat < 3; flat++)
+            for (int range = -1; range < 5; range++)
+                for (int channels = 1; channels <= 3; channels += 2) {
+                    int w = sizes[i][0], h = sizes[i][1], n = w * h;
+                    uint8_t *eyes = mem_alloc((size_t)(2 * n * channels));
+                    float *maps = mem_array((size_t)n * 3, sizeof *maps);
+                    for (int k = 0; k < 2 * n * channels; k++)
+                        eyes[k] = flat == 0 ? 0 : flat == 1 ? 200 : (uint8_t)(rng_u64(3, (uint64_t)k) >> 56);
+                    SgmOptions options = sgm_defaults();
+                    if (range >= 0) options = (SgmOptions){.lo = ranges[range][0], .hi = ranges[range][1]};
+                    SgmReport report;
+                    memset(maps, 0xff, (size_t)n * 3 * sizeof *maps);
+                    assert_int_equal(sgm_match(pool, eyes, eyes + n * channels, w, h, channels, &options, maps,
+                                               maps + n, maps + 2 * n, &report),
+                                     0);
+                    assert_true(report.lo <= report.hi);
+                    for (int k = 0; k < n; k++) {
+                        assert_true(maps[k] >= (float)report.lo - 0.5f && maps[k] <= (float)report.hi + 0.5f);
+                        assert_true(maps[n + k] >= 0 && maps[n + k] <= 1);
+                        assert_true(maps[2 * n + k] >= 0 && maps[2 * n + k] <= 1);
+                        if (flat < 2) assert_true(maps[n + k] == 0);
+                    }
+                    mem_free(eyes);
+                    mem_free(maps);
+                }
+    pool_drop(pool);
+}
+
+static void refused(void **state) {
+    (void)state;
+    uint8_t pixel = 0;
+    float out;
+    SgmOptions empty = {.lo = 3, .hi = 2}, wide = {.lo = -4000, .hi = 4000};
+    assert_int_equal(sgm_match(NULL, &pixel, &pixel, 0, 1, 1, NULL, &out, NULL, NULL, NULL), ERR_INPUT);
+    assert_int_equal(sgm_match(NULL, &pixel, &pixel, 1, SGM_SIDE_MAX + 1, 1, NULL, &out, NULL, NULL, NULL), ERR_INPUT);
+    assert_int_equal(sgm_match(NULL, &pixel, &pixel, 1, 1, 2, NULL, &out, NULL, NULL, NULL), ERR_INPUT);
+    assert_int_equal(sgm_match(NULL, &pixel, &pixel, 1, 1, 1, &empty, &out, NULL, NULL, NULL), ERR_USAGE);
+    assert_int_equal(sgm_match(NULL, &pixel, &pixel, 1, 1, 1, &wide, &out, NULL, NULL, NULL), ERR_USAGE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_dots),  cmocka_unit_test(mirrored_eyes), cmocka_unit_test(same_for_any_threads),
+        cmocka_unit_test(odd_pictures), cmocka_unit_test(refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
