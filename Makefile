@@ -1,4 +1,5 @@
 # panum: make help lists what there is. Needs a C compiler, make and libstb-dev; the tests need libcmocka-dev too.
+# Sources are found by where they lie: a new .c of a room, a new test, a new fuzz target need no line here.
 BUILD ?= build
 CC ?= gcc
 OPT ?= -O3
@@ -22,7 +23,13 @@ TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 TEST_LIB_SRC := $(wildcard tests/lib/*.c)
 TEST_LIB_OBJ := $(TEST_LIB_SRC:%.c=$(BUILD)/%.o)
 
-.PHONY: all test clean help
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+REPLAY_BIN := $(FUZZ_SRC:%.c=$(BUILD)/%)
+BENCH_SRC := $(wildcard bench/*.c)
+BENCH_BIN := $(BENCH_SRC:%.c=$(BUILD)/%)
+VERBS := $(filter-out main,$(foreach f,$(notdir $(APP_SRC:.c=)),$(if $(findstring _,$(f)),,$(f))))
+
+.PHONY: all apps demo test asan ubsan tsan fuzz bench layers format size arm install uninstall clean help
 all: $(BUILD)/panum ## the program (build/panum) and the library (build/libpanum.a)
 
 $(BUILD)/libpanum.a: $(LIB_OBJ)
@@ -46,8 +53,100 @@ $(BUILD)/%.o: %.c
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
 	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
 
-test: all $(TEST_BIN) ## builds and runs every test
-	@sh tests/run.sh $(BUILD) $(TEST_BIN)
+# Each verb alone: the same main with a list of one verb. A verb's other files are called VERB_something.c.
+define ONE_VERB
+$(BUILD)/only/$(1).o: apps/main.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(CPPFLAGS) $$(CFLAGS) -DPANUM_ONLY=$(1) -MMD -MP -c -o $$@ $$<
+$(BUILD)/panum-$(1): $(BUILD)/only/$(1).o $(BUILD)/apps/$(1).o $(patsubst %.c,$(BUILD)/%.o,$(wildcard apps/$(1)_*.c)) $(BUILD)/libpanum.a
+	$$(CC) $$(CFLAGS) $$(CPPFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+endef
+$(foreach v,$(VERBS),$(eval $(call ONE_VERB,$(v))))
+apps: $(VERBS:%=$(BUILD)/panum-%) ## each verb as a program of its own: build/panum-match and so on
+
+demo: all ## renders a scene with known depth, matches it, and writes pictures and a report to build/demo
+	$(BUILD)/panum demo -y -o $(BUILD)/demo/
+
+test: all layers $(TEST_BIN) $(REPLAY_BIN) $(BUILD)/install/libpanum.a ## builds and runs every test
+	@CC="$(CC)" sh tests/run.sh $(BUILD) $(TEST_BIN) $(REPLAY_BIN)
+
+# The same tests under a sanitizer, each in a build folder of its own.
+asan: ## every test with the address sanitizer (leaks too)
+	ASAN_OPTIONS=allocator_may_return_null=1 $(MAKE) BUILD=$(BUILD)/asan OPT=-O1 SANITIZE="-fsanitize=address -fno-omit-frame-pointer" test
+ubsan: ## every test with the undefined behaviour sanitizer
+	$(MAKE) BUILD=$(BUILD)/ubsan OPT=-O1 SANITIZE="-fsanitize=undefined,float-divide-by-zero -fno-sanitize-recover=all" test
+tsan: ## the tests of threads with the thread sanitizer
+	$(MAKE) BUILD=$(BUILD)/tsan OPT=-O1 SANITIZE=-fsanitize=thread TEST_SRC="$(wildcard tests/base/test_*.c tests/exec/test_*.c)" FUZZ_SRC= test
+
+# Fuzzing needs clang. In `make test` the corpus is replayed through the same targets with a plain main.
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libpanum.a
+	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+FUZZ_SECONDS ?= 20
+FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/bin/%)
+$(BUILD)/bin/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libpanum.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: fuzz-build fuzz-run
+fuzz-build: $(FUZZ_BIN)
+fuzz-run: fuzz-build
+	@for f in $(FUZZ_BIN); do \
+	    name=$${f##*/fuzz_}; mkdir -p $(BUILD)/found/$$name tests/fuzz/corpus/$$name; \
+	    echo "== $$name"; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 \
+	        -artifact_prefix=$(BUILD)/found/$$name- $(BUILD)/found/$$name tests/fuzz/corpus/$$name 2>$(BUILD)/found/$$name.log \
+	        || { tail -40 $(BUILD)/found/$$name.log; exit 1; }; \
+	    grep -E 'number_of_executed_units|new_units_added' $(BUILD)/found/$$name.log; \
+	done
+fuzz: ## builds every fuzz target with clang and runs each for FUZZ_SECONDS (20)
+	$(MAKE) BUILD=$(BUILD)/fuzz CC="$(CLANG)" OPT=-O1 SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzz-run
+CLANG ?= clang
+
+$(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libpanum.a
+	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+bench: all $(BENCH_BIN) ## measures the kernels against the peaks of this machine
+	$(BUILD)/panum bench
+
+layers: ## checks that includes go down only and that every header compiles alone
+	@CC="$(CC)" sh tools/layers.sh
+
+format: ## checks the formatting with clang-format
+	clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+
+size: all apps ## sizes of the programs, stripped
+	@mkdir -p $(BUILD)/stripped
+	@for p in $(BUILD)/panum $(VERBS:%=$(BUILD)/panum-%); do \
+	    strip -o $(BUILD)/stripped/$${p##*/} $$p; wc -c $(BUILD)/stripped/$${p##*/}; done
+
+ARM_CC ?= aarch64-linux-gnu-gcc
+ARM_RUN ?= qemu-aarch64-static -L /usr/aarch64-linux-gnu
+arm: ## cross-compiles for arm64 and runs the self-test under qemu where that is installed
+	$(MAKE) BUILD=$(BUILD)/arm CC="$(ARM_CC) -idirafter /usr/include" all
+	if command -v $(firstword $(ARM_RUN)) >/dev/null; then $(ARM_RUN) $(BUILD)/arm/panum selftest; else echo "not run: no $(firstword $(ARM_RUN))"; fi
+
+# The installed library is one object in which only the panum_* names of panum.h can be seen, so that our short
+# internal names never meet those of the program it is linked into.
+OBJCOPY ?= $(patsubst %gcc,%objcopy,$(filter %-gcc,$(firstword $(CC))))
+$(BUILD)/install/libpanum.a: $(LIB_OBJ)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(CC) -r -nostdlib -o $(BUILD)/install/panum.o $(LIB_OBJ)
+	$(or $(OBJCOPY),objcopy) -w --keep-global-symbol='panum_*' $(BUILD)/install/panum.o
+	ar rcs $@ $(BUILD)/install/panum.o
+
+PREFIX ?= /usr/local
+MAN = $(DESTDIR)$(PREFIX)/share/man/man1
+COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+install: all $(BUILD)/install/libpanum.a ## installs program, library, header, man pages, completion (PREFIX, DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include $(MAN) $(COMPLETION)
+	install -m 755 $(BUILD)/panum $(DESTDIR)$(PREFIX)/bin/panum
+	install -m 644 $(BUILD)/install/libpanum.a $(DESTDIR)$(PREFIX)/lib/libpanum.a
+	install -m 644 panum.h $(DESTDIR)$(PREFIX)/include/panum.h
+	$(BUILD)/panum help --man >$(MAN)/panum.1
+	for v in $(VERBS); do $(BUILD)/panum help --man $$v >$(MAN)/panum-$$v.1 || exit 1; done
+	$(BUILD)/panum help --completion bash >$(COMPLETION)/panum
+uninstall: ## removes what install put there
+	rm -f $(DESTDIR)$(PREFIX)/bin/panum $(DESTDIR)$(PREFIX)/lib/libpanum.a $(DESTDIR)$(PREFIX)/include/panum.h
+	rm -f $(MAN)/panum.1 $(VERBS:%=$(MAN)/panum-%.1) $(COMPLETION)/panum
 
 clean: ## removes the build folder
 	rm -rf $(BUILD)
@@ -55,4 +154,5 @@ clean: ## removes the build folder
 help: ## this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
--include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_BIN:=.d) $(TEST_LIB_OBJ:.o=.d)
+.SECONDARY:
+-include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_BIN:=.d) $(TEST_LIB_OBJ:.o=.d) $(REPLAY_BIN:=.d) $(BENCH_BIN:=.d)
