@@ -249,12 +249,14 @@ void program_completion(FILE *out, const Verb *const *verbs, int count) {
         }
         fputs("--help\";;\n", out);
     }
-    fputs("    help) COMPREPLY=($(compgen -W \"", out);
-    for (int i = 0; i < count; i++) fprintf(out, "%s ", verbs[i]->name);
-    fputs("\" -- \"$cur\"));;\n    esac\n"
+    fputs("    esac\n"
           "    case $cur in\n"
           "    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"));;\n"
-          "    *) [ \"$verb\" = help ] || COMPREPLY=($(compgen -f -- \"$cur\"));;\n"
+          "    *) COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+          "        [ \"$verb\" = help ] && COMPREPLY=($(compgen -W \"",
+          out);
+    for (int i = 0; i < count; i++) fprintf(out, "%s ", verbs[i]->name);
+    fputs("\" -- \"$cur\"));;\n"
           "    esac\n"
           "}\n"
           "complete -o filenames -F _panum panum\n",

@@ -12,17 +12,24 @@
 
 #include <cmocka.h>
 #undef fail /* base/err.h has a function of that name; tests say fail_msg */
+#undef fail_msg
+#define fail_msg(...)              \
+    do {                           \
+        print_error(__VA_ARGS__);  \
+        print_error("\n");         \
+        _fail(__FILE__, __LINE__); \
+    } while (0)
 
 /* Path of a file under shared data (../shared/data, or $PANUM_TEST_DATA), or NULL when it is not there. The returned
  * text is static, eight calls deep. */
 const char *shared_data(const char *relative);
 /* Skips the running test visibly unless the file is there. */
-#define NEEDS_DATA(relative)                                                                                           \
-    do {                                                                                                               \
-        if (!shared_data(relative)) {                                                                                  \
-            printf("skip: %s: ../shared/data/%s is not here\n", __func__, relative);                                   \
-            skip();                                                                                                    \
-        }                                                                                                              \
+#define NEEDS_DATA(relative)                                                         \
+    do {                                                                             \
+        if (!shared_data(relative)) {                                                \
+            printf("skip: %s: ../shared/data/%s is not here\n", __func__, relative); \
+            skip();                                                                  \
+        }                                                                            \
     } while (0)
 
 /* A fresh folder under the build folder, removed and made anew by each call with the same name. Static text. */
