@@ -1,0 +1,178 @@
+/* tensor/ops/attention.c - scaled dot-product attention by heads (Vaswani et al. 2017), and the same over a grid with
+ * S2M2's relative position term.
+ *
+ * Head r of e = C/heads columns, batch b: A_ij = softmax_j(q_i . k_j / sqrt e), o_i = sum_j A_ij v_j. With swap_halves
+ * batch b of q meets batch (b + B/2) mod B of k and v.
+ *
+ * Relative term (specs s2m2 5.6), token i = (y_i, x_i) with i = y n_x + x on the n_y x n_x grid:
+ *   o_i += Wpe (sum_j A_ij P(i,j)) + bpe,  P(i,j) = 1/2 concat(T_nx[x_i - x_j + n_x - 1], T_ny[y_i - y_j + n_y - 1])
+ *   T_n[k], k = 0..2n-2: t = tanh(-3 + 6k/(2n)); a_c = -1 + 2c/15, c = 0..15; s = (a_c - t)/0.15625;
+ *   raw_c = 1 if |s| < 1e-6, else sin(3.1415 s)/(3.1415 s); T = raw / max(|raw|, 1e-12).
+ * The published network was trained with 3.1415 in place of pi and with the row for offset 0 at t = tanh(-3/n), not 0:
+ * both belong to the meaning. P is never written (n^2 x 32 values): A summed over grid rows and over grid columns
+ * suffices.
+ *
+ * Gradient, with D_i = do_i . o_i and dA_ij = do_i . v_j (+ (Wpe^T do_i) . P(i,j)): dS = A (dA - D), dq = dS k / sqrt
+ * e, dk = dS^T q / sqrt e, dv = A^T do. */
+#include "tensor/op.h"
+#include "tensor/ops/ops.h"
+#include <math.h>
+
+enum { PE_HALF = 16, PE_WIDTH = 32 };
+
+typedef struct {
+    int heads;
+    bool swap_halves;
+    int64_t h, w;                  /* of the grid; 0 without the relative term */
+    const real *table_y, *table_x; /* T_ny [2h-1][16], T_nx [2w-1][16], in the program's memory */
+} AttentionAttributes;
+
+static int64_t other_batch(const AttentionAttributes *a, int64_t b, int64_t batches) {
+    return a->swap_halves ? (b + batches / 2) % batches : b;
+}
+
+static double dot(const real *a, const real *b, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
+static void attention_define(const Node *node, const Run *run) {
+    enum { COLUMNS = 256 }; /* head columns summed at a time, on the stack; scores are computed again for the next */
+    const AttentionAttributes *a = node->attributes;
+    const Tensor *tq = node->input[0], *tk = node->input[1], *tv = node->input[2], *to = node->output[0];
+    const real *pe_weight = a->h ? run_real(run, node->input[3]) : NULL;
+    const real *pe_bias = a->h ? run_real(run, node->input[4]) : NULL;
+    const int64_t batches = tq->size[0], queries = tq->size[1], keys = tk->size[1], width = tq->size[2] / a->heads;
+    const double scale = 1 / sqrt((double)width);
+    for (int64_t b = 0; b < batches; b++)
+        for (int64_t head = 0; head < a->heads; head++) {
+            const int64_t other = other_batch(a, b, batches);
+            const real *q = run_real(run, tq) + b * tq->stride[0] + head * width;
+            const real *k = run_real(run, tk) + other * tk->stride[0] + head * width;
+            const real *v = run_real(run, tv) + other * tv->stride[0] + head * width;
+            real *o = run_real(run, to) + b * to->stride[0] + head * width;
+            for (int64_t i = 0; i < queries; i++) {
+                const real *query = q + i * tq->stride[1];
+                double largest = -INFINITY;
+                for (int64_t j = 0; j < keys; j++)
+                    largest = fmax(largest, scale * dot(query, k + j * tk->stride[1], width));
+                for (int64_t first = 0; first < width; first += COLUMNS) {
+                    const int64_t columns = width - first < COLUMNS ? width - first : COLUMNS;
+                    double sum = 0, result[COLUMNS] = {0}, position[PE_WIDTH] = {0};
+                    for (int64_t j = 0; j < keys; j++) {
+                        double p = exp(scale * dot(query, k + j * tk->stride[1], width) - largest);
+                        sum += p;
+                        for (int64_t c = 0; c < columns; c++) result[c] += p * v[j * tv->stride[1] + first + c];
+                        if (!a->h) continue;
+                        const real *x = a->table_x + (i % a->w - j % a->w + a->w - 1) * PE_HALF;
+                        const real *y = a->table_y + (i / a->w - j / a->w + a->h - 1) * PE_HALF;
+                        for (int c = 0; c < PE_HALF; c++) position[c] += p * 0.5 * x[c];
+                        for (int c = 0; c < PE_HALF; c++) position[PE_HALF + c] += p * 0.5 * y[c];
+                    }
+                    for (int64_t c = 0; c < columns; c++) {
+                        double value = result[c] / sum;
+                        if (a->h) {
+                            for (int d = 0; d < PE_WIDTH; d++)
+                                value += pe_weight[(first + c) * PE_WIDTH + d] * position[d] / sum;
+                            value += pe_bias[first + c];
+                        }
+                        o[i * to->stride[1] + first + c] = (real)value;
+                    }
+                }
+            }
+        }
+}
+
+static void attention_cost(const Node *node, Cost *cost) {
+    const AttentionAttributes *a = node->attributes;
+    const Tensor *q = node->input[0], *k = node->input[1];
+    double tokens = (double)(q->size[0] * q->size[1]), other = (double)(k->size[0] * k->size[1]);
+    cost->flops = 4 * tokens * (double)k->size[1] * (double)q->size[2]; /* two products; exponentials not counted */
+    cost->bytes = 4 * (2 * tokens + 2 * other) * (double)q->size[2];
+    if (a->h) /* A_x and A_y times their tables, then times Wpe */
+        cost->flops += 2 * tokens * (a->heads * (double)(a->h + a->w) * PE_HALF + (double)q->size[2] * PE_WIDTH);
+}
+
+static void attention_print(const Node *node, FILE *to) {
+    const AttentionAttributes *a = node->attributes;
+    fprintf(to, " heads=%d%s", a->heads, a->swap_halves ? " swap_halves" : "");
+    if (a->h) fprintf(to, " grid=%lldx%lld", (long long)a->h, (long long)a->w);
+}
+
+static const Op attention_op = {
+    .name = "attention",
+    .kind = OP_HEAVY,
+    .define = attention_define,
+    .cost = attention_cost,
+    .print = attention_print,
+};
+
+static const Op attention_relative_op = {
+    .name = "attention_relative",
+    .kind = OP_HEAVY,
+    .define = attention_define,
+    .cost = attention_cost,
+    .print = attention_print,
+};
+
+static void check_tokens(Tensor *q, Tensor *k, Tensor *v, int heads, const char *name, T_AT) {
+    Tensor *each[3] = {q, k, v};
+    for (int i = 0; i < 3; i++)
+        SHAPE_RULE(q->program, file, line, each[i]->rank == 3 && each[i]->dtype == DTYPE_F32 && each[i]->stride[2] == 1,
+                   "%s: wants tokens (B,T,C), the channels of a token side by side", name);
+    SHAPE_RULE(q->program, file, line,
+               q->size[0] == k->size[0] && q->size[2] == k->size[2] && tensor_same_shape(k, v) && k->size[1] > 0,
+               "%s: queries, keys and values must have the same batches and channels", name);
+    SHAPE_RULE(q->program, file, line, heads > 0 && q->size[2] % heads == 0,
+               "%s: %lld channels do not divide into %d heads", name, (long long)q->size[2], heads);
+}
+
+Tensor *t_attention_at(Tensor *q, Tensor *k, Tensor *v, AttentionOptions options, T_AT) {
+    if (!options.heads) options.heads = 1;
+    check_tokens(q, k, v, options.heads, "attention", file, line);
+    SHAPE_RULE(q->program, file, line, !options.swap_halves || q->size[0] % 2 == 0,
+               "attention: an odd batch has no halves");
+    Tensor *input[3] = {q, k, v};
+    AttentionAttributes attributes = {.heads = options.heads, .swap_halves = options.swap_halves};
+    Node *node = program_record(q->program, &attention_op, 3, input, &attributes, sizeof attributes, file, line);
+    return node_output(node, DTYPE_F32, 3, q->size, LAYOUT_AUTO);
+}
+
+/* T_n of the header; rows for the offsets -(n-1) .. n-1. */
+static const real *position_table(Program *program, int64_t n) {
+    real *table = program_alloc(program, (size_t)(2 * n - 1) * PE_HALF * sizeof *table);
+    for (int64_t k = 0; k < 2 * n - 1; k++) {
+        double raw[PE_HALF], square = 0, t = tanh(-3 + 6 * (double)k / (2 * (double)n));
+        for (int c = 0; c < PE_HALF; c++) {
+            double s = (-1 + 2 * (double)c / (PE_HALF - 1) - t) / 0.15625;
+            raw[c] = fabs(s) < 1e-6 ? 1 : sin(3.1415 * s) / (3.1415 * s);
+            square += raw[c] * raw[c];
+        }
+        for (int c = 0; c < PE_HALF; c++) table[k * PE_HALF + c] = (real)(raw[c] / fmax(sqrt(square), 1e-12));
+    }
+    return table;
+}
+
+Tensor *t_attention_relative_at(Tensor *q, Tensor *k, Tensor *v, Tensor *pe_weight, Tensor *pe_bias, int heads,
+                                int64_t h, int64_t w, T_AT) {
+    check_tokens(q, k, v, heads, "attention_relative", file, line);
+    SHAPE_RULE(q->program, file, line, h > 0 && w > 0 && q->size[1] == h * w && k->size[1] == h * w,
+               "attention_relative: the tokens are not a grid of %lld x %lld", (long long)h, (long long)w);
+    int64_t width = q->size[2] / heads;
+    SHAPE_RULE(q->program, file, line,
+               pe_weight->rank == 2 && pe_weight->size[0] == width && pe_weight->size[1] == PE_WIDTH &&
+                   tensor_is_row_major(pe_weight) && pe_bias->rank == 1 && pe_bias->size[0] == width &&
+                   pe_bias->stride[0] == 1,
+               "attention_relative: wants position weights [%lld, %d] and a bias of %lld", (long long)width, PE_WIDTH,
+               (long long)width);
+    Tensor *input[5] = {q, k, v, pe_weight, pe_bias};
+    AttentionAttributes attributes = {.heads = heads,
+                                      .h = h,
+                                      .w = w,
+                                      .table_y = position_table(q->program, h),
+                                      .table_x = position_table(q->program, w)};
+    Node *node =
+        program_record(q->program, &attention_relative_op, 5, input, &attributes, sizeof attributes, file, line);
+    return node_output(node, DTYPE_F32, 3, q->size, LAYOUT_AUTO);
+}

@@ -1,0 +1,150 @@
+/* tensor/ops/lookup.c - nine values of a correlation row round a position, and the halving of rows.
+ *
+ * lookup (specs s2m2 6.10 b): out_e(y,i) = value of row cv[y,i,.] at x = (i - d(y,i))/step + e, e = -4..4, by linear
+ * interpolation between floor(x) and floor(x) + 1, entries outside the row being zero (values fade to 0 over one cell
+ * at both ends). half_pixel (R1 and R2): read at x m/(m-1) - 1/2 instead, m the length of the row; it is what
+ * grid_sample does with align_corners off to a coordinate that was normalised by m - 1. A position that is not finite
+ * reads zero. Gradient: dcv gets dout times the two weights; dd = -1/step (m/(m-1) if half_pixel) sum_e dout_e (right -
+ * left).
+ *
+ * pool_pairs: out[k] = (in[2k] + in[2k+1]) / 2 along the last axis; an odd last entry is dropped. */
+#include "tensor/op.h"
+#include "tensor/ops/ops.h"
+#include "tensor/ops/real_math.h"
+
+enum { LOOKUP_RADIUS = 4, LOOKUP_TAPS = 2 * LOOKUP_RADIUS + 1 };
+
+/* The volume by image rows, whether it was spoken (N,h,w,m) or (N*h,w,m). */
+typedef struct {
+    int64_t w, m;
+    int64_t outer, inner; /* strides of n and y; with rank 3 inner is that of n*h + y and outer h times it */
+    int64_t column;       /* stride of i */
+} Volume;
+
+static Volume volume_of(const Tensor *cv, int64_t h) {
+    int last = cv->rank - 1;
+    return (Volume){.w = cv->size[last - 1],
+                    .m = cv->size[last],
+                    .outer = cv->rank == 4 ? cv->stride[0] : h * cv->stride[0],
+                    .inner = cv->stride[last - 2],
+                    .column = cv->stride[last - 1]};
+}
+
+static void lookup_define(const Node *node, const Run *run) {
+    const LookupOptions *options = node->attributes;
+    const Tensor *cv = node->input[0], *disparity = node->input[1], *out = node->output[0];
+    const real *c = run_real(run, cv), *d = run_real(run, disparity);
+    real *y = run_real(run, out);
+    const int64_t h = out->size[2], w = out->size[3];
+    int64_t coarse = w / cv->size[cv->rank - 2]; /* 2 when the volume has a row for every second pixel only (R1) */
+    const Volume volume = volume_of(cv, h / coarse);
+    for (int64_t n = 0; n < out->size[0]; n++)
+        for (int64_t row = 0; row < h; row++)
+            for (int64_t i = 0; i < w; i++) {
+                const real *line = c + n * volume.outer + row / coarse * volume.inner + i / coarse * volume.column;
+                real position =
+                    ((real)i - d[n * disparity->stride[0] + row * disparity->stride[2] + i * disparity->stride[3]]) /
+                    (real)options->step;
+                for (int e = 0; e < LOOKUP_TAPS; e++) {
+                    real x = position + (real)(e - LOOKUP_RADIUS);
+                    if (options->half_pixel) x = x * (real)volume.m / (real)(volume.m - 1) - (real)0.5;
+                    real value = 0;
+                    if (x > -1 && x < (real)volume.m) {
+                        int64_t left = (int64_t)real_floor(x);
+                        real part = x - (real)left;
+                        if (left >= 0) value += (1 - part) * line[left];
+                        if (left + 1 < volume.m) value += part * line[left + 1];
+                    }
+                    y[n * out->stride[0] + e * out->stride[1] + row * out->stride[2] + i * out->stride[3]] = value;
+                }
+            }
+}
+
+static void lookup_cost(const Node *node, Cost *cost) {
+    double pixels = (double)tensor_count(node->input[1]);
+    cost->flops = pixels * LOOKUP_TAPS * 4;
+    cost->bytes = pixels * (2 * LOOKUP_TAPS + 2) * 4; /* ten neighbours, the position, nine results */
+}
+
+static void lookup_print(const Node *node, FILE *to) {
+    const LookupOptions *options = node->attributes;
+    fprintf(to, " step=%d%s", options->step, options->half_pixel ? " half_pixel" : "");
+}
+
+static const Op lookup_op = {
+    .name = "lookup",
+    .kind = OP_HEAVY,
+    .define = lookup_define,
+    .cost = lookup_cost,
+    .print = lookup_print,
+};
+
+Tensor *t_lookup_at(Tensor *cv, Tensor *disparity, LookupOptions options, T_AT) {
+    if (!options.step) options.step = 1;
+    Program *program = cv->program;
+    SHAPE_RULE(program, file, line,
+               disparity->rank == 4 && disparity->size[1] == 1 && disparity->dtype == DTYPE_F32 && options.step > 0,
+               "lookup: wants a disparity map of one channel and a positive step");
+    SHAPE_RULE(program, file, line,
+               (cv->rank == 3 || cv->rank == 4) && cv->dtype == DTYPE_F32 && cv->stride[cv->rank - 1] == 1 &&
+                   (!options.half_pixel || cv->size[cv->rank - 1] > 1),
+               "lookup: wants a row-major volume (N,h,w,m) or (N*h,w,m)");
+    int64_t n = disparity->size[0], h = disparity->size[2], w = disparity->size[3];
+    int64_t coarse = w == cv->size[cv->rank - 2] ? 1 : 2;
+    SHAPE_RULE(program, file, line,
+               w == coarse * cv->size[cv->rank - 2] && h % coarse == 0 &&
+                   (cv->rank == 3 ? cv->size[0] == n * (h / coarse) : cv->size[0] == n && cv->size[1] == h / coarse),
+               "lookup: the volume's rows and columns must be those of the disparity, or half of both");
+    Tensor *input[2] = {cv, disparity};
+    Node *node = program_record(program, &lookup_op, 2, input, &options, sizeof options, file, line);
+    return node_output(node, DTYPE_F32, 4, (int64_t[]){n, LOOKUP_TAPS, h, w}, LAYOUT_AUTO);
+}
+
+/* ---- pool_pairs ---- */
+
+/* Offset of line `index` (all axes but the last, counted in spoken order). */
+static int64_t line_at(const Tensor *t, int64_t index) {
+    int64_t at = 0;
+    for (int axis = t->rank - 2; axis >= 0; axis--) {
+        at += index % t->size[axis] * t->stride[axis];
+        index /= t->size[axis];
+    }
+    return at;
+}
+
+static void pool_pairs_define(const Node *node, const Run *run) {
+    const Tensor *in = node->input[0], *out = node->output[0];
+    const real *x = run_real(run, in);
+    real *y = run_real(run, out);
+    const int64_t m = out->size[out->rank - 1];
+    for (int64_t index = 0; index < tensor_count(out) / m; index++) {
+        const real *from = x + line_at(in, index);
+        real *to = y + line_at(out, index);
+        for (int64_t k = 0; k < m; k++) to[k] = (from[2 * k] + from[2 * k + 1]) * (real)0.5;
+    }
+}
+
+static void pool_pairs_cost(const Node *node, Cost *cost) {
+    double out = (double)tensor_count(node->output[0]);
+    cost->flops = 2 * out;
+    cost->bytes = 12 * out;
+}
+
+static const Op pool_pairs_op = {
+    .name = "pool_pairs",
+    .kind = OP_HEAVY,
+    .define = pool_pairs_define,
+    .cost = pool_pairs_cost,
+};
+
+Tensor *t_pool_pairs_at(Tensor *cv, T_AT) {
+    SHAPE_RULE(cv->program, file, line,
+               (cv->rank == 3 || cv->rank == 4) && cv->dtype == DTYPE_F32 && cv->stride[cv->rank - 1] == 1 &&
+                   cv->size[cv->rank - 1] > 1,
+               "pool_pairs: wants a row-major volume (N,h,w,m) or (N*h,w,m), m at least 2");
+    int64_t size[4];
+    for (int axis = 0; axis < cv->rank; axis++) size[axis] = cv->size[axis];
+    size[cv->rank - 1] /= 2;
+    Node *node = program_record(cv->program, &pool_pairs_op, 1, &cv, NULL, 0, file, line);
+    return node_output(node, DTYPE_F32, cv->rank, size, LAYOUT_ROW_MAJOR);
+}

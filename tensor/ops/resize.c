@@ -1,0 +1,92 @@
+/* tensor/ops/resize.c - a map at another size.
+ *
+ * resize_bilinear: row Y of h looks at s = max((Y + 1/2) H/h - 1/2, 0) between rows floor(s) and floor(s) + 1 (the last
+ * row where there is no next), likewise columns: half-pixel centres, edges replicated, no smoothing when it shrinks
+ * (PyTorch's align_corners=False). For H -> 2H the weights are 1/4 and 3/4.
+ * upsample2_nearest: y(Y,X) = x(Y/2, X/2).
+ * Gradient of both: the transpose, each dy goes back to what it was made from with the same weights. */
+#include "tensor/op.h"
+#include "tensor/ops/ops.h"
+#include <math.h>
+
+/* Where a position of the result looks: at `from` with weight 1 - part, at `next` with weight `part`. */
+typedef struct {
+    int64_t from, next;
+    double part;
+} Sample;
+
+static Sample sample_of(int64_t position, int64_t in, int64_t out) {
+    double source = ((double)position + 0.5) * ((double)in / (double)out) - 0.5;
+    if (source < 0) source = 0;
+    int64_t from = (int64_t)source;
+    if (from > in - 1) from = in - 1;
+    return (Sample){.from = from, .next = from < in - 1 ? from + 1 : from, .part = source - (double)from};
+}
+
+static void resize_bilinear_define(const Node *node, const Run *run) {
+    const Tensor *in = node->input[0], *out = node->output[0];
+    const real *x = run_real(run, in);
+    real *y = run_real(run, out);
+    for (int64_t n = 0; n < out->size[0]; n++)
+        for (int64_t row = 0; row < out->size[2]; row++)
+            for (int64_t column = 0; column < out->size[3]; column++) {
+                Sample v = sample_of(row, in->size[2], out->size[2]), u = sample_of(column, in->size[3], out->size[3]);
+                for (int64_t c = 0; c < out->size[1]; c++) {
+                    const real *plane = x + n * in->stride[0] + c * in->stride[1];
+                    const real *above = plane + v.from * in->stride[2], *below = plane + v.next * in->stride[2];
+                    double top = (1 - u.part) * above[u.from * in->stride[3]] + u.part * above[u.next * in->stride[3]];
+                    double bottom =
+                        (1 - u.part) * below[u.from * in->stride[3]] + u.part * below[u.next * in->stride[3]];
+                    y[n * out->stride[0] + c * out->stride[1] + row * out->stride[2] + column * out->stride[3]] =
+                        (real)((1 - v.part) * top + v.part * bottom);
+                }
+            }
+}
+
+static void upsample2_nearest_define(const Node *node, const Run *run) {
+    const Tensor *in = node->input[0], *out = node->output[0];
+    const real *x = run_real(run, in);
+    real *y = run_real(run, out);
+    for (int64_t n = 0; n < out->size[0]; n++)
+        for (int64_t row = 0; row < out->size[2]; row++)
+            for (int64_t column = 0; column < out->size[3]; column++)
+                for (int64_t c = 0; c < out->size[1]; c++)
+                    y[n * out->stride[0] + c * out->stride[1] + row * out->stride[2] + column * out->stride[3]] =
+                        x[n * in->stride[0] + c * in->stride[1] + row / 2 * in->stride[2] + column / 2 * in->stride[3]];
+}
+
+static void resize_cost(const Node *node, Cost *cost) {
+    double in = (double)tensor_count(node->input[0]), out = (double)tensor_count(node->output[0]);
+    cost->flops = 6 * out; /* separable: two multiply-adds along the row and one down the column, as lerps */
+    cost->bytes = 4 * (in + out);
+}
+
+static const Op resize_bilinear_op = {
+    .name = "resize_bilinear",
+    .kind = OP_HEAVY,
+    .define = resize_bilinear_define,
+    .cost = resize_cost,
+};
+
+static const Op upsample2_nearest_op = {
+    .name = "upsample2_nearest",
+    .kind = OP_HEAVY,
+    .define = upsample2_nearest_define,
+};
+
+static Tensor *record_resize(const Op *op, Tensor *x, int64_t h, int64_t w, T_AT) {
+    SHAPE_RULE(x->program, file, line, x->rank == 4 && x->dtype == DTYPE_F32 && (x->size[1] == 1 || x->stride[1] == 1),
+               "%s: wants a map, its channels side by side", op->name);
+    SHAPE_RULE(x->program, file, line, h > 0 && w > 0, "%s: a result of %lld rows and %lld columns is empty", op->name,
+               (long long)h, (long long)w);
+    Node *node = program_record(x->program, op, 1, &x, NULL, 0, file, line);
+    return node_output(node, DTYPE_F32, 4, (int64_t[]){x->size[0], x->size[1], h, w}, LAYOUT_AUTO);
+}
+
+Tensor *t_resize_bilinear_at(Tensor *x, int64_t h, int64_t w, T_AT) {
+    return record_resize(&resize_bilinear_op, x, h, w, file, line);
+}
+
+Tensor *t_upsample2_nearest_at(Tensor *x, T_AT) {
+    return record_resize(&upsample2_nearest_op, x, 2 * x->size[2], 2 * x->size[3], file, line);
+}
