@@ -1,0 +1,108 @@
+/* conv2d - two-dimensional cross-correlation with zero padding.
+ *
+ *   y[n,o,i,j] = bias[o] + sum over (c,u,v) of  weight[o,c,u,v] * x[n, c, i*stride - pad_h + u, j*stride - pad_w + v]
+ *
+ * with x = 0 outside the map (Goodfellow, Bengio, Courville, Deep Learning, chapter 9; PyTorch's Conv2d with groups 1
+ * and dilation 1). Its gradient: dx is the transposed convolution of dy with the same weight, dweight[o,c,u,v] is the
+ * correlation of dy[o] with x[c] shifted by (u,v), dbias the sum of dy.
+ *
+ * The data operand may come as several channel segments that lie side by side (Node.segments). */
+#include "tensor/op.h"
+#include "tensor/ops/conv_node.h"
+#include "tensor/ops/ops.h"
+
+static const Op conv2d_op;
+
+Tensor *t_conv2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, const char *file, int line) {
+    Program *program = x->program;
+    if (options.stride == 0) options.stride = 1;
+    SHAPE_RULE(program, file, line, x->rank == 4 && weight->rank == 4, "conv2d wants a map and a weight of rank 4");
+    SHAPE_RULE(program, file, line, x->dtype == DTYPE_F32 && (x->stride[1] == 1 || x->size[1] == 1),
+               "conv2d wants a channels-last f32 map");
+    SHAPE_RULE(program, file, line, tensor_is_row_major(weight), "conv2d wants a row-major weight");
+    SHAPE_RULE(program, file, line, weight->size[1] == x->size[1],
+               "conv2d: the map has %lld channels, the weight wants %lld", (long long)x->size[1],
+               (long long)weight->size[1]);
+    SHAPE_RULE(program, file, line,
+               !bias || (bias->rank == 1 && bias->size[0] == weight->size[0] && bias->stride[0] == 1),
+               "conv2d wants a bias of %lld", (long long)weight->size[0]);
+    SHAPE_RULE(program, file, line, options.stride > 0 && options.pad_h >= 0 && options.pad_w >= 0,
+               "conv2d: stride %d, padding %dx%d", options.stride, options.pad_h, options.pad_w);
+    int64_t h = x->size[2] + 2 * options.pad_h - weight->size[2], w = x->size[3] + 2 * options.pad_w - weight->size[3];
+    SHAPE_RULE(program, file, line, h >= 0 && w >= 0,
+               "conv2d: a map of %lldx%lld is smaller than the kernel of %lldx%lld", (long long)x->size[2],
+               (long long)x->size[3], (long long)weight->size[2], (long long)weight->size[3]);
+    Tensor *input[] = {x, weight, bias};
+    Node *node = program_record(program, &conv2d_op, 3, input, &options, sizeof options, file, line);
+    int64_t size[] = {x->size[0], weight->size[0], h / options.stride + 1, w / options.stride + 1};
+    return node_output(node, DTYPE_F32, 4, size, LAYOUT_AUTO);
+}
+
+/* Row y of image n: size[3] pixels of size[1] channels. Sums are taken in double, so that what a faster version differs
+ * by is its own rounding. */
+static void define_row(const Node *node, const Run *run, int64_t n, int64_t y, real *out, int64_t out_pixel) {
+    const ConvOptions *options = node->attributes;
+    const Tensor *weight = conv_weight(node), *bias = conv_bias(node), *to = node->output[0];
+    const real *weights = run_real(run, weight), *biases = run_real(run, bias);
+    int64_t ci = weight->size[1], kh = weight->size[2], kw = weight->size[3];
+    for (int64_t x = 0; x < to->size[3]; x++)
+        for (int64_t o = 0; o < to->size[1]; o++) {
+            double sum = biases ? (double)biases[o] : 0;
+            int64_t first = 0; /* channel of the whole operand at which this segment starts */
+            for (int s = 0; s < node->segments; s++) {
+                const Tensor *from = node->input[s];
+                for (int64_t u = 0; u < kh; u++)
+                    for (int64_t v = 0; v < kw; v++) {
+                        int64_t row = y * options->stride - options->pad_h + u;
+                        int64_t column = x * options->stride - options->pad_w + v;
+                        if (row < 0 || row >= from->size[2] || column < 0 || column >= from->size[3]) continue;
+                        const real *pixel = run_real(run, from) + n * from->stride[0] + row * from->stride[2] +
+                                            column * from->stride[3];
+                        const real *w = weights + ((o * ci + first) * kh + u) * kw + v;
+                        for (int64_t c = 0; c < from->size[1]; c++) sum += (double)pixel[c] * (double)w[c * kh * kw];
+                    }
+                first += from->size[1];
+            }
+            out[x * out_pixel + o] = (real)sum;
+        }
+}
+
+typedef struct {
+    const Node *node;
+    const Run *run;
+} Job;
+
+static void define_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const Tensor *to = job->node->output[0];
+    int64_t n = tile / to->size[2], y = tile % to->size[2];
+    real *out = run_real(job->run, to) + n * to->stride[0] + y * to->stride[2];
+    define_row(job->node, job->run, n, y, out, to->stride[3]);
+}
+
+static void define(const Node *node, const Run *run) {
+    Job job = {node, run};
+    pool_run(run->pool, node->output[0]->size[0] * node->output[0]->size[2], define_tile, &job);
+}
+
+static void print(const Node *node, FILE *to) {
+    const ConvOptions *options = node->attributes;
+    const Tensor *weight = conv_weight(node);
+    fprintf(to, " kernel=%lldx%lld stride=%d pad=%dx%d", (long long)weight->size[2], (long long)weight->size[3],
+            options->stride, options->pad_h, options->pad_w);
+}
+
+static void cost(const Node *node, Cost *out) {
+    const Tensor *weight = conv_weight(node), *to = node->output[0];
+    out->flops = 2.0 * (double)tensor_count(to) * (double)(weight->size[1] * weight->size[2] * weight->size[3]);
+    out->bytes = conv_bytes(node);
+}
+
+static const Op conv2d_op = {
+    .name = "conv2d",
+    .kind = OP_HEAVY,
+    .define = define,
+    .cost = cost,
+    .print = print,
+};

@@ -1,0 +1,23 @@
+/* tensor/ops/conv_node.h - reading a convolution-like node: its inputs are `segments` parts of the data operand, then
+ * the weight, then the bias or NULL. Inside tensor/ops only. */
+#ifndef PANUM_TENSOR_OPS_CONV_NODE_H
+#define PANUM_TENSOR_OPS_CONV_NODE_H
+#include "tensor/program.h"
+
+static inline const Tensor *conv_weight(const Node *node) {
+    return node->input[node->segments];
+}
+static inline const Tensor *conv_bias(const Node *node) {
+    return node->input[node->segments + 1];
+}
+
+/* Every input read once, every output written once. */
+static inline double conv_bytes(const Node *node) {
+    double bytes = 0;
+    for (int i = 0; i < node->inputs; i++)
+        if (node->input[i]) bytes += (double)tensor_count(node->input[i]) * (double)dtype_size(node->input[i]->dtype);
+    for (int i = 0; i < node->outputs; i++)
+        bytes += (double)tensor_count(node->output[i]) * (double)dtype_size(node->output[i]->dtype);
+    return bytes;
+}
+#endif

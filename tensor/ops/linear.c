@@ -1,0 +1,84 @@
+/* linear - y = x W^T + bias over the last axis (PyTorch's Linear): y[..., o] = bias[o] + sum over c of x[..., c] W[o,
+ * c]. Its gradient: dx = dy W, dW = dy^T x, dbias the sum of dy over all leading axes. The data operand may come as
+ * several segments of its last axis, side by side (Node.segments). */
+#include "tensor/op.h"
+#include "tensor/ops/conv_node.h"
+#include "tensor/ops/ops.h"
+
+static const Op linear_op;
+
+Tensor *t_linear_at(Tensor *x, Tensor *weight, Tensor *bias, const char *file, int line) {
+    Program *program = x->program;
+    int last = x->rank - 1;
+    SHAPE_RULE(program, file, line,
+               x->rank >= 1 && x->dtype == DTYPE_F32 && (x->stride[last] == 1 || x->size[last] == 1),
+               "linear wants f32 tokens whose last axis is dense");
+    SHAPE_RULE(program, file, line, weight->rank == 2 && tensor_is_row_major(weight),
+               "linear wants a row-major weight of rank 2");
+    SHAPE_RULE(program, file, line, weight->size[1] == x->size[last],
+               "linear: tokens have %lld channels, the weight wants %lld", (long long)x->size[last],
+               (long long)weight->size[1]);
+    SHAPE_RULE(program, file, line,
+               !bias || (bias->rank == 1 && bias->size[0] == weight->size[0] && bias->stride[0] == 1),
+               "linear wants a bias of %lld", (long long)weight->size[0]);
+    Tensor *input[] = {x, weight, bias};
+    Node *node = program_record(program, &linear_op, 3, input, NULL, 0, file, line);
+    int64_t size[RANK_MAX];
+    for (int i = 0; i < last; i++) size[i] = x->size[i];
+    size[last] = weight->size[0];
+    return node_output(node, DTYPE_F32, x->rank, size, LAYOUT_ROW_MAJOR);
+}
+
+/* Where row `row` of the leading axes, counted in spoken order, starts. */
+static int64_t row_offset(const Tensor *t, int64_t row) {
+    int64_t offset = 0;
+    for (int i = t->rank - 2; i >= 0; i--) {
+        offset += row % t->size[i] * t->stride[i];
+        row /= t->size[i];
+    }
+    return offset;
+}
+
+typedef struct {
+    const Node *node;
+    const Run *run;
+} Job;
+
+static void define_tile(void *context, int64_t row, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const Node *node = job->node;
+    const Tensor *weight = conv_weight(node);
+    const real *weights = run_real(job->run, weight), *biases = run_real(job->run, conv_bias(node));
+    real *out = run_real(job->run, node->output[0]) + row_offset(node->output[0], row);
+    for (int64_t o = 0; o < weight->size[0]; o++) {
+        double sum =
+            biases ? (double)biases[o] : 0; /* double, so that a faster version differs by its own rounding only */
+        const real *w = weights + o * weight->size[1];
+        for (int s = 0; s < node->segments; s++) {
+            const Tensor *from = node->input[s];
+            const real *data = run_real(job->run, from) + row_offset(from, row);
+            int64_t channels = from->size[from->rank - 1];
+            for (int64_t c = 0; c < channels; c++) sum += (double)data[c] * (double)w[c];
+            w += channels;
+        }
+        out[o] = (real)sum;
+    }
+}
+
+static void define(const Node *node, const Run *run) {
+    Job job = {node, run};
+    pool_run(run->pool, tensor_count(node->output[0]) / conv_weight(node)->size[0], define_tile, &job);
+}
+
+static void cost(const Node *node, Cost *out) {
+    out->flops = 2.0 * (double)tensor_count(node->output[0]) * (double)conv_weight(node)->size[1];
+    out->bytes = conv_bytes(node);
+}
+
+static const Op linear_op = {
+    .name = "linear",
+    .kind = OP_HEAVY,
+    .define = define,
+    .cost = cost,
+};
