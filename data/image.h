@@ -17,22 +17,26 @@ typedef struct {
 } Image;
 
 int image_make(Image *image, int width, int height, int channels, int bits); /* uninitialised samples */
-void image_free(Image *image);                                              /* leaves it zeroed */
+void image_free(Image *image);                                               /* leaves it zeroed */
 int image_copy(Image *to, const Image *from);
 int image_crop(Image *to, const Image *from, int x, int y, int width, int height);
-int image_to_8bit(Image *image);  /* in place; 16-bit v becomes (v*255+32767)/65535 */
-int image_to_rgb(Image *image);   /* in place; grey is repeated */
-void image_mirror(Image *image);  /* left <-> right, in place */
+int image_to_8bit(Image *image); /* in place; 16-bit v becomes (v*255+32767)/65535 */
+int image_to_rgb(Image *image);  /* in place; grey is repeated */
+void image_mirror(Image *image); /* left <-> right, in place */
 int image_resize(Image *to, const Image *from, int width, int height); /* area when smaller, bilinear when larger */
-static inline uint16_t *image_16(const Image *image) { return (uint16_t *)(void *)image->bytes; }
-static inline int64_t image_pixels(const Image *image) { return (int64_t)image->width * image->height; }
+static inline uint16_t *image_16(const Image *image) {
+    return (uint16_t *)(void *)image->bytes;
+}
+static inline int64_t image_pixels(const Image *image) {
+    return (int64_t)image->width * image->height;
+}
 
 typedef enum { MAP_DISPARITY, MAP_PARALLAX, MAP_CONFIDENCE, MAP_OCCLUSION, MAP_MASK, MAP_OTHER } MapKind;
 const char *map_kind_name(MapKind kind); /* "disparity", "parallax", ... */
 
 typedef struct {
     int width, height;
-    float *values;     /* d = x_left - x_right in pixels for MAP_DISPARITY; p = -d in pixels for MAP_PARALLAX */
+    float *values; /* d = x_left - x_right in pixels for MAP_DISPARITY; p = -d in pixels for MAP_PARALLAX */
     MapKind kind;
     bool reference_right; /* the map belongs to the right picture */
 } Map;

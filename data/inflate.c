@@ -4,9 +4,9 @@
 #include <string.h>
 
 enum {
-    FAST = 10,               /* bits looked up at once; longer codes are walked */
-    WINDOW = 32 << 10,       /* how far back deflate may refer */
-    BUFFER = 3 * WINDOW,     /* the window and what is handed to the sink at a time */
+    FAST = 10,           /* bits looked up at once; longer codes are walked */
+    WINDOW = 32 << 10,   /* how far back deflate may refer */
+    BUFFER = 3 * WINDOW, /* the window and what is handed to the sink at a time */
     LONGEST_MATCH = 258,
 };
 
@@ -191,9 +191,11 @@ static InflateEnd no_symbol(Inflater *s, const char *reason) {
 static InflateEnd coded_block(Inflater *s) {
     static const uint16_t length_base[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
                                              31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
-    static const uint8_t length_bits[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
-    static const uint16_t distance_base[30] = {1,   2,   3,   4,   5,   7,    9,    13,   17,   25,   33,   49,   65,    97,    129,
-                                               193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
+    static const uint8_t length_bits[29] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2,
+                                            2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0};
+    static const uint16_t distance_base[30] = {1,    2,    3,    4,    5,    7,    9,    13,    17,    25,
+                                               33,   49,   65,   97,   129,  193,  257,  385,   513,   769,
+                                               1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
     for (;;) {
         if (s->filled > BUFFER - LONGEST_MATCH && !hand_over(s)) return INFLATE_STOPPED;
         int symbol = take_symbol(s, &s->literal);
@@ -216,7 +218,8 @@ static InflateEnd coded_block(Inflater *s) {
         }
         uint8_t *to = s->out + s->filled;
         const uint8_t *from = to - distance;
-        if (distance >= length) memcpy(to, from, length);
+        if (distance >= length)
+            memcpy(to, from, length);
         else
             for (unsigned i = 0; i < length; i++) to[i] = from[i];
         s->filled += length;
@@ -237,12 +240,14 @@ static InflateEnd read_codes(Inflater *s) {
         int symbol = take_symbol(s, &s->literal), repeat = 1;
         uint8_t value = 0;
         if (symbol < 0) return no_symbol(s, "a block's header that cannot be read");
-        if (symbol < 16) value = (uint8_t)symbol;
+        if (symbol < 16)
+            value = (uint8_t)symbol;
         else if (symbol == 16) {
             if (i == 0) return no_symbol(s, "a block's header that repeats nothing");
             value = lengths[i - 1];
             repeat = 3 + (int)take(s, 2);
-        } else repeat = symbol == 17 ? 3 + (int)take(s, 3) : 11 + (int)take(s, 7);
+        } else
+            repeat = symbol == 17 ? 3 + (int)take(s, 3) : 11 + (int)take(s, 7);
         if (s->starved) return INFLATE_SHORT;
         if (repeat > literals + distances - i) return no_symbol(s, "a block's header that repeats too often");
         while (repeat-- > 0) lengths[i++] = value;
@@ -303,7 +308,8 @@ InflateEnd inflate_stream(const uint8_t *in, size_t size, InflateSink sink, void
     if (end != INFLATE_STOPPED && !hand_over(s) && end == INFLATE_WHOLE) end = INFLATE_STOPPED;
     if (end == INFLATE_WHOLE) {
         s->at -= (size_t)s->have / 8;
-        if (s->size - s->at < 4) end = INFLATE_SHORT;
+        if (s->size - s->at < 4)
+            end = INFLATE_SHORT;
         else {
             const uint8_t *p = in + s->at;
             uint32_t told = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];

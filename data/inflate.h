@@ -20,8 +20,8 @@ typedef enum {
 typedef bool (*InflateSink)(void *context, const uint8_t *bytes, size_t size);
 
 typedef struct {
-    size_t used;        /* bytes of input consumed */
-    const char *reason; /* for INFLATE_DAMAGED */
+    size_t used;         /* bytes of input consumed */
+    const char *reason;  /* for INFLATE_DAMAGED */
     bool checksum_wrong; /* the Adler-32 at the end; the data itself was whole */
 } InflateReport;
 

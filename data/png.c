@@ -14,9 +14,13 @@ enum {
 
 static const uint8_t SIGNATURE[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
 
-static uint32_t be32(const uint8_t *p) { return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]; }
+static uint32_t be32(const uint8_t *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
 
-bool png_is(const uint8_t *bytes, size_t size) { return size >= 8 && memcmp(bytes, SIGNATURE, 8) == 0; }
+bool png_is(const uint8_t *bytes, size_t size) {
+    return size >= 8 && memcmp(bytes, SIGNATURE, 8) == 0;
+}
 
 bool png_is_damaged(const uint8_t *bytes, size_t size) {
     if (png_is(bytes, size) || size < 16) return false;
@@ -29,9 +33,11 @@ int png_fail_signature(const uint8_t *bytes, size_t size) {
     char hex[32] = "";
     for (size_t i = 0; i < 8 && i < size; i++) snprintf(hex + 3 * i, sizeof hex - 3 * i, "%02x ", bytes[i]);
     if (hex[0]) hex[strlen(hex) - 1] = 0;
-    /* Transfer as text turns CR LF into LF, LF into CR LF or CR, and may clear bit 7: the signature is made to show it. */
-    bool text = memcmp(bytes + 1, "PNG", 3) == 0 && (bytes[0] == 0x89 || bytes[0] == 0x09) &&
-                (bytes[4] == '\r' || bytes[4] == '\n') && memcmp(bytes, SIGNATURE, 8) != 0;
+    /* Transfer as text turns CR LF into LF, LF into CR LF or CR, and may clear bit 7: the signature is made to show it.
+     */
+    bool ends_kept = size >= 8 && bytes[4] == '\r' && bytes[5] == '\n' && bytes[7] == '\n';
+    bool text = size >= 8 && memcmp(bytes + 1, "PNG", 3) == 0 &&
+                (bytes[0] == 0x09 || (bytes[0] == 0x89 && !ends_kept && (bytes[4] == '\r' || bytes[4] == '\n')));
     return fail(ERR_INPUT, "not PNG: bytes 0-7 are %s, not 89 50 4e 47 0d 0a 1a 0a%s", hex,
                 text ? "; transferred as text? copy it again in binary mode" : "; the file is damaged");
 }
@@ -45,19 +51,22 @@ typedef struct {
     size_t first_idat;
     size_t data_bytes; /* of all IDAT together */
     int idats;
-    bool cut;          /* the last IDAT is longer than the file */
+    bool cut; /* the last IDAT is longer than the file */
     int palette_size;
     const uint8_t *palette;
 } Png;
 
-static int channels_of(int colour) { return colour == 2 ? 3 : colour == 4 ? 2 : colour == 6 ? 4 : 1; }
+static int channels_of(int colour) {
+    return colour == 2 ? 3 : colour == 4 ? 2 : colour == 6 ? 4 : 1;
+}
 
 static size_t row_bytes(const PngInfo *info, int width) {
     return ((size_t)width * (size_t)channels_of(info->colour) * (size_t)info->depth + 7) / 8;
 }
 
 /* Adam7: first column, first row, step across, step down. */
-static const uint8_t PASSES[7][4] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
+static const uint8_t PASSES[7][4] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
+                                     {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
 
 static int pass_width(const PngInfo *info, int pass) {
     if (!info->interlaced) return info->width;
@@ -84,7 +93,8 @@ static int read_header(Png *png, const uint8_t *data, uint32_t length) {
     if (length != 13) return fail(ERR_INPUT, "PNG: IHDR has %u bytes instead of 13", length);
     uint32_t width = be32(data), height = be32(data + 4);
     int depth = data[8], colour = data[9];
-    if (width == 0 || height == 0) return fail(ERR_INPUT, "PNG: IHDR says %u x %u pixels: there is no picture", width, height);
+    if (width == 0 || height == 0)
+        return fail(ERR_INPUT, "PNG: IHDR says %u x %u pixels: there is no picture", width, height);
     if (width > IMAGE_SIDE_MAX || height > IMAGE_SIDE_MAX)
         return fail(ERR_INPUT, "PNG: IHDR says %u x %u pixels; sides may be at most %d", width, height, IMAGE_SIDE_MAX);
     if ((int64_t)width * height > IMAGE_PIXELS_MAX)
@@ -92,7 +102,8 @@ static int read_header(Png *png, const uint8_t *data, uint32_t length) {
                     (long long)IMAGE_PIXELS_MAX);
     if (colour != 0 && colour != 2 && colour != 3 && colour != 4 && colour != 6)
         return fail(ERR_INPUT, "PNG: colour type %d in IHDR; it must be 0, 2, 3, 4 or 6", colour);
-    bool legal = depth == 8 || (depth == 16 && colour != 3) || ((depth == 1 || depth == 2 || depth == 4) && (colour == 0 || colour == 3));
+    bool legal = depth == 8 || (depth == 16 && colour != 3) ||
+                 ((depth == 1 || depth == 2 || depth == 4) && (colour == 0 || colour == 3));
     if (!legal) return fail(ERR_INPUT, "PNG: bit depth %d in IHDR is not allowed with colour type %d", depth, colour);
     if (data[10] != 0) return fail(ERR_INPUT, "PNG: compression method %d in IHDR; only 0 exists", data[10]);
     if (data[11] != 0) return fail(ERR_INPUT, "PNG: filter method %d in IHDR; only 0 exists", data[11]);
@@ -154,23 +165,25 @@ static int check_chunks(Png *png, const ReadOptions *options, ReadNotes *notes) 
         size_t left = png->size - at;
         if (n == PNG_CHUNKS_MAX) return fail(ERR_INPUT, "PNG: more than %d chunks", PNG_CHUNKS_MAX);
         if (left < 8) {
-            if (png->idats == 0) return fail(ERR_INPUT, "PNG: the file ends at byte %zu before any picture data (IDAT)", png->size);
+            if (png->idats == 0)
+                return fail(ERR_INPUT, "PNG: the file ends at byte %zu before any picture data (IDAT)", png->size);
             png->cut = true;
             break;
         }
         uint32_t length = be32(png->bytes + at);
         const uint8_t *type = png->bytes + at + 4, *data = type + 4;
         char name[24];
-        err_printable(name, sizeof name, (const char[5]){(char)type[0], (char)type[1], (char)type[2], (char)type[3], 0});
+        err_printable(name, sizeof name,
+                      (const char[5]){(char)type[0], (char)type[1], (char)type[2], (char)type[3], 0});
         for (int i = 0; i < 4; i++)
             if (!((type[i] >= 'A' && type[i] <= 'Z') || (type[i] >= 'a' && type[i] <= 'z')))
-                return fail(ERR_INPUT, "PNG: at byte %zu a chunk should begin, its type %02x %02x %02x %02x is none", at, type[0], type[1],
-                            type[2], type[3]);
+                return fail(ERR_INPUT, "PNG: at byte %zu a chunk should begin, its type %02x %02x %02x %02x is none",
+                            at, type[0], type[1], type[2], type[3]);
         bool is_data = memcmp(type, "IDAT", 4) == 0;
         if (length > 0x7fffffff || length > left - 8 || left - 8 - length < 4) {
             if (n == 0 || !is_data || length > 0x7fffffff)
-                return fail(ERR_INPUT, "PNG: chunk %s at byte %zu claims %u bytes, %zu are left; the file is truncated", name, at, length,
-                            left - 8);
+                return fail(ERR_INPUT, "PNG: chunk %s at byte %zu claims %u bytes, %zu are left; the file is truncated",
+                            name, at, length, left - 8);
             if (png->idats == 0) png->first_idat = at;
             png->idats++;
             size_t there = left - 8 < length ? left - 8 : length;
@@ -181,13 +194,16 @@ static int check_chunks(Png *png, const ReadOptions *options, ReadNotes *notes) 
         uint32_t told = be32(data + length), sum = crc32_update(0, type, length + 4);
         if (told != sum) {
             if (!options->ignore_crc)
-                return fail(ERR_INPUT, "PNG: the checksum of %s at byte %zu is wrong (%08x, should be %08x): the file is damaged; "
-                            "--ignore-crc reads it all the same", name, at, told, sum);
+                return fail(ERR_INPUT,
+                            "PNG: the checksum of %s at byte %zu is wrong (%08x, should be %08x): the file is damaged; "
+                            "--ignore-crc reads it all the same",
+                            name, at, told, sum);
             if (wrong_sums++ == 0) read_note(notes, "the checksum of %s at byte %zu is wrong", name, at);
         }
         int error = 0;
         if (n == 0) {
-            if (memcmp(type, "IHDR", 4) != 0) return fail(ERR_INPUT, "PNG: the first chunk is %s instead of IHDR", name);
+            if (memcmp(type, "IHDR", 4) != 0)
+                return fail(ERR_INPUT, "PNG: the first chunk is %s instead of IHDR", name);
             error = read_header(png, data, length);
         } else if (is_data) {
             if (data_over) return fail(ERR_INPUT, "PNG: IDAT at byte %zu does not follow the other IDATs", at);
@@ -195,16 +211,22 @@ static int check_chunks(Png *png, const ReadOptions *options, ReadNotes *notes) 
             png->data_bytes += length;
         } else {
             data_over = png->idats > 0;
-            if (memcmp(type, "IEND", 4) == 0) end = true;
+            if (memcmp(type, "IEND", 4) == 0)
+                end = true;
             else if (memcmp(type, "PLTE", 4) == 0) {
                 if (data_over) return fail(ERR_INPUT, "PNG: the palette comes after the picture data");
                 error = check_palette(png, data, length);
-            } else if (memcmp(type, "tRNS", 4) == 0) error = check_transparency(png, length);
-            else if (memcmp(type, "tEXt", 4) == 0) keep_text(&png->info, data, length);
-            else if (memcmp(type, "acTL", 4) == 0) read_note(notes, "animated PNG: only its first picture is read");
-            else if (memcmp(type, "IHDR", 4) == 0) error = fail(ERR_INPUT, "PNG: a second IHDR at byte %zu", at);
+            } else if (memcmp(type, "tRNS", 4) == 0)
+                error = check_transparency(png, length);
+            else if (memcmp(type, "tEXt", 4) == 0)
+                keep_text(&png->info, data, length);
+            else if (memcmp(type, "acTL", 4) == 0)
+                read_note(notes, "animated PNG: only its first picture is read");
+            else if (memcmp(type, "IHDR", 4) == 0)
+                error = fail(ERR_INPUT, "PNG: a second IHDR at byte %zu", at);
             else if (!(type[0] & 0x20))
-                error = fail(ERR_INPUT, "PNG: chunk %s at byte %zu is needed to understand the picture, and not known", name, at);
+                error = fail(ERR_INPUT, "PNG: chunk %s at byte %zu is needed to understand the picture, and not known",
+                             name, at);
         }
         if (error) return error;
         at += 12 + (size_t)length;
@@ -216,9 +238,11 @@ static int check_chunks(Png *png, const ReadOptions *options, ReadNotes *notes) 
     uint64_t raw = raw_size(&png->info);
     /* A cut file is reported with its row instead, and unpacks into no more than a row's memory. */
     if (!png->cut && raw > (uint64_t)png->data_bytes * DEFLATE_RATIO)
-        return fail(ERR_INPUT, "PNG: %d x %d pixels need %llu bytes of picture data; the %zu bytes of IDAT cannot hold more than %llu",
-                    png->info.width, png->info.height, (unsigned long long)raw, png->data_bytes,
-                    (unsigned long long)png->data_bytes * DEFLATE_RATIO);
+        return fail(
+            ERR_INPUT,
+            "PNG: %d x %d pixels need %llu bytes of picture data; the %zu bytes of IDAT cannot hold more than %llu",
+            png->info.width, png->info.height, (unsigned long long)raw, png->data_bytes,
+            (unsigned long long)png->data_bytes * DEFLATE_RATIO);
     return 0;
 }
 
@@ -232,7 +256,7 @@ typedef struct {
     size_t row_size;                      /* without filter byte */
     uint8_t *row_now, *row_before;        /* filter byte, then samples */
     size_t have;
-    uint64_t extra;   /* bytes after the last row */
+    uint64_t extra; /* bytes after the last row */
     bool done;
     char reason[100]; /* of a stop */
 } Rows;
@@ -260,7 +284,8 @@ static bool unfilter(Rows *r) {
     size_t n = r->row_size, pixel = (size_t)channels_of(r->png->info.colour) * (size_t)r->png->info.depth / 8;
     if (pixel == 0) pixel = 1;
     switch (r->row_now[0]) {
-    case 0: return true;
+    case 0:
+        return true;
     case 1:
         for (size_t i = pixel; i < n; i++) now[i] = (uint8_t)(now[i] + now[i - pixel]);
         return true;
@@ -273,7 +298,8 @@ static bool unfilter(Rows *r) {
         return true;
     case 4:
         for (size_t i = 0; i < n && i < pixel; i++) now[i] = (uint8_t)(now[i] + up[i]);
-        for (size_t i = pixel; i < n; i++) { /* Paeth: whichever of left, up, upper left is nearest to left + up - upper left */
+        for (size_t i = pixel; i < n;
+             i++) { /* Paeth: whichever of left, up, upper left is nearest to left + up - upper left */
             int a = now[i - pixel], b = up[i], c = up[i - pixel], pa = b - c, pb = a - c, pc = pa + pb;
             pa = pa < 0 ? -pa : pa;
             pb = pb < 0 ? -pb : pb;
@@ -299,7 +325,8 @@ static bool place_row(Rows *r) {
     size_t start = ((size_t)y * (size_t)image->width + (size_t)x0) * (size_t)kept;
     if (info->depth == 8 && info->colour != 3) {
         uint8_t *out = image->bytes + start;
-        if (stored == kept && dx == 1) memcpy(out, in, (size_t)r->width * (size_t)kept);
+        if (stored == kept && dx == 1)
+            memcpy(out, in, (size_t)r->width * (size_t)kept);
         else
             for (int x = 0; x < r->width; x++, in += stored, out += dx * kept)
                 for (int c = 0; c < kept; c++) out[c] = in[c];
@@ -370,19 +397,29 @@ static const uint8_t *gather(const Png *png, uint8_t **copy) {
     return all;
 }
 
-static int report_rows(const Rows *r, InflateEnd end, const InflateReport *report, const ReadOptions *options, ReadNotes *notes) {
+static int report_rows(const Rows *r, InflateEnd end, const InflateReport *report, const ReadOptions *options,
+                       ReadNotes *notes) {
     char where[64];
-    if (r->png->info.interlaced) snprintf(where, sizeof where, "row %d of %d of interlace pass %d", r->row, r->height, r->pass + 1);
-    else snprintf(where, sizeof where, "row %d of %d", r->row, r->height);
+    if (r->png->info.interlaced)
+        snprintf(where, sizeof where, "row %d of %d of interlace pass %d", r->row, r->height, r->pass + 1);
+    else
+        snprintf(where, sizeof where, "row %d of %d", r->row, r->height);
     if (end == INFLATE_MEMORY) return (int)err_code();
     if (r->reason[0]) return fail(ERR_INPUT, "PNG: %s in %s: the file is damaged", r->reason, where);
-    if (!r->done && end == INFLATE_DAMAGED) return fail(ERR_INPUT, "PNG: the picture data is damaged at %s: %s", where, report->reason);
-    if (!r->done && end == INFLATE_SHORT) return fail(ERR_INPUT, "PNG: the picture ends at %s: the file is truncated", where);
-    if (!r->done) return fail(ERR_INPUT, "PNG: the picture data is complete at %s already: too little for the size in IHDR", where);
-    if (r->png->cut) return fail(ERR_INPUT, "PNG: the file ends at byte %zu without its end chunk (IEND): it is truncated", r->png->size);
-    const char *doubt = end == INFLATE_DAMAGED ? "damaged after the last row"
-                        : end == INFLATE_SHORT ? "without its end"
-                        : report->checksum_wrong ? "with a wrong checksum (Adler-32)" : NULL;
+    if (!r->done && end == INFLATE_DAMAGED)
+        return fail(ERR_INPUT, "PNG: the picture data is damaged at %s: %s", where, report->reason);
+    if (!r->done && end == INFLATE_SHORT)
+        return fail(ERR_INPUT, "PNG: the picture ends at %s: the file is truncated", where);
+    if (!r->done)
+        return fail(ERR_INPUT, "PNG: the picture data is complete at %s already: too little for the size in IHDR",
+                    where);
+    if (r->png->cut)
+        return fail(ERR_INPUT, "PNG: the file ends at byte %zu without its end chunk (IEND): it is truncated",
+                    r->png->size);
+    const char *doubt = end == INFLATE_DAMAGED   ? "damaged after the last row"
+                        : end == INFLATE_SHORT   ? "without its end"
+                        : report->checksum_wrong ? "with a wrong checksum (Adler-32)"
+                                                 : NULL;
     if (doubt && !options->ignore_crc)
         return fail(ERR_INPUT, "PNG: the compressed data is %s; --ignore-crc reads it all the same", doubt);
     if (doubt) read_note(notes, "the compressed data is %s", doubt);
@@ -392,7 +429,9 @@ static int report_rows(const Rows *r, InflateEnd end, const InflateReport *repor
 
 static int decode_rows(const Png *png, const ReadOptions *options, Image *image, ReadNotes *notes) {
     const PngInfo *info = &png->info;
-    int error = png->cut ? 0 : image_make(image, info->width, info->height, info->colour == 0 || info->colour == 4 ? 1 : 3, info->depth == 16 ? 16 : 8);
+    int error = png->cut ? 0
+                         : image_make(image, info->width, info->height, info->colour == 0 || info->colour == 4 ? 1 : 3,
+                                      info->depth == 16 ? 16 : 8);
     if (error) return error;
     Rows r = {.png = png, .image = image, .as_stored = options->as_stored, .passes = info->interlaced ? 7 : 1};
     uint8_t *copy = NULL;
@@ -415,7 +454,8 @@ static int decode_rows(const Png *png, const ReadOptions *options, Image *image,
     return error;
 }
 
-int png_decode(const uint8_t *bytes, size_t size, const ReadOptions *options, Image *image, PngInfo *info, ReadNotes *notes) {
+int png_decode(const uint8_t *bytes, size_t size, const ReadOptions *options, Image *image, PngInfo *info,
+               ReadNotes *notes) {
     static const ReadOptions strict;
     if (!options) options = &strict;
     if (image) memset(image, 0, sizeof *image);
@@ -500,7 +540,8 @@ int png_write(Out *out, const Image *image, const PngText *texts, int count) {
     header[8] = (uint8_t)image->bits;
     header[9] = image->channels == 1 ? 0 : 2;
     header[10] = header[11] = header[12] = 0;
-    if (!size_mul(n + 1, (size_t)image->height, &all)) return fail(ERR_MEMORY, "a PNG of %d x %d is too large", image->width, image->height);
+    if (!size_mul(n + 1, (size_t)image->height, &all))
+        return fail(ERR_MEMORY, "a PNG of %d x %d is too large", image->width, image->height);
     uint8_t *rows = mem_alloc(all), *work = mem_zero(3, n + 1);
     size_t packed_size = 0;
     uint8_t *packed = NULL;
@@ -509,7 +550,8 @@ int png_write(Out *out, const Image *image, const PngText *texts, int count) {
         uint8_t *now = work, *up = work + n + 1, *trial = work + 2 * (n + 1);
         for (int y = 0; y < image->height; y++) {
             const uint8_t *in = image->bytes + (size_t)y * n;
-            if (image->bits == 8) memcpy(now, in, n);
+            if (image->bits == 8)
+                memcpy(now, in, n);
             else
                 for (size_t i = 0; i < n / 2; i++) {
                     uint16_t v = image_16(image)[(size_t)y * (n / 2) + i];

@@ -18,8 +18,8 @@ typedef struct {
     PngText text[PNG_TEXTS_MAX]; /* tEXt chunks, longer ones left out; bytes as stored (Latin-1) */
 } PngInfo;
 
-bool png_is(const uint8_t *bytes, size_t size);        /* has the signature */
-bool png_is_damaged(const uint8_t *bytes, size_t size); /* was one before its first bytes were changed */
+bool png_is(const uint8_t *bytes, size_t size);            /* has the signature */
+bool png_is_damaged(const uint8_t *bytes, size_t size);    /* was one before its first bytes were changed */
 int png_fail_signature(const uint8_t *bytes, size_t size); /* the sentence about it */
 /* image may be NULL: everything is checked but the picture data. info may be NULL. Sentences come without the name. */
 int png_decode(const uint8_t *bytes, size_t size, const ReadOptions *options, Image *image, PngInfo *info,

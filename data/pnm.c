@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool is_space(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool is_space(uint8_t c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 static void skip_space(TextHeader *header) {
     while (header->at < header->size) {
@@ -42,7 +44,8 @@ static int header_number(TextHeader *header, const char *what, int *out) {
     }
     size_t digits = strspn(word, "0123456789");
     if (word[digits] != 0 || digits > 9)
-        return fail(ERR_INPUT, "PNM: the %s is '%s', not a whole number in range", what, err_printable(shown, sizeof shown, word));
+        return fail(ERR_INPUT, "PNM: the %s is '%s', not a whole number in range", what,
+                    err_printable(shown, sizeof shown, word));
     *out = atoi(word);
     return 0;
 }
@@ -96,22 +99,27 @@ int pnm_decode(const uint8_t *bytes, size_t size, const ReadOptions *options, Im
     if (width < 1 || height < 1 || width > IMAGE_SIDE_MAX || height > IMAGE_SIDE_MAX)
         return fail(ERR_INPUT, "PNM: %d x %d pixels; sides must be 1 to %d", width, height, IMAGE_SIDE_MAX);
     if ((int64_t)width * height > IMAGE_PIXELS_MAX)
-        return fail(ERR_INPUT, "PNM: %d x %d pixels; at most %lld in all are read", width, height, (long long)IMAGE_PIXELS_MAX);
-    if (maximum < 1 || maximum > 65535) return fail(ERR_INPUT, "PNM: the maximum is %d; it must be 1 to 65535", maximum);
+        return fail(ERR_INPUT, "PNM: %d x %d pixels; at most %lld in all are read", width, height,
+                    (long long)IMAGE_PIXELS_MAX);
+    if (maximum < 1 || maximum > 65535)
+        return fail(ERR_INPUT, "PNM: the maximum is %d; it must be 1 to 65535", maximum);
     if (header.at >= size || !is_space(bytes[header.at])) return fail(ERR_INPUT, "PNM: the file ends after its header");
     header.at++; /* exactly one white space before binary samples */
     int samples = width * channels;
     size_t row_size = text ? 0 : format == 4 ? ((size_t)width + 7) / 8 : (size_t)samples * (maximum > 255 ? 2 : 1);
     /* A sample in text takes a digit, and but for P1 a space (not after the last one). */
     uint64_t least = (uint64_t)samples * (uint64_t)height;
-    if (text) least = bits ? least : 2 * least - 1;
-    else least = (uint64_t)row_size * (uint64_t)height;
+    if (text)
+        least = bits ? least : 2 * least - 1;
+    else
+        least = (uint64_t)row_size * (uint64_t)height;
     if (least > size - header.at) {
         int rows = text ? -1 : (int)((size - header.at) / row_size);
         if (rows >= 0)
-            return fail(ERR_INPUT, "PNM: the picture ends at row %d of %d: %llu bytes of %llu are missing", rows, height,
-                        (unsigned long long)(least - (size - header.at)), (unsigned long long)least);
-        return fail(ERR_INPUT, "PNM: %d x %d pixels cannot be in the %zu bytes after the header", width, height, size - header.at);
+            return fail(ERR_INPUT, "PNM: the picture ends at row %d of %d: %llu bytes of %llu are missing", rows,
+                        height, (unsigned long long)(least - (size - header.at)), (unsigned long long)least);
+        return fail(ERR_INPUT, "PNM: %d x %d pixels cannot be in the %zu bytes after the header", width, height,
+                    size - header.at);
     }
     int depth = maximum > 255 ? 16 : 8, full = depth == 16 ? 65535 : 255;
     bool scale = maximum != full && !options->as_stored;
@@ -135,8 +143,10 @@ int pnm_decode(const uint8_t *bytes, size_t size, const ReadOptions *options, Im
             }
             if (scale) value = (value * (unsigned)full + (unsigned)maximum / 2) / (unsigned)maximum;
             size_t at = (size_t)y * (size_t)samples + (size_t)i;
-            if (depth == 8) image->bytes[at] = (uint8_t)value;
-            else image_16(image)[at] = (uint16_t)value;
+            if (depth == 8)
+                image->bytes[at] = (uint8_t)value;
+            else
+                image_16(image)[at] = (uint16_t)value;
         }
     }
     mem_free(row);

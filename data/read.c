@@ -23,7 +23,8 @@ static bool starts(const uint8_t *bytes, size_t size, const char *with, size_t n
 ContentKind content_kind(const uint8_t *bytes, size_t size) {
     if (png_is(bytes, size)) return CONTENT_PNG;
     if (starts(bytes, size, "\xff\xd8\xff", 3)) return CONTENT_JPEG;
-    if (size >= 3 && bytes[0] == 'P' && (bytes[2] == '\n' || bytes[2] == '\r' || bytes[2] == ' ' || bytes[2] == '\t' || bytes[2] == '#')) {
+    if (size >= 3 && bytes[0] == 'P' &&
+        (bytes[2] == '\n' || bytes[2] == '\r' || bytes[2] == ' ' || bytes[2] == '\t' || bytes[2] == '#')) {
         if (bytes[1] >= '1' && bytes[1] <= '6') return CONTENT_PNM;
         if (bytes[1] == 'F' || bytes[1] == 'f') return CONTENT_PFM;
     }
@@ -52,7 +53,9 @@ int fail_unknown_content(const uint8_t *bytes, size_t size, const char *wanted) 
     } known[] = {
         {"\x1f\x8b", 0, 2, "is gzip; unpack it first (gunzip)"},
         {"BZh", 0, 3, "is bzip2; unpack it first (bunzip2)"},
-        {"\xfd" "7zXZ", 0, 5, "is xz; unpack it first (unxz)"},
+        {"\xfd"
+         "7zXZ",
+         0, 5, "is xz; unpack it first (unxz)"},
         {"\x28\xb5\x2f\xfd", 0, 4, "is zstd; unpack it first (zstd -d)"},
         {"version https://git-lfs", 0, 23, "is a git-LFS pointer, not the file itself; run: git lfs pull"},
         {"GIF8", 0, 4, "is GIF; convert it to PNG (ffmpeg -i IN OUT.png)"},
@@ -68,7 +71,9 @@ int fail_unknown_content(const uint8_t *bytes, size_t size, const char *wanted) 
         {"\0\0\0\x0cjP  ", 0, 8, "is JPEG 2000; convert it to PNG (ffmpeg -i IN OUT.png)"},
         {"8BPS", 0, 4, "is a Photoshop file; export it as PNG"},
         {"%PDF", 0, 4, "is PDF"},
-        {"\x7f" "ELF", 0, 4, "is a program"},
+        {"\x7f"
+         "ELF",
+         0, 4, "is a program"},
         {"ftyp", 4, 4, "is a film (MP4 or MOV), not a still"},
         {"\x1a\x45\xdf\xa3", 0, 4, "is a film (Matroska or WebM), not a still"},
         {"YUV4MPEG2", 0, 9, "is a y4m film, not a still"},
@@ -81,16 +86,25 @@ int fail_unknown_content(const uint8_t *bytes, size_t size, const char *wanted) 
     }
     if (png_is_damaged(bytes, size)) return png_fail_signature(bytes, size);
     if (mentions(bytes, size, "<!doctype html") || mentions(bytes, size, "<html"))
-        return fail(ERR_INPUT, "is not %s: it is an HTML page; the download gave a web page instead of the file", wanted);
+        return fail(ERR_INPUT, "is not %s: it is an HTML page; the download gave a web page instead of the file",
+                    wanted);
     switch (content_kind(bytes, size)) {
-    case CONTENT_PFM: return fail(ERR_INPUT, "is not %s: it is a PFM map of numbers", wanted);
-    case CONTENT_FLO: return fail(ERR_INPUT, "is not %s: it is a map of optical flow (.flo)", wanted);
-    case CONTENT_NPY: return fail(ERR_INPUT, "is not %s: it is a NumPy array (.npy)", wanted);
-    case CONTENT_ZIP: return fail(ERR_INPUT, "is not %s: it is a zip archive (.npz?)", wanted);
-    case CONTENT_PNG: return fail(ERR_INPUT, "is not %s: it is a PNG picture", wanted);
-    case CONTENT_JPEG: return fail(ERR_INPUT, "is not %s: it is a JPEG picture", wanted);
-    case CONTENT_PNM: return fail(ERR_INPUT, "is not %s: it is a PNM picture", wanted);
-    case CONTENT_UNKNOWN: break;
+    case CONTENT_PFM:
+        return fail(ERR_INPUT, "is not %s: it is a PFM map of numbers", wanted);
+    case CONTENT_FLO:
+        return fail(ERR_INPUT, "is not %s: it is a map of optical flow (.flo)", wanted);
+    case CONTENT_NPY:
+        return fail(ERR_INPUT, "is not %s: it is a NumPy array (.npy)", wanted);
+    case CONTENT_ZIP:
+        return fail(ERR_INPUT, "is not %s: it is a zip archive (.npz?)", wanted);
+    case CONTENT_PNG:
+        return fail(ERR_INPUT, "is not %s: it is a PNG picture", wanted);
+    case CONTENT_JPEG:
+        return fail(ERR_INPUT, "is not %s: it is a JPEG picture", wanted);
+    case CONTENT_PNM:
+        return fail(ERR_INPUT, "is not %s: it is a PNM picture", wanted);
+    case CONTENT_UNKNOWN:
+        break;
     }
     bool zeros = true;
     char hex[32] = "";
@@ -98,10 +112,12 @@ int fail_unknown_content(const uint8_t *bytes, size_t size, const char *wanted) 
     if (zeros) return fail(ERR_INPUT, "is not %s: all its %zu bytes are zero", wanted, size);
     for (size_t i = 0; i < 8 && i < size; i++) snprintf(hex + 3 * i, sizeof hex - 3 * i, "%02x ", bytes[i]);
     hex[strlen(hex) - 1] = 0;
-    return fail(ERR_INPUT, "is not %s that is known here: it begins with %s (PNG, JPEG, MPO and PNM are read)", wanted, hex);
+    return fail(ERR_INPUT, "is not %s that is known here: it begins with %s (PNG, JPEG, MPO and PNM are read)", wanted,
+                hex);
 }
 
-int image_read_memory(const char *name, const uint8_t *bytes, size_t size, const ReadOptions *options, Image *image, ReadNotes *notes) {
+int image_read_memory(const char *name, const uint8_t *bytes, size_t size, const ReadOptions *options, Image *image,
+                      ReadNotes *notes) {
     static const ReadOptions strict;
     char shown[300];
     int error;
@@ -120,7 +136,8 @@ int image_read_memory(const char *name, const uint8_t *bytes, size_t size, const
         if (notes) notes->format = "PNM";
         error = pnm_decode(bytes, size, options, image, notes);
         break;
-    default: error = fail_unknown_content(bytes, size, "a picture");
+    default:
+        error = fail_unknown_content(bytes, size, "a picture");
     }
     return error ? fail_prefix("%s", err_printable(shown, sizeof shown, name)) : 0;
 }

@@ -5,9 +5,9 @@
  *
  * Rules. Alpha is dropped. PNG and PNM below 8 bits are widened to the full range of 8 bits; samples with another
  * maximum than 255 or 65,535 are scaled to the full range. CMYK becomes RGB by r = c*k/255 in the inverted samples
- * that Adobe writes. EXIF orientation 1 to 8 is applied; any other, and EXIF that makes no sense, is ignored with a note.
- * A file is checked before it is decoded: sides and pixels (specs: reliability, section 4), table and chunk sizes,
- * checksums; memory beyond the decoded picture is at most 16 times the file and 64 MiB. */
+ * that Adobe writes. EXIF orientation 1 to 8 is applied; any other, and EXIF that makes no sense, is ignored with a
+ * note. A file is checked before it is decoded: sides and pixels (specs: reliability, section 4), table and chunk
+ * sizes, checksums; memory beyond the decoded picture is at most 16 times the file and 64 MiB. */
 #ifndef PANUM_DATA_READ_H
 #define PANUM_DATA_READ_H
 #include "data/image.h"
@@ -23,7 +23,7 @@ enum { READ_NOTES_MAX = 12, READ_NOTE_LENGTH = 200 };
 typedef struct {
     int count;
     char text[READ_NOTES_MAX][READ_NOTE_LENGTH]; /* whole sentences without a full stop */
-    const char *format; /* "PNG", "JPEG", "PNM", "MPO": what the content was; NULL before */
+    const char *format;                          /* "PNG", "JPEG", "PNM", "MPO": what the content was; NULL before */
 } ReadNotes;
 
 void read_note(ReadNotes *notes, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -36,7 +36,14 @@ int image_read_memory(const char *name, const uint8_t *bytes, size_t size, const
                       ReadNotes *notes);
 
 typedef enum {
-    CONTENT_UNKNOWN, CONTENT_PNG, CONTENT_JPEG, CONTENT_PNM, CONTENT_PFM, CONTENT_FLO, CONTENT_NPY, CONTENT_ZIP,
+    CONTENT_UNKNOWN,
+    CONTENT_PNG,
+    CONTENT_JPEG,
+    CONTENT_PNM,
+    CONTENT_PFM,
+    CONTENT_FLO,
+    CONTENT_NPY,
+    CONTENT_ZIP,
 } ContentKind;
 /* What the first bytes say. */
 ContentKind content_kind(const uint8_t *bytes, size_t size);
