@@ -280,7 +280,7 @@ def matching(reference, r1, r2):
     cases = {  # name: (rows, width, scale of the scores, positivity)
         "flat": (3, 24, 0.5, False), "flat_positive": (3, 24, 0.5, True),
         "peaked": (4, 33, 20.0, False), "peaked_positive": (4, 33, 20.0, True),
-        "sharp": (2, 17, 300.0, False), "sharp_positive": (2, 17, 300.0, True),
+        "sharp": (2, 17, 60.0, False), "sharp_positive": (2, 17, 60.0, True),
         "offset": (2, 20, 3.0, False), "ties": (2, 9, 0.0, False), "ties_positive": (2, 9, 0.0, True),
         "narrow": (2, 2, 2.0, False), "width_48": (1, 48, 6.0, True),
     }
