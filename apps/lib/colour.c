@@ -88,8 +88,7 @@ static void cross_hidden(uint8_t rgb[3], int x, int y, int unit) {
 /* ---- the legend ---- */
 
 static int legend_scale(int width) {
-    int scale = width / 480;
-    return scale < 1 ? 1 : scale > 8 ? 8 : scale;
+    return 1 + (width >= 480) + (width >= 1280) + (width >= 2560) + (width >= 5120);
 }
 
 /* Lines from the top: words, bar, percent, pixels, hatches. */
@@ -109,7 +108,7 @@ static void fill(Image *image, int x0, int y0, int x1, int y1, const uint8_t rgb
 
 /* Text centred at x, pushed inwards at the edges; drawn only if it fits right of *free, which moves on. */
 static void label(Image *image, int x, int y, int scale, const char *text, int *taken) {
-    int width = font_width(text, scale), margin = 2 * scale;
+    int width = font_width(text, scale), margin = 8 * scale;
     int at = x - width / 2;
     if (at > image->width - margin - width) at = image->width - margin - width;
     if (at < margin) at = margin;
