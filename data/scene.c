@@ -41,18 +41,23 @@ static double mix(double a, double b, double t) {
     return a + (b - a) * t;
 }
 
+/* floor for what fits an int64_t; one conversion instead of a call on machines without a rounding instruction */
+static int64_t whole(double x) {
+    int64_t i = (int64_t)x;
+    return i - (x < (double)i);
+}
+
 static double noise2(uint64_t seed, double x, double y) {
-    double fx = floor(x), fy = floor(y), u = smooth(x - fx), v = smooth(y - fy);
-    int64_t i = (int64_t)fx, j = (int64_t)fy;
+    int64_t i = whole(x), j = whole(y);
+    double u = smooth(x - (double)i), v = smooth(y - (double)j);
     double top = mix(lattice(seed, i, j, 0), lattice(seed, i + 1, j, 0), u);
     double bottom = mix(lattice(seed, i, j + 1, 0), lattice(seed, i + 1, j + 1, 0), u);
     return mix(top, bottom, v);
 }
 
 static double noise3(uint64_t seed, Vec3 p) {
-    double fx = floor(p.x), fy = floor(p.y), fz = floor(p.z), u = smooth(p.x - fx), v = smooth(p.y - fy),
-           w = smooth(p.z - fz);
-    int64_t i = (int64_t)fx, j = (int64_t)fy, k = (int64_t)fz;
+    int64_t i = whole(p.x), j = whole(p.y), k = whole(p.z);
+    double u = smooth(p.x - (double)i), v = smooth(p.y - (double)j), w = smooth(p.z - (double)k);
     double layer[2];
     for (int s = 0; s < 2; s++) {
         double top = mix(lattice(seed, i, j, k + s), lattice(seed, i + 1, j, k + s), u);
@@ -83,6 +88,7 @@ typedef struct {
     SceneObject o;
     Vec3 normal; /* of flat shapes, not of unit length */
     Vec3 u_dual, v_dual, w_dual;
+    double u_length, v_length;
     double nearest;   /* no point of it has a smaller z */
     double box[2][4]; /* left, top, right, bottom in pixels, for the left and the right eye */
 } Solid;
@@ -240,7 +246,7 @@ static void bound(Solid *s, const Render *r) {
 }
 
 static Solid prepare(const SceneObject *o, const Render *r) {
-    Solid s = {.o = *o};
+    Solid s = {.o = *o, .u_length = length(o->u), .v_length = length(o->v)};
     if (o->shape == SCENE_PLANE || o->shape == SCENE_QUAD) {
         s.normal = cross(o->u, o->v);
         Vec3 vn = cross(o->v, s.normal), nu = cross(s.normal, o->u);
@@ -294,7 +300,7 @@ static bool is_hidden(const Render *r, const uint8_t *list, int count, int eye, 
 /* 0 or 1 of a pattern with hard edges at point q; faded to a half where its cells get smaller than pixels. */
 static double pattern_at(const SceneTexture *t, bool solid, Vec3 q, double footprint) {
     double s = t->size, value = 0;
-    int64_t i = (int64_t)floor(q.x / s), j = (int64_t)floor(q.y / s), k = solid ? (int64_t)floor(q.z / s) : 0;
+    int64_t i = whole(q.x / s), j = whole(q.y / s), k = solid ? whole(q.z / s) : 0;
     switch (t->pattern) {
     case SCENE_CHECKER:
         value = (double)((i + j + k) & 1);
@@ -317,51 +323,125 @@ static double pattern_at(const SceneTexture *t, bool solid, Vec3 q, double footp
     return clear >= 1 ? value : clear <= 0 ? 0.5 : mix(0.5, value, clear);
 }
 
-static void colour_at(const Render *r, int eye, Vec3 dir, const Hit *hit, double rgb[3]) {
+static bool is_solid(const Solid *s) {
+    return s->o.shape == SCENE_ELLIPSOID || s->o.shape == SCENE_ROD;
+}
+
+static Vec3 point_of(const Render *r, int eye, Vec3 dir, const Hit *hit) {
+    return plus((Vec3){r->eye_x[eye], 0, 0}, scaled(dir, hit->z));
+}
+
+/* Where in its texture the hit lies: along its edges for a flat thing, in space for a solid one. */
+static Vec3 texture_point(const Solid *s, Vec3 point, const Hit *hit) {
+    return is_solid(s) ? minus(point, s->o.at) : (Vec3){hit->a * s->u_length, hit->b * s->v_length, 0};
+}
+
+/* What changes slowly from pixel to pixel: light and noise, both free of detail under two pixels. */
+typedef struct {
+    double light, share; /* share of the second colour; of SCENE_NOISE only, the other patterns have edges */
+    double footprint;    /* of a pixel on the surface, in the scene's unit */
+} Surface;
+
+/* All of it as seen from between the eyes, so that a point has one colour for both. A slanted surface is foreshortened
+ * one way only: its footprint is the geometric mean of both. */
+static Surface surface_at(const Render *r, Vec3 point, const Hit *hit) {
     const Solid *s = &r->solids[hit->solid];
     const SceneTexture *t = &s->o.texture;
-    Vec3 point = plus((Vec3){r->eye_x[eye], 0, 0}, scaled(dir, hit->z)), normal = normal_at(s, point);
-    bool solid = s->o.shape == SCENE_ELLIPSOID || s->o.shape == SCENE_ROD;
-    Vec3 q = solid ? minus(point, s->o.at) : (Vec3){hit->a * length(s->o.u), hit->b * length(s->o.v), 0};
-    /* Everything below sees the point from between the eyes, so that both get one colour. A slanted surface is
-     * foreshortened one way only: the geometric mean of both footprints. */
-    double facing = -dot(normal, point) / (length(normal) * length(point));
+    Vec3 normal = normal_at(s, point), q = texture_point(s, point, hit);
+    double per_length = 1 / length(normal), facing = -dot(normal, point) * per_length / length(point);
     double slant = fabs(facing) < 0.02 ? 0.02 : fabs(facing);
-    double footprint = hit->z / r->focal_px / sqrt(slant);
-    double grain = octaves(t->seed, solid, q, t->size, footprint), share;
+    Surface out = {.footprint = hit->z / (r->focal_px * sqrt(slant))};
+    double grain = octaves(t->seed, is_solid(s), q, t->size, out.footprint);
     if (t->pattern == SCENE_NOISE) {
-        share = 0.5 + 0.9 * grain;
-        share = share < 0 ? 0 : share > 1 ? 1 : share;
-        grain = octaves(t->seed + 31, solid, q, t->size * 0.25, footprint);
-    } else {
-        share = pattern_at(t, solid, q, footprint);
+        double share = 0.5 + 0.9 * grain;
+        out.share = share < 0 ? 0 : share > 1 ? 1 : share;
+        grain = octaves(t->seed + 31, is_solid(s), q, t->size * 0.25, out.footprint);
     }
-    double lambert = dot(normal, r->light) / length(normal) * (facing < 0 ? -1 : 1);
+    double lambert = dot(normal, r->light) * per_length * (facing < 0 ? -1 : 1);
     double light = r->scene->ambient + (1 - r->scene->ambient) * (lambert > 0 ? lambert : 0);
-    light = mix(light, 1, t->glow) * (1 + 1.4 * t->detail * grain);
-    if (light < 0.02) light = 0.02;
-    for (int c = 0; c < 3; c++) rgb[c] = light * mix((double)t->colours[0][c], (double)t->colours[1][c], share);
+    out.light = mix(light, 1, t->glow) * (1 + 1.4 * t->detail * grain);
+    if (out.light < 0.02) out.light = 0.02;
+    return out;
+}
+
+static bool has_edges(const SceneTexture *t) {
+    return t->pattern != SCENE_PLAIN && t->pattern != SCENE_NOISE;
+}
+
+static void add_colour(const SceneTexture *t, double light, double share, double rgb[3]) {
+    for (int c = 0; c < 3; c++) {
+        double v = light * mix((double)t->colours[0][c], (double)t->colours[1][c], share);
+        rgb[c] += v > 1 ? 1 : v;
+    }
 }
 
 /* The sixteen rays of a pixel lie in the cells of a 4x4 grid; the first four of this order form a rotated square, and
- * the rest are cast only where these four disagree (an edge, a hard pattern). */
+ * the rest are cast only where these see different things or different sides of a pattern's edge. */
 static const uint8_t sample_order[16] = {1, 7, 8, 14, 0, 2, 3, 4, 5, 6, 9, 10, 11, 12, 13, 15};
+enum { FEW = 4, MANY = 16 };
 
-static void pixel_colour(const Render *r, const uint8_t *list, int count, int eye, int x, int y, uint8_t out[3]) {
-    double sum[3] = {0}, low = 1e9, high = -1e9;
-    int used = 0, solid = -2;
-    bool edge = false;
-    for (int limit = 4; used < limit;) {
-        int cell = sample_order[used++];
-        Vec3 dir = ray(r, eye, x + (cell % 4 - 1.5) / 4, y + (cell / 4 - 1.5) / 4);
-        Hit hit = cast(r, list, count, eye, dir);
-        double rgb[3] = {0};
-        if (hit.solid >= 0) colour_at(r, eye, dir, &hit, rgb);
-        for (int c = 0; c < 3; c++) sum[c] += rgb[c] > 1 ? 1 : rgb[c];
-        low = fmin(low, rgb[1]), high = fmax(high, rgb[1]);
-        edge |= solid != -2 && hit.solid != solid;
-        solid = hit.solid;
-        if (used == 4 && (edge || high - low > 0.25)) limit = 16;
+typedef struct {
+    Vec3 dir;
+    Hit hit;
+} Sample;
+
+static Sample sample(const Render *r, const uint8_t *list, int count, int eye, int x, int y, int cell) {
+    Sample s;
+    s.dir = ray(r, eye, x + (cell % 4 - 1.5) / 4, y + (cell / 4 - 1.5) / 4);
+    s.hit = cast(r, list, count, eye, s.dir);
+    return s;
+}
+
+static double share_of(const Render *r, int eye, const Sample *s, double footprint) {
+    const Solid *solid = &r->solids[s->hit.solid];
+    Vec3 q = texture_point(solid, point_of(r, eye, s->dir, &s->hit), &s->hit);
+    return pattern_at(&solid->o.texture, is_solid(solid), q, footprint);
+}
+
+/* `centre` is the hit of the ray through the pixel's middle: where all rays of a pixel meet one thing, light and noise
+ * are taken there once and only a pattern with edges is looked at by every ray. */
+static void pixel_colour(const Render *r, const uint8_t *list, int count, int eye, int x, int y, const Sample *centre,
+                         uint8_t out[3]) {
+    Sample samples[MANY];
+    double sum[3] = {0};
+    int used = FEW;
+    bool one_thing = true, one_side = true;
+    for (int i = 0; i < FEW; i++) {
+        samples[i] = sample(r, list, count, eye, x, y, sample_order[i]);
+        one_thing &= samples[i].hit.solid == centre->hit.solid;
+    }
+    if (one_thing && centre->hit.solid >= 0) {
+        const SceneTexture *t = &r->solids[centre->hit.solid].o.texture;
+        Surface surface = surface_at(r, point_of(r, eye, centre->dir, &centre->hit), &centre->hit);
+        double share = surface.share;
+        if (has_edges(t)) {
+            double shares[MANY], total = 0;
+            for (int i = 0; i < used; i++) {
+                if (i >= FEW) {
+                    samples[i] = sample(r, list, count, eye, x, y, sample_order[i]);
+                    if (samples[i].hit.solid != centre->hit.solid)
+                        samples[i] = *centre; /* a corner of something else */
+                }
+                shares[i] = share_of(r, eye, &samples[i], surface.footprint);
+                total += shares[i];
+                one_side &= shares[i] == shares[0];
+                if (i == FEW - 1 && !one_side) used = MANY;
+            }
+            share = total / used;
+        }
+        add_colour(t, surface.light, share, sum);
+        used = 1;
+    } else if (!one_thing) {
+        used = MANY;
+        for (int i = 0; i < used; i++) {
+            if (i >= FEW) samples[i] = sample(r, list, count, eye, x, y, sample_order[i]);
+            const Hit *hit = &samples[i].hit;
+            if (hit->solid < 0) continue;
+            const SceneTexture *t = &r->solids[hit->solid].o.texture;
+            Surface surface = surface_at(r, point_of(r, eye, samples[i].dir, hit), hit);
+            add_colour(t, surface.light,
+                       has_edges(t) ? share_of(r, eye, &samples[i], surface.footprint) : surface.share, sum);
+        }
     }
     for (int c = 0; c < 3; c++) out[c] = r->encoded[(int)(sum[c] / used * 4096 + 0.5)];
 }
@@ -395,19 +475,19 @@ static void render_tile(void *context, int64_t tile, int worker) {
     for (int y = y0; y < y1; y++)
         for (int x = x0; x < x1; x++) {
             int64_t i = (int64_t)y * r->width + x;
-            pixel_colour(r, here, here_count, eye, x, y, image->bytes + 3 * i);
-            Vec3 dir = ray(r, eye, x, y);
-            Hit hit = cast(r, here, here_count, eye, dir);
-            if (hit.solid < 0) {
+            Sample centre = {.dir = ray(r, eye, x, y)};
+            centre.hit = cast(r, here, here_count, eye, centre.dir);
+            pixel_colour(r, here, here_count, eye, x, y, &centre, image->bytes + 3 * i);
+            if (centre.hit.solid < 0) {
                 disparity->values[i] = visible->values[i] = NAN;
                 continue;
             }
-            double d = 2 * r->focal_px * r->eye_x[1] / hit.z - 2 * r->screen_shift;
+            double d = 2 * r->focal_px * r->eye_x[1] / centre.hit.z - 2 * r->screen_shift;
             double match = eye ? x + d : x - d;
             disparity->values[i] = (float)d;
             bool inside = match >= 0 && match <= r->width - 1;
             visible->values[i] =
-                inside && !is_hidden(r, there, there_count, other, ray(r, other, match, y), match, hit.z);
+                inside && !is_hidden(r, there, there_count, other, ray(r, other, match, y), match, centre.hit.z);
         }
 }
 
