@@ -49,7 +49,7 @@ const char *cpu_model(void) { return "unknown"; }
 #endif
 
 static bool known, known_bf16;
-static CpuLevel known_level;
+static CpuLevel known_level, limit = CPU_AVX512;
 
 static void look(void) {
     if (known) return;
@@ -66,12 +66,17 @@ static void look(void) {
 
 CpuLevel cpu_level(void) {
     look();
-    return known_level;
+    return known_level < limit ? known_level : limit;
+}
+
+CpuLevel cpu_limit(CpuLevel level) {
+    limit = level;
+    return cpu_level();
 }
 
 bool cpu_has_bf16(void) {
     look();
-    return known_bf16;
+    return known_bf16 && limit == CPU_AVX512;
 }
 
 const char *cpu_level_name(CpuLevel level) {

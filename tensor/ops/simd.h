@@ -6,6 +6,9 @@
 #define PANUM_TENSOR_OPS_SIMD_H
 #include <stdint.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h> /* where a compiler does not find the one instruction by itself */
+#endif
 
 #if defined(__AVX512F__)
 #define VW 16
@@ -29,8 +32,20 @@ static inline vf v_zero(void) { return (vf){0}; }
 static inline vf v_fma(vf a, vf b, vf c) { return a * b + c; } /* contracted: these files build with -ffp-contract=fast */
 static inline vi v_bits(vf v) { return (vi)v; }
 static inline vf v_select(vi mask, vf yes, vf no) { return (vf)((mask & (vi)yes) | (~mask & (vi)no)); }
+/* a > b ? a : b, so b where either is NaN: v_max(bound, x) lets a NaN in x pass. */
+#if defined(__AVX512F__)
+static inline vf v_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+static inline vf v_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX2__)
+static inline vf v_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+static inline vf v_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+#elif defined(__x86_64__)
+static inline vf v_max(vf a, vf b) { return (vf)_mm_max_ps((__m128)a, (__m128)b); }
+static inline vf v_min(vf a, vf b) { return (vf)_mm_min_ps((__m128)a, (__m128)b); }
+#else
 static inline vf v_max(vf a, vf b) { return v_select(a > b, a, b); }
 static inline vf v_min(vf a, vf b) { return v_select(a < b, a, b); }
+#endif
 /* The first n lanes from p, zero in the rest; n in 0..VW. Reads no byte beyond. */
 static inline vf v_load_part(const float *p, int64_t n) {
     vf v = {0};
