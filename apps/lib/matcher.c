@@ -37,6 +37,7 @@ MatcherOptions matcher_defaults(void) {
 int matcher_open(const MatcherOptions *options, Matcher **matcher) {
     *matcher = NULL;
     MatcherModel model = options->model;
+    if (model == MODEL_AUTO && options->ranged) model = MODEL_SGM; /* the one that searches a range */
     for (size_t i = 0; model == MODEL_AUTO && i < sizeof preference / sizeof *preference; i++) {
         const MatcherBackend *b = backends[preference[i]];
         if (b && (!b->ready || b->ready(options, preference[i]))) model = preference[i];

@@ -42,7 +42,7 @@ typedef struct {
 MatcherOptions matcher_defaults(void);
 
 typedef struct Matcher Matcher;
-/* auto takes the best S2M2 whose weights are found, else sgm. */
+/* auto takes the best S2M2 whose weights are found, else sgm; and sgm when a range is given. */
 int matcher_open(const MatcherOptions *options, Matcher **matcher);
 int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps);
 void matcher_close(Matcher *matcher); /* NULL is fine */
