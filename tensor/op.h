@@ -3,7 +3,8 @@
  *
  * An operator file tells, in this order: the mathematics (forward, and what its gradient is) as a comment with the
  * source; the recording function with its shape rule; the plain-C definition over `real`, which *is* the meaning and
- * also compiles for f64; the fast version (not in the f64 build), which calls the vector kernels; the cost; the descriptor.
+ * also compiles for f64; the fast version (not in the f64 build), which calls the vector kernels; the cost; the
+ * descriptor.
  *
  * Definitions and fast versions read bytes through run_real() and honour the strides of their inputs (a shape rule may
  * demand a layout). Outputs are dense in the layout they were recorded with. */
@@ -31,8 +32,12 @@ typedef struct Run {
 static inline void *run_data(const Run *run, const Tensor *t) {
     return (char *)run->bytes[t->base->id] + (size_t)t->offset * dtype_size(t->dtype);
 }
-static inline real *run_real(const Run *run, const Tensor *t) { return t ? (real *)run_data(run, t) : NULL; }
-static inline void *run_shared(const Run *run) { return run->scratch; }
+static inline real *run_real(const Run *run, const Tensor *t) {
+    return t ? (real *)run_data(run, t) : NULL;
+}
+static inline void *run_shared(const Run *run) {
+    return run->scratch;
+}
 static inline void *run_worker(const Run *run, int worker) {
     return run->scratch + run->scratch_shared + (size_t)worker * run->scratch_worker;
 }
@@ -72,7 +77,8 @@ struct Op {
     size_t (*scratch_shared)(const Node *node, bool exact);
     size_t (*scratch_worker)(const Node *node, bool exact);
     /* A packed copy of weights, made once per parameter store and kept under the key pack_kind + weight name. `weights`
-     * are the bytes of the node's inputs that are weights, by input index (NULL for others). pack_size 0: not wanted. */
+     * are the bytes of the node's inputs that are weights, by input index (NULL for others). pack_size 0: not wanted.
+     */
     size_t (*pack_size)(const Node *node, bool exact, bool bf16);
     void (*pack)(const Node *node, bool exact, bool bf16, const float *const *weights, void *packed);
     const char *(*pack_kind)(const Node *node, bool exact, bool bf16);
@@ -83,9 +89,9 @@ struct Op {
 };
 
 /* Stops with scope, line and what is wrong unless `condition`. For shape rules in recording functions. */
-#define SHAPE_RULE(program, file, line, condition, ...)                                                                \
-    do {                                                                                                               \
-        if (!(condition)) shape_bug(program, file, line, __VA_ARGS__);                                                 \
+#define SHAPE_RULE(program, file, line, condition, ...)                \
+    do {                                                               \
+        if (!(condition)) shape_bug(program, file, line, __VA_ARGS__); \
     } while (0)
 void shape_bug(const Program *program, const char *file, int line, const char *format, ...)
     __attribute__((noreturn, format(printf, 4, 5)));

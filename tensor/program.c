@@ -9,7 +9,14 @@
 
 /* One reservation of address space holds everything a program records; pages are taken as they are touched, so a small
  * program is small. 2,500 nodes of S2M2-S take about 2 MiB; the largest model here is a few times that. */
-enum { RESERVE = 64 << 20, NODES_MAX = 32768, TENSORS_MAX = 65536, SCOPE_MAX = 512, SCOPE_DEPTH = 32, NAMED_MAX = 4096 };
+enum {
+    RESERVE = 64 << 20,
+    NODES_MAX = 32768,
+    TENSORS_MAX = 65536,
+    SCOPE_MAX = 512,
+    SCOPE_DEPTH = 32,
+    NAMED_MAX = 4096
+};
 
 typedef struct {
     const char *name;
@@ -56,7 +63,9 @@ void *program_alloc(Program *program, size_t bytes) {
     return p;
 }
 
-size_t program_bytes(const Program *program) { return program->used; }
+size_t program_bytes(const Program *program) {
+    return program->used;
+}
 
 static char *keep_text(Program *program, const char *text) {
     size_t n = strlen(text) + 1;
@@ -95,8 +104,8 @@ static void check_sizes(const Program *program, const Tensor *t, const char *fil
     int64_t count = 1;
     char text[128];
     for (int i = 0; i < t->rank; i++) {
-        SHAPE_RULE(program, file, line, t->size[i] > 0 && !__builtin_mul_overflow(count, t->size[i], &count) &&
-                                            count < (int64_t)1 << 48,
+        SHAPE_RULE(program, file, line,
+                   t->size[i] > 0 && !__builtin_mul_overflow(count, t->size[i], &count) && count < (int64_t)1 << 48,
                    "a tensor of shape %s", tensor_shape_text(t, text, sizeof text));
     }
 }
@@ -104,8 +113,10 @@ static void check_sizes(const Program *program, const Tensor *t, const char *fil
 Tensor *program_input(Program *program, const char *name, DType dtype, int rank, const int64_t *size) {
     Tensor *t = new_tensor(program, TENSOR_INPUT, dtype, rank, size);
     check_sizes(program, t, __FILE__, __LINE__);
-    if (rank == 4) set_channels_last(t);
-    else set_row_major(t);
+    if (rank == 4)
+        set_channels_last(t);
+    else
+        set_row_major(t);
     t->name = keep_text(program, name);
     return t;
 }
@@ -157,13 +168,27 @@ void scope_pop(Program *program) {
     program->scope_kept = NULL;
 }
 
-const char *program_scope(const Program *program) { return program->scope; }
-int program_nodes(const Program *program) { return program->nodes; }
-Node *program_node(const Program *program, int index) { return program->node[index]; }
-int program_tensors(const Program *program) { return program->tensors; }
-Tensor *program_tensor(const Program *program, int index) { return program->tensor[index]; }
-int program_outputs(const Program *program) { return program->outputs; }
-int program_taps(const Program *program) { return program->taps; }
+const char *program_scope(const Program *program) {
+    return program->scope;
+}
+int program_nodes(const Program *program) {
+    return program->nodes;
+}
+Node *program_node(const Program *program, int index) {
+    return program->node[index];
+}
+int program_tensors(const Program *program) {
+    return program->tensors;
+}
+Tensor *program_tensor(const Program *program, int index) {
+    return program->tensor[index];
+}
+int program_outputs(const Program *program) {
+    return program->outputs;
+}
+int program_taps(const Program *program) {
+    return program->taps;
+}
 
 Tensor *program_output_at(const Program *program, int index, const char **name) {
     if (name) *name = program->output[index].name;
@@ -190,7 +215,13 @@ Node *program_record(Program *program, const Op *op, int inputs, Tensor *const *
     BUG_IF(program->nodes >= NODES_MAX, "more than %d nodes", NODES_MAX);
     BUG_IF(inputs > NODE_INPUTS_MAX, "%s with %d inputs", op->name, inputs);
     Node *node = program_alloc(program, sizeof *node);
-    *node = (Node){.op = op, .program = program, .id = program->nodes, .inputs = inputs, .segments = 1, .file = file, .line = line};
+    *node = (Node){.op = op,
+                   .program = program,
+                   .id = program->nodes,
+                   .inputs = inputs,
+                   .segments = 1,
+                   .file = file,
+                   .line = line};
     for (int i = 0; i < inputs; i++) node->input[i] = input[i];
     if (attributes_size) {
         void *copy = program_alloc(program, attributes_size);
@@ -207,8 +238,10 @@ Tensor *node_output(Node *node, DType dtype, int rank, const int64_t *size, Layo
     BUG_IF(node->outputs >= NODE_OUTPUTS_MAX, "%s with more than %d outputs", node->op->name, NODE_OUTPUTS_MAX);
     Tensor *t = new_tensor(node->program, TENSOR_VALUE, dtype, rank, size);
     check_sizes(node->program, t, node->file, node->line);
-    if (rank == 4 && layout == LAYOUT_AUTO) set_channels_last(t);
-    else set_row_major(t);
+    if (rank == 4 && layout == LAYOUT_AUTO)
+        set_channels_last(t);
+    else
+        set_row_major(t);
     t->node = node;
     node->output[node->outputs++] = t;
     return t;
@@ -226,8 +259,10 @@ Tensor *node_view(Node *node, Tensor *of, int rank, const int64_t *size, const i
 
 /* "%12" for values, the name for inputs and weights. */
 static void print_tensor(const Tensor *t, FILE *to) {
-    if (t->name) fprintf(to, "%s", t->name);
-    else fprintf(to, "%%%d", t->id);
+    if (t->name)
+        fprintf(to, "%s", t->name);
+    else
+        fprintf(to, "%%%d", t->id);
 }
 
 void program_print(const Program *program, FILE *to) {
@@ -242,8 +277,10 @@ void program_print(const Program *program, FILE *to) {
         fprintf(to, " = %s(", node->op->name);
         for (int k = 0; k < node->inputs; k++) {
             fprintf(to, "%s", k ? ", " : "");
-            if (node->input[k]) print_tensor(node->input[k], to);
-            else fprintf(to, "-");
+            if (node->input[k])
+                print_tensor(node->input[k], to);
+            else
+                fprintf(to, "-");
         }
         fprintf(to, ")");
         if (node->op->print) node->op->print(node, to);

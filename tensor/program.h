@@ -1,8 +1,8 @@
 /* tensor/program.h - recording. Calling an operator checks shapes at once and appends a node; nothing is computed.
  *
- * A program is a flat list of nodes in the order they were recorded, which is an order they can run in. Recording cannot
- * fail in a way the author of a model must handle: a wrong shape stops with scope, line and shapes (the program is wrong),
- * and all memory of a program is one reservation made by program_make. */
+ * A program is a flat list of nodes in the order they were recorded, which is an order they can run in. Recording
+ * cannot fail in a way the author of a model must handle: a wrong shape stops with scope, line and shapes (the program
+ * is wrong), and all memory of a program is one reservation made by program_make. */
 #ifndef PANUM_TENSOR_PROGRAM_H
 #define PANUM_TENSOR_PROGRAM_H
 #include "tensor/tensor.h"
@@ -17,8 +17,8 @@ struct Node {
     Program *program;
     int id;
     int inputs, outputs;
-    int segments; /* the first `segments` inputs are channel segments of the data operand, side by side; 1 as recorded, more
-                     when the plan has removed a concatenation (operators with load_segments) */
+    int segments; /* the first `segments` inputs are channel segments of the data operand, side by side; 1 as recorded,
+                     more when the plan has removed a concatenation (operators with load_segments) */
     Tensor *input[NODE_INPUTS_MAX]; /* an optional input that is absent is NULL */
     Tensor *output[NODE_OUTPUTS_MAX];
     const void *attributes; /* the operator's own struct, in the program's memory */

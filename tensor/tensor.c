@@ -6,9 +6,12 @@
 
 size_t dtype_size(DType dtype) {
     switch (dtype) {
-    case DTYPE_F32: return sizeof(real);
-    case DTYPE_U8: return 1;
-    case DTYPE_I32: return 4;
+    case DTYPE_F32:
+        return sizeof(real);
+    case DTYPE_U8:
+        return 1;
+    case DTYPE_I32:
+        return 4;
     }
     panum_bug(__FILE__, __LINE__, "dtype %d", dtype);
 }
@@ -24,7 +27,9 @@ int64_t tensor_count(const Tensor *t) {
     return n;
 }
 
-size_t tensor_bytes(const Tensor *base) { return (size_t)tensor_count(base) * dtype_size(base->dtype); }
+size_t tensor_bytes(const Tensor *base) {
+    return (size_t)tensor_count(base) * dtype_size(base->dtype);
+}
 
 bool tensor_is_row_major(const Tensor *t) {
     int64_t stride = 1;

@@ -1,5 +1,5 @@
-/* tensor/ops/ops.h - every operator as a model writes it: t_ + PyTorch's name. Shapes in the comments are spoken shapes.
- * Optional arguments are named fields of an options struct; all zero is PyTorch's default. Each is a macro over
+/* tensor/ops/ops.h - every operator as a model writes it: t_ + PyTorch's name. Shapes in the comments are spoken
+ * shapes. Optional arguments are named fields of an options struct; all zero is PyTorch's default. Each is a macro over
  * t_..._at, so that a wrong shape names the line of the model. */
 #ifndef PANUM_TENSOR_OPS_H
 #define PANUM_TENSOR_OPS_H
@@ -11,14 +11,27 @@
 /* ---- pointwise (pointwise.c): operands have the same shape, or one has size 1 along C (a map times features), or is a
  * [C] vector along the channel axis; scalars are arguments ---- */
 typedef enum {
-    FN_RELU, FN_GELU, FN_SIGMOID, FN_TANH, FN_EXP, FN_LOG, FN_SQUARE, FN_SQRT, FN_ABS,
+    FN_RELU,
+    FN_GELU,
+    FN_SIGMOID,
+    FN_TANH,
+    FN_EXP,
+    FN_LOG,
+    FN_SQUARE,
+    FN_SQRT,
+    FN_ABS,
     FN_AFFINE,   /* p x + q */
     FN_CLAMP,    /* min(max(x, p), q); NaN passes */
     FN_ABOVE,    /* x > p ? 1 : 0 */
     FN_AT_LEAST, /* x >= p ? 1 : 0 */
     FN_LOGIT,    /* ln(c/(1-c)), c = x clamped to [p, 1-p] */
     FN_FROM_U8,  /* u8 to real: p x + q */
-    FN_ADD, FN_SUB, FN_MUL, FN_DIV, FN_MAX, FN_MIN,
+    FN_ADD,
+    FN_SUB,
+    FN_MUL,
+    FN_DIV,
+    FN_MAX,
+    FN_MIN,
     FN_COUNT,
 } PointwiseFunction;
 Tensor *t_unary_at(PointwiseFunction function, Tensor *x, double p, double q, T_AT);
@@ -50,7 +63,7 @@ Tensor *t_slice_at(Tensor *x, int axis, int64_t start, int64_t count, T_AT); /* 
 #define t_slice(x, axis, start, count) t_slice_at(x, axis, start, count, T_HERE)
 /* A copy, unless the plan lets its reader take the parts as segments. */
 Tensor *t_cat_at(int axis, int count, Tensor *const *x, T_AT);
-#define t_cat(axis, ...)                                                                                               \
+#define t_cat(axis, ...) \
     t_cat_at(axis, (int)(sizeof((Tensor *[]){__VA_ARGS__}) / sizeof(Tensor *)), (Tensor *[]){__VA_ARGS__}, T_HERE)
 /* Maps to tokens and back, as views: (N,C,H,W) -> (N, H*W, C); by rows -> (N*H, W, C); (B,T,C) -> (n,C,h,w). */
 Tensor *t_tokens_at(Tensor *x, T_AT);
@@ -59,6 +72,8 @@ Tensor *t_row_tokens_at(Tensor *x, T_AT);
 #define t_row_tokens(x) t_row_tokens_at(x, T_HERE)
 Tensor *t_map_at(Tensor *tokens, int64_t n, int64_t h, int64_t w, T_AT);
 #define t_map(tokens, n, h, w) t_map_at(tokens, n, h, w, T_HERE)
+Tensor *t_reshape_at(Tensor *x, int rank, const int64_t *size, T_AT); /* of a row-major tensor: a row-major view */
+#define t_reshape(x, rank, ...) t_reshape_at(x, rank, __VA_ARGS__, T_HERE)
 /* (N,1,h,w) holding the column number of each pixel. */
 Tensor *t_column_index_at(Tensor *like, T_AT);
 #define t_column_index(like) t_column_index_at(like, T_HERE)
@@ -74,7 +89,8 @@ Tensor *t_conv2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options
 #define t_conv2d(x, weight, bias, ...) t_conv2d_at(x, weight, bias, (ConvOptions){__VA_ARGS__}, T_HERE)
 /* weight [Ci,Co,kh,kw] -> H' = (H-1) stride + kh - 2 pad. */
 Tensor *t_conv_transpose2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, T_AT);
-#define t_conv_transpose2d(x, weight, bias, ...) t_conv_transpose2d_at(x, weight, bias, (ConvOptions){__VA_ARGS__}, T_HERE)
+#define t_conv_transpose2d(x, weight, bias, ...) \
+    t_conv_transpose2d_at(x, weight, bias, (ConvOptions){__VA_ARGS__}, T_HERE)
 /* x (..., Ci), weight [Co,Ci], bias [Co] or NULL -> (..., Co). */
 Tensor *t_linear_at(Tensor *x, Tensor *weight, Tensor *bias, T_AT);
 #define t_linear(x, weight, bias) t_linear_at(x, weight, bias, T_HERE)
@@ -105,13 +121,14 @@ Tensor *t_attention_at(Tensor *q, Tensor *k, Tensor *v, AttentionOptions options
  * Wpe (sum_j A_ij P(i,j)) + bpe; pe_weight [C/heads, 32], pe_bias [C/heads]; the tables are constants of h and w. */
 Tensor *t_attention_relative_at(Tensor *q, Tensor *k, Tensor *v, Tensor *pe_weight, Tensor *pe_bias, int heads,
                                 int64_t h, int64_t w, T_AT);
-#define t_attention_relative(q, k, v, pe_weight, pe_bias, heads, h, w)                                                 \
+#define t_attention_relative(q, k, v, pe_weight, pe_bias, heads, h, w) \
     t_attention_relative_at(q, k, v, pe_weight, pe_bias, heads, h, w, T_HERE)
 
 /* ---- resampling (pool.c, resize.c) ---- */
 Tensor *t_avg_pool2_at(Tensor *x, T_AT); /* mean of 2x2, stride 2; an odd last row or column is dropped */
 #define t_avg_pool2(x) t_avg_pool2_at(x, T_HERE)
-Tensor *t_adaptive_avg_pool_at(Tensor *x, int64_t h, int64_t w, T_AT); /* PyTorch's cells: floor(iH/h) .. ceil((i+1)H/h) */
+Tensor *t_adaptive_avg_pool_at(Tensor *x, int64_t h, int64_t w,
+                               T_AT); /* PyTorch's cells: floor(iH/h) .. ceil((i+1)H/h) */
 #define t_adaptive_avg_pool(x, h, w) t_adaptive_avg_pool_at(x, h, w, T_HERE)
 Tensor *t_resize_bilinear_at(Tensor *x, int64_t h, int64_t w, T_AT); /* half-pixel centres, edges replicated */
 #define t_resize_bilinear(x, h, w) t_resize_bilinear_at(x, h, w, T_HERE)
@@ -119,8 +136,8 @@ Tensor *t_upsample2_nearest_at(Tensor *x, T_AT);
 #define t_upsample2_nearest(x) t_upsample2_nearest_at(x, T_HERE)
 
 /* ---- stereo (transport.c, lookup.c, convex.c) ---- */
-/* Optimal transport over each row of a correlation volume cv (N,h,w,w) [left column i, right column j], row-major, then the
- * soft arg-max on its plan (specs s2m2 6.6). Each result is (N,1,h,w). */
+/* Optimal transport over each row of a correlation volume cv (N,h,w,w) [left column i, right column j], row-major, then
+ * the soft arg-max on its plan (specs s2m2 6.6). Each result is (N,1,h,w). */
 typedef struct {
     bool positive;  /* j > i is masked: only d >= 0 */
     int iterations; /* of Sinkhorn; 0 means 3 */
@@ -130,7 +147,8 @@ typedef struct {
 } Transport;
 Transport t_transport_at(Tensor *cv, TransportOptions options, T_AT);
 #define t_transport(cv, ...) t_transport_at(cv, (TransportOptions){__VA_ARGS__}, T_HERE)
-/* Nine values of each row of cv (N,h,w,m), at (i - d)/step + e, e = -4..4, linear, zero outside -> (N,9,h,w). d is (N,1,h,w). */
+/* Nine values of each row of cv (N,h,w,m), at (i - d)/step + e, e = -4..4, linear, zero outside -> (N,9,h,w). d is
+ * (N,1,h,w). */
 typedef struct {
     int step;        /* 1 for the full volume, 2 for the coarse one (m = w/2) */
     bool half_pixel; /* R1 and R2: a position x in a row of n is read at x n/(n-1) - 0.5 */
@@ -139,6 +157,9 @@ Tensor *t_lookup_at(Tensor *cv, Tensor *disparity, LookupOptions options, T_AT);
 #define t_lookup(cv, disparity, ...) t_lookup_at(cv, disparity, (LookupOptions){__VA_ARGS__}, T_HERE)
 Tensor *t_pool_pairs_at(Tensor *cv, T_AT); /* (N,h,w,m) -> (N,h,w,m/2): means of neighbours along the last axis */
 #define t_pool_pairs(cv) t_pool_pairs_at(cv, T_HERE)
+/* (N,h,w,m) -> (N,h,w,m/2): out[y,i,k] = cv[2 floor(y/2), 2 floor(i/2), 2k], the coarse volume of behaviour R1. */
+Tensor *t_even_pairs_at(Tensor *cv, T_AT);
+#define t_even_pairs(cv) t_even_pairs_at(cv, T_HERE)
 /* Each pixel of x (N,1,h,w) becomes factor x factor pixels, each a weighted mean of its 3x3 neighbours (borders
  * replicated); logits (N,9,h*factor,w*factor) go through a softmax over the 9. */
 typedef struct {

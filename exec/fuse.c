@@ -1,0 +1,232 @@
+/* exec/fuse.c - steps with the pointwise work inside them. Structure only, no patterns:
+ *
+ * 1. A concatenation of channels whose every reader takes segments is not made: its parts are given instead.
+ * 2. A pointwise node joins the latest step that makes one of its inputs, if that step is a region, or a heavy operator
+ *    that offers its hole on store, over the same positions: all other inputs come from earlier steps, so they are
+ * there. Otherwise it begins a region of its own.
+ * 3. A value that no other step reads is not stored.
+ *
+ * Steps stay in the order of the program, and a node only ever moves to an earlier step that makes one of its inputs.
+ */
+#include "exec/steps.h"
+
+#ifndef PANUM_F64
+#include <string.h>
+
+/* A view over all of its base in memory order, as tokens over a map: the same numbers at the same row and column. */
+static bool is_whole(const Tensor *t) {
+    int64_t rows, columns, stride, base_rows, base_columns, base_stride;
+    return t->base == t ||
+           (t->offset == 0 && tensor_count(t) == tensor_count(t->base) && strip_space(t, &rows, &columns, &stride) &&
+            strip_space(t->base, &base_rows, &base_columns, &base_stride) && columns == base_columns &&
+            stride == columns && base_stride == base_columns);
+}
+
+/* ---- 1: concatenations ---- */
+
+typedef struct {
+    int readers, takers; /* alive nodes that read it; those that take it as a data operand with room for its parts */
+} Readers;
+
+static bool is_channel_cat(const Node *node) {
+    if (strcmp(node->op->name, "cat") != 0) return false;
+    const Tensor *out = node->output[0], *first = node->input[0];
+    if (out->rank != 4 || out->size[1] == first->size[1]) return false; /* along C */
+    for (int i = 0; i < node->inputs; i++)
+        if (node->input[i]->stride[1] != 1 && node->input[i]->size[1] != 1) return false;
+    return true;
+}
+
+static void count_readers(const Steps *s, Readers *readers) {
+    for (int i = 0; i < program_nodes(s->program); i++) {
+        const Node *node = program_node(s->program, i);
+        if (!s->alive[i]) continue;
+        for (int k = 0; k < node->inputs; k++) {
+            const Tensor *x = node->input[k];
+            if (!x) continue;
+            Readers *r = &readers[x->base->id];
+            r->readers++;
+            if (k == 0 && x == x->base && node->op->load_segments && node->op->run && x->node &&
+                x->node->inputs + node->inputs - 1 <= NODE_INPUTS_MAX)
+                r->takers++;
+        }
+    }
+}
+
+static const Node *with_segments(Steps *s, const Node *node) {
+    const Node *cat = node->input[0]->node;
+    Node *copy = arena_alloc(s->arena, sizeof *copy);
+    if (!copy) return node;
+    *copy = *node;
+    copy->segments = cat->inputs;
+    copy->inputs = cat->inputs + node->inputs - 1;
+    for (int i = 0; i < cat->inputs; i++) copy->input[i] = cat->input[i];
+    for (int i = 1; i < node->inputs; i++) copy->input[cat->inputs + i - 1] = node->input[i];
+    return copy;
+}
+
+/* ---- 2: regions ---- */
+
+static StripProgram *new_strip(Steps *s, const Tensor *space) {
+    StripProgram *strip = arena_alloc(s->arena, sizeof *strip);
+    int64_t stride;
+    if (strip)
+        BUG_IF(!strip_space(space, &strip->rows, &strip->columns, &stride), "a region over a tensor without rows");
+    return strip;
+}
+
+/* The values of a region are named by what holds them: operands by their tensor, instructions by the base tensor that
+ * the node makes. `made` lists, for each instruction, that tensor; the tile's is the heavy node's output. */
+typedef struct {
+    const Tensor *made[STRIP_CODE_MAX];
+    const Tensor *tile;
+} Names;
+
+static bool same_view(const Tensor *a, const Tensor *b) {
+    if (a == b) return true;
+    if (a->base != b->base || a->offset != b->offset || a->rank != b->rank) return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->size[i] != b->size[i] || a->stride[i] != b->stride[i]) return false;
+    return true;
+}
+
+/* Finds or adds tensor `x` among the region's values; -1 when it cannot be one. Operand numbers come first, so adding
+ * an operand moves the numbers of all instructions up: the code is rewritten. */
+static int region_value(StripProgram *strip, const Names *names, const Tensor *x, const Tensor *space, int step,
+                        const int *made_by) {
+    if (made_by[x->base->id] == step) {
+        if (!is_whole(x)) return -1;
+        if (names->tile == x->base) {
+            for (int i = 0; i < strip->operands; i++)
+                if (strip->operand[i].kind == OPERAND_TILE) return i;
+        }
+        for (int i = 0; i < strip->instructions; i++)
+            if (names->made[i] == x->base) return strip->operands + i;
+        return -1;
+    }
+    for (int i = 0; i < strip->operands; i++)
+        if (strip->operand[i].tensor && same_view(strip->operand[i].tensor, x)) return i;
+    StripOperand operand;
+    if (strip->operands == STRIP_OPERANDS_MAX || !strip_operand(x, space, &operand)) return -1;
+    int at = strip->operands++;
+    strip->operand[at] = operand;
+    for (int i = 0; i < strip->instructions; i++) {
+        if (strip->code[i].a >= at) strip->code[i].a++;
+        if (strip->code[i].b >= at) strip->code[i].b++;
+    }
+    return at;
+}
+
+/* Appends pointwise `node` to the region; false (and the region as before) when it does not fit. */
+static bool region_append(StripProgram *strip, Names *names, const Node *node, int step, const int *made_by) {
+    int64_t rows, columns, stride;
+    const Tensor *out = node->output[0];
+    if (!strip_space(out, &rows, &columns, &stride) || rows != strip->rows || columns != strip->columns ||
+        strip->instructions == STRIP_CODE_MAX)
+        return false;
+    StripProgram before = *strip;
+    int value[2] = {-1, -1};
+    for (int i = 0; i < node->inputs; i++) {
+        int had = strip->operands;
+        value[i] = region_value(strip, names, node->input[i], out, step, made_by);
+        if (value[i] < 0) {
+            *strip = before;
+            return false;
+        }
+        if (i == 1 && strip->operands > had && value[0] >= had) value[0]++;
+    }
+    const PointwiseAttributes *f = node->attributes;
+    names->made[strip->instructions] = out;
+    strip->code[strip->instructions++] = (StripInstruction){f->function, value[0], value[1], f->p, f->q};
+    return true;
+}
+
+/* ---- 3: what is stored ---- */
+
+static void add_outputs(const Steps *s, StripProgram *strip, const Names *names, const bool *read_elsewhere) {
+    if (names->tile && (read_elsewhere[names->tile->id] || s->wanted[names->tile->id])) {
+        for (int i = 0; i < strip->operands; i++)
+            if (strip->operand[i].kind == OPERAND_TILE)
+                strip->output[strip->outputs++] = (StripOutput){i, strip->columns, names->tile};
+    }
+    for (int i = 0; i < strip->instructions; i++) {
+        const Tensor *t = names->made[i];
+        if (read_elsewhere[t->id] || s->wanted[t->id])
+            strip->output[strip->outputs++] = (StripOutput){strip->operands + i, strip->columns, t};
+    }
+}
+
+int steps_fuse(Steps *s) {
+    int nodes = program_nodes(s->program), tensors = program_tensors(s->program);
+    Readers *readers = arena_alloc(s->arena, (size_t)tensors * sizeof *readers);
+    int *made_by = arena_alloc(s->arena, (size_t)tensors * sizeof *made_by);
+    bool *read_elsewhere = arena_alloc(s->arena, (size_t)tensors);
+    Names *names = arena_alloc(s->arena, (size_t)nodes * sizeof *names); /* by step */
+    s->step = arena_alloc(s->arena, (size_t)nodes * sizeof *s->step);
+    if (arena_failed(s->arena)) return ERR_MEMORY;
+    for (int i = 0; i < tensors; i++) made_by[i] = -1;
+    count_readers(s, readers);
+
+    for (int i = 0; i < nodes; i++) {
+        const Node *node = program_node(s->program, i);
+        if (!s->alive[i] || node->op->kind == OP_VIEW) continue;
+        if (is_channel_cat(node)) {
+            const Tensor *out = node->output[0];
+            if (!s->wanted[out->id] && readers[out->id].readers == readers[out->id].takers) continue;
+        }
+        if (node->op->kind == OP_POINTWISE) {
+            int latest = -1;
+            for (int k = 0; k < node->inputs; k++)
+                if (made_by[node->input[k]->base->id] > latest) latest = made_by[node->input[k]->base->id];
+            bool joined = false;
+            if (latest >= 0) {
+                Step *step = &s->step[latest];
+                if (step->strip) {
+                    joined = region_append(step->strip, &names[latest], node, latest, made_by);
+                } else if (step->node->op->store_hole && step->node->op->run) {
+                    StripProgram *strip = new_strip(s, step->node->output[0]);
+                    if (!strip) return ERR_MEMORY;
+                    strip->operand[strip->operands++] = (StripOperand){.kind = OPERAND_TILE};
+                    names[latest].tile = step->node->output[0];
+                    joined = region_append(strip, &names[latest], node, latest, made_by);
+                    if (joined)
+                        step->strip = strip;
+                    else
+                        names[latest].tile = NULL;
+                }
+            }
+            int64_t rows, columns, stride;
+            if (!joined && strip_space(node->output[0], &rows, &columns, &stride)) {
+                latest = s->steps;
+                StripProgram *strip = new_strip(s, node->output[0]);
+                if (!strip) return ERR_MEMORY;
+                joined = region_append(strip, &names[latest], node, latest, made_by);
+                if (joined) s->step[s->steps++] = (Step){NULL, strip};
+            }
+            if (joined) {
+                made_by[node->output[0]->id] = latest;
+                continue;
+            }
+        }
+        if (node->op->load_segments && node->op->run) {
+            const Tensor *x = node->input[0];
+            if (x == x->base && x->node && is_channel_cat(x->node) && made_by[x->id] < 0) node = with_segments(s, node);
+        }
+        for (int k = 0; k < node->outputs; k++) made_by[node->output[k]->id] = s->steps;
+        s->step[s->steps++] = (Step){node, NULL};
+    }
+    if (arena_failed(s->arena)) return ERR_MEMORY;
+
+    /* who reads what from outside its own step */
+    for (int i = 0; i < s->steps; i++) {
+        const Step *step = &s->step[i];
+        for (int k = 0; step->node && k < step->node->inputs; k++)
+            if (step->node->input[k]) read_elsewhere[step->node->input[k]->base->id] = true;
+        for (int k = 0; step->strip && k < step->strip->operands; k++)
+            if (step->strip->operand[k].tensor) read_elsewhere[step->strip->operand[k].tensor->base->id] = true;
+    }
+    for (int i = 0; i < s->steps; i++)
+        if (s->step[i].strip) add_outputs(s, s->step[i].strip, &names[i], read_elsewhere);
+    return 0;
+}
+#endif

@@ -1,0 +1,585 @@
+#include "exec/plan.h"
+#include "base/mem.h"
+#include "exec/steps.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ALIGNMENT = 64 };
+
+/* A stretch of the block: a tensor's storage or a step's scratch. */
+typedef struct {
+    const Tensor *tensor; /* NULL: scratch of step `first` */
+    size_t bytes, offset;
+    int first, last; /* steps between which it holds something that will be read */
+    int joined;      /* another item whose bytes it takes over; -1: its own */
+} Item;
+
+typedef struct {
+    Hole hole; /* first: the kernel hands back its address */
+    const StripProgram *strip;
+    StripPlaces places;
+} StripHole;
+
+typedef struct {
+    Run run;
+    StripHole hole;
+    double seconds;
+} Player;
+
+struct Plan {
+    Program *program;
+    Pool *pool;
+    Arena *arena;
+    PlanOptions options;
+    Steps steps;
+    Item *item;
+    int items;
+    int *item_of;   /* by base tensor id; -1 none */
+    void **bytes;   /* by base tensor id */
+    Player *player; /* by step */
+    char *block;
+    size_t block_bytes, live_peak;
+    int peak_step;
+    bool profile;
+};
+
+/* ---- which nodes are needed ---- */
+
+static void mark_alive(Steps *s) {
+    Program *p = s->program;
+    bool *needed = arena_alloc(s->arena, (size_t)program_tensors(p));
+    s->alive = arena_alloc(s->arena, (size_t)program_nodes(p));
+    s->wanted = arena_alloc(s->arena, (size_t)program_tensors(p));
+    if (arena_failed(s->arena)) return;
+    for (int i = 0; i < program_outputs(p); i++) s->wanted[program_output_at(p, i, NULL)->base->id] = true;
+    for (int i = 0; s->options.keep_taps && i < program_taps(p); i++)
+        s->wanted[program_tap_at(p, i, NULL)->base->id] = true;
+    memcpy(needed, s->wanted, (size_t)program_tensors(p));
+    for (int i = program_nodes(p) - 1; i >= 0; i--) {
+        const Node *node = program_node(p, i);
+        for (int k = 0; k < node->outputs; k++)
+            s->alive[i] |= needed[node->output[k]->base->id] && node->op->kind != OP_VIEW;
+        for (int k = 0; s->alive[i] && k < node->inputs; k++)
+            if (node->input[k]) needed[node->input[k]->base->id] = true;
+    }
+}
+
+int steps_interpret(Steps *s) {
+    int nodes = program_nodes(s->program);
+    s->step = arena_alloc(s->arena, (size_t)nodes * sizeof *s->step);
+    if (!s->step) return ERR_MEMORY;
+    for (int i = 0; i < nodes; i++) {
+        const Node *node = program_node(s->program, i);
+        if (s->alive[i] && node->op->kind != OP_VIEW) s->step[s->steps++] = (Step){node, NULL};
+    }
+    return 0;
+}
+
+/* ---- lifetimes and places ---- */
+
+/* Calls visit for every tensor a step reads, with the index of the strip operand it is, or -1. */
+static const Tensor *step_read(const Step *step, int index, int *operand) {
+    int inputs = step->node ? step->node->inputs : 0;
+    *operand = -1;
+    if (index < inputs) return step->node->input[index];
+    index -= inputs;
+    *operand = index;
+    return step->strip->operand[index].tensor;
+}
+
+static int step_reads(const Step *step) {
+    return (step->node ? step->node->inputs : 0) + (step->strip ? step->strip->operands : 0);
+}
+
+static int step_writes(const Step *step) {
+    return step->strip ? step->strip->outputs : step->node->outputs;
+}
+
+static const Tensor *step_write(const Step *step, int index) {
+    return step->strip ? step->strip->output[index].tensor : step->node->output[index];
+}
+
+static size_t round_up(size_t bytes) {
+    return (bytes + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+}
+
+static int add_item(Plan *plan, const Tensor *tensor, size_t bytes, int first, int last) {
+    plan->item[plan->items] = (Item){tensor, round_up(bytes), 0, first, last, -1};
+    if (tensor) plan->item_of[tensor->id] = plan->items;
+    return plan->items++;
+}
+
+static int make_items(Plan *plan) {
+    Steps *s = &plan->steps;
+    int tensors = program_tensors(plan->program), last = s->steps;
+    plan->item = arena_alloc(plan->arena, (size_t)(tensors + s->steps) * sizeof *plan->item);
+    plan->item_of = arena_alloc(plan->arena, (size_t)tensors * sizeof *plan->item_of);
+    if (arena_failed(plan->arena)) return ERR_MEMORY;
+    for (int i = 0; i < tensors; i++) plan->item_of[i] = -1;
+    for (int i = 0; i < tensors; i++) {
+        const Tensor *t = program_tensor(plan->program, i);
+        if (t->kind == TENSOR_INPUT && t->base == t) add_item(plan, t, tensor_bytes(t), -1, -1);
+    }
+    for (int i = 0; i < s->steps; i++) {
+        const Step *step = &s->step[i];
+        for (int k = 0; k < step_writes(step); k++) {
+            const Tensor *t = step_write(step, k);
+            if (plan->item_of[t->id] < 0) add_item(plan, t, tensor_bytes(t), i, s->wanted[t->id] ? last : i);
+        }
+        for (int k = 0, operand; k < step_reads(step); k++) {
+            const Tensor *t = step_read(step, k, &operand);
+            if (!t || t->base->kind == TENSOR_WEIGHT) continue;
+            int item = plan->item_of[t->base->id];
+            BUG_IF(item < 0, "step %d reads a tensor that no step made", i);
+            if (plan->item[item].last < i) plan->item[item].last = i;
+        }
+    }
+    /* an input may be read by the caller again only if it is an output as well; it keeps its place to the end, so that
+       it can be filled while nothing runs */
+    for (int i = 0; i < plan->items; i++)
+        if (plan->item[i].first < 0) plan->item[i].last = last;
+    return 0;
+}
+
+#ifndef PANUM_F64
+/* A region's output may take over the bytes of an operand that nobody reads afterwards: same position, same stride. The
+ * operand must not be read by the step's heavy operator, nor by a later instruction than the one that makes the output.
+ */
+static void join_in_place(Plan *plan) {
+    for (int i = 0; i < plan->steps.steps; i++) {
+        const Step *step = &plan->steps.step[i];
+        const StripProgram *strip = step->strip;
+        for (int o = 0; strip && o < strip->outputs; o++) {
+            int made = strip->output[o].value - strip->operands, out = plan->item_of[strip->output[o].tensor->id];
+            if (made < 0 || plan->item[out].joined >= 0) continue;
+            for (int k = 0; k < strip->operands; k++) {
+                const StripOperand *operand = &strip->operand[k];
+                if (operand->kind != OPERAND_FULL || operand->u8 || !operand->tensor ||
+                    operand->tensor->base->kind != TENSOR_VALUE)
+                    continue;
+                int in = plan->item_of[operand->tensor->base->id];
+                if (plan->item[in].last != i || plan->item[in].bytes != plan->item[out].bytes ||
+                    operand->tensor->offset != 0 || operand->stride != strip->columns ||
+                    plan->steps.wanted[operand->tensor->base->id])
+                    continue;
+                bool free = true;
+                for (int n = made + 1; n < strip->instructions; n++)
+                    free = free && strip->code[n].a != k && strip->code[n].b != k;
+                for (int n = 0; step->node && n < step->node->inputs; n++)
+                    free = free && !(step->node->input[n] && step->node->input[n]->base == operand->tensor->base);
+                for (int n = 0; n < strip->operands; n++)
+                    free = free && (n == k || !strip->operand[n].tensor ||
+                                    strip->operand[n].tensor->base != operand->tensor->base);
+                for (int n = 0; n < plan->items; n++) free = free && plan->item[n].joined != in;
+                for (int n = 0; n < strip->outputs; n++)
+                    free = free && (strip->output[n].value >= strip->operands || strip->output[n].value != k);
+                if (!free) continue;
+                plan->item[out].joined = in;
+                break;
+            }
+        }
+    }
+}
+#endif
+
+static int root_of(const Plan *plan, int item) {
+    while (plan->item[item].joined >= 0) item = plan->item[item].joined;
+    return item;
+}
+
+static int compare_places(const void *a, const void *b, void *context) {
+    const Item *item = context;
+    const Item *x = &item[*(const int *)a], *y = &item[*(const int *)b];
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+    return *(const int *)a - *(const int *)b;
+}
+
+/* Largest first, each into the lowest gap between the items already placed that are alive at the same time. */
+static int place_items(Plan *plan) {
+    int *order = arena_alloc(plan->arena, (size_t)plan->items * sizeof *order), roots = 0;
+    int *placed = arena_alloc(plan->arena, (size_t)plan->items * sizeof *placed), count = 0; /* by offset */
+    if (arena_failed(plan->arena)) return ERR_MEMORY;
+    for (int i = 0; i < plan->items; i++) {
+        int root = root_of(plan, i);
+        if (root == i) {
+            order[roots++] = i;
+            continue;
+        }
+        Item *r = &plan->item[root];
+        if (plan->item[i].first < r->first) r->first = plan->item[i].first;
+        if (plan->item[i].last > r->last) r->last = plan->item[i].last;
+    }
+    qsort_r(order, (size_t)roots, sizeof *order, compare_places, plan->item);
+    for (int i = 0; i < roots; i++) {
+        Item *it = &plan->item[order[i]];
+        size_t at = 0;
+        int where = 0;
+        for (int k = 0; k < count; k++) {
+            const Item *other = &plan->item[placed[k]];
+            if (other->last < it->first || other->first > it->last) continue;
+            if (other->offset >= at && other->offset - at >= it->bytes) break;
+            if (other->offset + other->bytes > at) at = other->offset + other->bytes;
+        }
+        it->offset = at;
+        while (where < count && plan->item[placed[where]].offset <= at) where++;
+        memmove(placed + where + 1, placed + where, (size_t)(count - where) * sizeof *placed);
+        placed[where] = order[i];
+        count++;
+        if (at + it->bytes > plan->block_bytes) plan->block_bytes = at + it->bytes;
+    }
+    for (int i = 0; i < plan->items; i++) plan->item[i].offset = plan->item[root_of(plan, i)].offset;
+    for (int s = 0; s <= plan->steps.steps; s++) {
+        size_t live = 0;
+        for (int i = 0; i < roots; i++)
+            if (plan->item[order[i]].first <= s && plan->item[order[i]].last >= s) live += plan->item[order[i]].bytes;
+        if (live > plan->live_peak) {
+            plan->live_peak = live;
+            plan->peak_step = s;
+        }
+    }
+    return 0;
+}
+
+/* ---- binding ---- */
+
+typedef struct {
+    const Node *node;
+    const PlanOptions *options;
+    const float *const *weights;
+} PackJob;
+
+#ifndef PANUM_F64
+static void fill_packed(void *context, void *packed) {
+    const PackJob *job = context;
+    job->node->op->pack(job->node, job->options->exact, job->options->bf16, job->weights, packed);
+}
+
+static int pack_weights(Plan *plan, const WeightSource *source, const Node *node, const void **packed) {
+    const Op *op = node->op;
+    size_t bytes = op->pack_size && op->run ? op->pack_size(node, plan->options.exact, plan->options.bf16) : 0;
+    if (!bytes) return 0;
+    const float *weights[NODE_INPUTS_MAX] = {0};
+    char key[1024];
+    int used = snprintf(key, sizeof key, "%s", op->pack_kind(node, plan->options.exact, plan->options.bf16));
+    for (int k = 0; k < node->inputs; k++) {
+        const Tensor *t = node->input[k];
+        if (!t || t->base->kind != TENSOR_WEIGHT) continue;
+        weights[k] = plan->bytes[t->base->id];
+        if (used > 0 && (size_t)used < sizeof key)
+            used += snprintf(key + used, sizeof key - (size_t)used, " %s", t->name);
+    }
+    PackJob job = {node, &plan->options, weights};
+    *packed = source->packed(source->context, key, bytes, fill_packed, &job);
+    return *packed ? 0 : (int)err_code();
+}
+
+static void strip_store(const Hole *hole, int64_t row, int64_t rows, int64_t column, int64_t columns, float *tile,
+                        int64_t tile_stride, int worker) {
+    (void)worker;
+    const StripHole *h = (const StripHole *)(const void *)hole;
+    strip_run(h->strip, &h->places, row, rows, column, columns, tile, tile_stride);
+}
+
+static void bind_strip(Plan *plan, const StripProgram *strip, StripHole *hole) {
+    *hole = (StripHole){.hole = {.store = strip_store}, .strip = strip};
+    for (int k = 0; k < strip->operands; k++)
+        if (strip->operand[k].tensor)
+            hole->places.operand[k] =
+                (char *)plan->bytes[strip->operand[k].tensor->base->id] +
+                (size_t)strip->operand[k].tensor->offset * dtype_size(strip->operand[k].tensor->dtype);
+    for (int k = 0; k < strip->outputs; k++) hole->places.output[k] = plan->bytes[strip->output[k].tensor->id];
+}
+#endif
+
+static void touch_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    Plan *plan = context;
+    size_t start = (size_t)tile << 21, end = start + ((size_t)1 << 21);
+    for (size_t at = start; at < end && at < plan->block_bytes; at += 4096) ((volatile char *)plan->block)[at] = 0;
+}
+
+static int bind(Plan *plan, const WeightSource *source, const int *scratch_item) {
+    Program *p = plan->program;
+    plan->block = mem_block_map(plan->block_bytes);
+    if (!plan->block) return ERR_MEMORY;
+    pool_run(plan->pool, (int64_t)((plan->block_bytes + ((size_t)1 << 21) - 1) >> 21), touch_tile, plan);
+    plan->bytes = arena_alloc(plan->arena, (size_t)program_tensors(p) * sizeof *plan->bytes);
+    plan->player = arena_alloc(plan->arena, (size_t)plan->steps.steps * sizeof *plan->player);
+    if (arena_failed(plan->arena)) return ERR_MEMORY;
+    for (int i = 0; i < program_tensors(p); i++) {
+        const Tensor *t = program_tensor(p, i);
+        if (plan->item_of[i] >= 0) plan->bytes[i] = plan->block + plan->item[plan->item_of[i]].offset;
+        if (t->kind != TENSOR_WEIGHT || t->base != t) continue;
+        union {
+            const real *values;
+            void *bytes;
+        } weight = {source->values(source->context, t)};
+        if (!weight.values) return (int)err_code();
+        plan->bytes[i] = weight.bytes; /* never written: weights are inputs only */
+    }
+    for (int i = 0; i < plan->steps.steps; i++) {
+        const Step *step = &plan->steps.step[i];
+        Player *player = &plan->player[i];
+        Run *run = &player->run;
+        run->pool = plan->pool;
+        run->bytes = plan->bytes;
+        run->exact = plan->options.exact;
+        run->bf16 = plan->options.bf16;
+        if (scratch_item[i] >= 0) run->scratch = plan->block + plan->item[scratch_item[i]].offset;
+#ifndef PANUM_F64
+        if (step->node && !plan->options.definitions) {
+            int code = pack_weights(plan, source, step->node, &run->packed);
+            if (code) return code;
+            if (step->node->op->scratch_shared)
+                run->scratch_shared = round_up(step->node->op->scratch_shared(step->node, run->exact));
+            if (step->node->op->scratch_worker)
+                run->scratch_worker = round_up(step->node->op->scratch_worker(step->node, run->exact));
+        }
+        if (step->strip) bind_strip(plan, step->strip, &player->hole);
+        if (step->node && step->strip) run->hole = &player->hole.hole;
+#endif
+    }
+    return 0;
+}
+
+static size_t scratch_bytes(const Plan *plan, const Node *node) {
+    if (!node || plan->options.definitions) return 0;
+    size_t shared = node->op->scratch_shared ? round_up(node->op->scratch_shared(node, plan->options.exact)) : 0;
+    size_t worker = node->op->scratch_worker ? round_up(node->op->scratch_worker(node, plan->options.exact)) : 0;
+    return shared + worker * (size_t)pool_threads(plan->pool);
+}
+
+static int build(Plan *plan, const WeightSource *source) {
+    Steps *s = &plan->steps;
+    *s = (Steps){.program = plan->program, .arena = plan->arena, .options = plan->options};
+    mark_alive(s);
+    if (arena_failed(plan->arena)) return ERR_MEMORY;
+#ifdef PANUM_F64
+    int code = steps_interpret(s);
+#else
+    int code = plan->options.interpret ? steps_interpret(s) : steps_fuse(s);
+#endif
+    if (!code) code = make_items(plan);
+    if (code) return code;
+#ifndef PANUM_F64
+    if (!plan->options.interpret) join_in_place(plan);
+#endif
+    int *scratch_item = arena_alloc(plan->arena, (size_t)s->steps * sizeof *scratch_item);
+    if (!scratch_item) return ERR_MEMORY;
+    for (int i = 0; i < s->steps; i++) {
+        size_t bytes = scratch_bytes(plan, s->step[i].node);
+        scratch_item[i] = bytes ? add_item(plan, NULL, bytes, i, i) : -1;
+    }
+    code = place_items(plan);
+    if (code) return code;
+    if (plan->options.memory_limit && plan->block_bytes > plan->options.memory_limit)
+        return fail(ERR_MEMORY,
+                    "this picture size needs %.0f MiB beside the weights and the limit is %.0f MiB; raise --max-memory "
+                    "or use --scale",
+                    (double)plan->block_bytes / 1048576, (double)plan->options.memory_limit / 1048576);
+    return bind(plan, source, scratch_item);
+}
+
+int plan_make(Program *program, const WeightSource *weights, Pool *pool, PlanOptions options, Plan **out) {
+    *out = NULL;
+    Plan *plan = mem_zero(1, sizeof *plan);
+    if (!plan) return ERR_MEMORY;
+#ifdef PANUM_F64
+    options.definitions = true;
+#endif
+    if (options.definitions) options.interpret = true;
+    plan->program = program;
+    plan->pool = pool;
+    plan->options = options;
+    plan->arena = arena_make();
+    int code = plan->arena ? build(plan, weights) : ERR_MEMORY;
+    if (code) {
+        plan_drop(plan);
+        return code;
+    }
+    *out = plan;
+    return 0;
+}
+
+void plan_drop(Plan *plan) {
+    if (!plan) return;
+    mem_block_unmap(plan->block, plan->block_bytes);
+    arena_drop(plan->arena);
+    mem_free(plan);
+}
+
+void *plan_data(const Plan *plan, const Tensor *t) {
+    char *bytes = plan->bytes[t->base->id];
+    BUG_IF(!bytes, "plan_data of a tensor that this plan does not keep");
+    return bytes + (size_t)t->offset * dtype_size(t->dtype);
+}
+
+/* ---- running ---- */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+int plan_run(Plan *plan) {
+    for (int i = 0; i < plan->steps.steps; i++) {
+        const Step *step = &plan->steps.step[i];
+        Player *player = &plan->player[i];
+        double start = plan->profile ? now() : 0;
+#ifndef PANUM_F64
+        if (!step->node)
+            strip_run_all(plan->pool, step->strip, &player->hole.places);
+        else
+#endif
+            if (step->node->op->run && !plan->options.definitions)
+            step->node->op->run(step->node, &player->run);
+        else
+            step->node->op->define(step->node, &player->run);
+        if (plan->profile) player->seconds = now() - start;
+    }
+    return 0;
+}
+
+void plan_profile(Plan *plan, bool on) {
+    plan->profile = on;
+}
+
+int plan_steps(const Plan *plan) {
+    return plan->steps.steps;
+}
+
+static double tensor_traffic(const Tensor *t) {
+    return (double)tensor_count(t) * (double)dtype_size(t->dtype);
+}
+
+StepFacts plan_step(const Plan *plan, int index) {
+    const Step *step = &plan->steps.step[index];
+    StepFacts facts = {.name = "region", .scope = "", .seconds = plan->player ? plan->player[index].seconds : 0};
+    const Tensor *shape = step->node ? step->node->output[0] : step->strip->output[0].tensor;
+    if (step->node) {
+        Cost cost = {0};
+        facts.name = step->node->op->name;
+        facts.scope = step->node->scope;
+        if (step->node->op->cost) step->node->op->cost(step->node, &cost);
+        facts.flops = cost.flops;
+    } else if (shape->node) {
+        facts.scope = shape->node->scope;
+    }
+    for (int k = 0, operand; k < step_reads(step); k++) {
+        const Tensor *t = step_read(step, k, &operand);
+        if (t) facts.bytes += tensor_traffic(t);
+    }
+    for (int k = 0; k < step_writes(step); k++) facts.bytes += tensor_traffic(step_write(step, k));
+    for (int k = 0; step->strip && k < step->strip->instructions; k++)
+        facts.flops +=
+            pointwise_flops(step->strip->code[k].function) * (double)(step->strip->rows * step->strip->columns);
+    tensor_shape_text(shape, facts.shape, sizeof facts.shape);
+    return facts;
+}
+
+PlanFacts plan_facts(const Plan *plan) {
+    PlanFacts facts = {.bytes = plan->block_bytes,
+                       .live_peak = plan->live_peak,
+                       .peak_step = plan->peak_step,
+                       .steps = plan->steps.steps,
+                       .nodes = program_nodes(plan->program)};
+    for (int i = 0; i < plan->steps.steps; i++) {
+        StepFacts step = plan_step(plan, i);
+        facts.flops += step.flops;
+        facts.traffic += step.bytes;
+    }
+    return facts;
+}
+
+/* ---- printing ---- */
+
+static void print_name(const Tensor *t, FILE *to) {
+    if (t->name)
+        fprintf(to, "%s", t->name);
+    else
+        fprintf(to, "%%%d", t->id);
+}
+
+/* Operands by tensor ("tile" for the kernel's own result), instructions as v0, v1, ... */
+static void print_value(const StripProgram *strip, int value, FILE *to) {
+    if (value >= strip->operands)
+        fprintf(to, "v%d", value - strip->operands);
+    else if (strip->operand[value].kind == OPERAND_TILE)
+        fprintf(to, "tile");
+    else
+        print_name(strip->operand[value].tensor, to);
+}
+
+static void print_strip(const StripProgram *strip, FILE *to) {
+    for (int i = 0; i < strip->instructions; i++) {
+        const StripInstruction *n = &strip->code[i];
+        fprintf(to, "      v%d = %s ", i, pointwise_name(n->function));
+        print_value(strip, n->a, to);
+        if (n->b >= 0) {
+            fprintf(to, ", ");
+            print_value(strip, n->b, to);
+        }
+        if (n->p != 0 || n->q != 0) fprintf(to, " %g %g", n->p, n->q);
+        fprintf(to, "\n");
+    }
+    for (int i = 0; i < strip->outputs; i++) {
+        fprintf(to, "      ");
+        print_name(strip->output[i].tensor, to);
+        fprintf(to, " = ");
+        print_value(strip, strip->output[i].value, to);
+        fprintf(to, "\n");
+    }
+}
+
+void plan_print_steps(const Plan *plan, FILE *to) {
+    for (int i = 0; i < plan->steps.steps; i++) {
+        const Step *step = &plan->steps.step[i];
+        StepFacts facts = plan_step(plan, i);
+        fprintf(to, "%4d  %s %s(", i, facts.shape, facts.name);
+        for (int k = 0; step->node && k < step->node->inputs; k++) {
+            fprintf(to, "%s", k == 0 ? "" : k < step->node->segments ? " | " : ", ");
+            if (step->node->input[k])
+                print_name(step->node->input[k], to);
+            else
+                fprintf(to, "-");
+        }
+        fprintf(to, ")");
+        if (step->node && step->node->op->print) step->node->op->print(step->node, to);
+        fprintf(to, "  # %s\n", facts.scope);
+        if (step->strip) print_strip(step->strip, to);
+    }
+}
+
+void plan_print_memory(const Plan *plan, FILE *to) {
+    const Steps *s = &plan->steps;
+    int step = plan->peak_step < s->steps ? plan->peak_step : s->steps - 1;
+    StepFacts facts = plan_step(plan, step);
+    fprintf(to, "block %.1f MiB; most alive at once %.1f MiB, at step %d of %d: %s %s in %s\n",
+            (double)plan->block_bytes / 1048576, (double)plan->live_peak / 1048576, plan->peak_step, s->steps,
+            facts.name, facts.shape, facts.scope);
+    bool shown[10] = {false};
+    int best[10];
+    for (int n = 0; n < 10; n++) {
+        int largest = -1;
+        for (int i = 0; i < plan->items; i++) {
+            bool taken = plan->item[i].joined >= 0 || plan->item[i].first > plan->peak_step ||
+                         plan->item[i].last < plan->peak_step;
+            for (int k = 0; k < n; k++) taken = taken || (shown[k] && best[k] == i);
+            if (!taken && (largest < 0 || plan->item[i].bytes > plan->item[largest].bytes)) largest = i;
+        }
+        if (largest < 0) break;
+        best[n] = largest;
+        shown[n] = true;
+        const Item *it = &plan->item[largest];
+        char shape[64] = "scratch";
+        if (it->tensor) tensor_shape_text(it->tensor, shape, sizeof shape);
+        fprintf(to, "  %8.1f MiB  %-18s steps %d..%d  %s\n", (double)it->bytes / 1048576, shape, it->first, it->last,
+                it->tensor && it->tensor->node ? it->tensor->node->scope
+                : it->tensor                   ? it->tensor->name
+                                               : "");
+    }
+}

@@ -1,0 +1,64 @@
+/* exec/plan.h - from a recorded program to something that runs: steps, a place for every tensor in one block of memory,
+ * and two players over the same steps.
+ *
+ * The *interpreter* (options.interpret) has one step for each node, nothing fused: it is the truth. *Replay* (default)
+ * fuses by structure: pointwise regions, holes on store of heavy operators, concatenations taken as segments. Both run
+ * the fast kernels unless options.definitions asks for the plain-C definitions.
+ *
+ * Everything is allocated by plan_make; nothing between two runs. Results do not depend on the number of threads. */
+#ifndef PANUM_EXEC_PLAN_H
+#define PANUM_EXEC_PLAN_H
+#include "base/pool.h"
+#include "tensor/op.h"
+#include "tensor/program.h"
+
+/* Where weights come from; nn/store.h implements it. Both return NULL with the error set on failure. */
+typedef struct WeightSource {
+    void *context;
+    /* Row-major values of a weight tensor, valid as long as the source. */
+    const real *(*values)(void *context, const Tensor *weight);
+    /* A packed copy kept under `key`; `fill` is called at most once per key. */
+    const void *(*packed)(void *context, const char *key, size_t bytes, void (*fill)(void *fill_context, void *packed),
+                          void *fill_context);
+} WeightSource;
+
+typedef struct {
+    bool interpret;   /* one step a node */
+    bool definitions; /* plain C; implies interpret */
+    bool keep_taps;   /* taps stay readable after a run (costs memory, and what fusion they prevent) */
+    bool exact;       /* no Winograd */
+    bool bf16;
+    size_t memory_limit; /* bytes; 0: none. A larger plan is refused before anything is allocated */
+} PlanOptions;
+
+typedef struct Plan Plan;
+int plan_make(Program *program, const WeightSource *weights, Pool *pool, PlanOptions options, Plan **plan);
+void plan_drop(Plan *plan);
+
+/* The storage of an input (to fill before a run), an output or a kept tap (to read after). Dense, in the tensor's
+ * layout; for a view its first element. */
+void *plan_data(const Plan *plan, const Tensor *t);
+int plan_run(Plan *plan);
+
+typedef struct {
+    size_t bytes;     /* the block: what a run needs beside weights and program */
+    size_t live_peak; /* the most that is alive at once: no plan can be smaller without recomputing */
+    int peak_step;
+    int steps, nodes;      /* steps to run; nodes recorded */
+    double flops, traffic; /* of one run, convolutions as if direct; bytes with every step reading and writing once */
+} PlanFacts;
+PlanFacts plan_facts(const Plan *plan);
+void plan_print_steps(const Plan *plan,
+                      FILE *to); /* a line a step, with the code of its strips; golden tests compare it */
+void plan_print_memory(const Plan *plan, FILE *to); /* peak, its step, the ten largest alive then */
+
+/* Times of the last run, by step. Off by default. */
+void plan_profile(Plan *plan, bool on);
+int plan_steps(const Plan *plan);
+typedef struct {
+    const char *name, *scope; /* operator ("region" for pointwise alone) and scope */
+    char shape[64];
+    double seconds, flops, bytes;
+} StepFacts;
+StepFacts plan_step(const Plan *plan, int step);
+#endif

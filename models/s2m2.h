@@ -1,0 +1,36 @@
+/* models/s2m2.h - S2M2, scalable stereo matching (Min et al., ICCV 2025), signed.
+ *
+ * Input: u8 pictures (2B,3,H,W), left ones first, H and W multiples of 32 (s2m2_pad in apps/lib pads and crops as the
+ * reference does). Outputs (B,1,H,W): disparity d = x_left - x_right in pixels of the left picture, positive in front;
+ * occlusion 1 = visible in both eyes; confidence = probability that the error is below 4 px. */
+#ifndef PANUM_MODELS_S2M2_H
+#define PANUM_MODELS_S2M2_H
+#include "nn/net.h"
+
+/* Three behaviours were released with one set of weights (specs s2m2, section 0); R3 is the head of the reference. */
+typedef enum { S2M2_R3 = 0, S2M2_R2, S2M2_R1 } S2m2Behaviour;
+
+typedef struct {
+    int channels;             /* C: 128 S, 192 M, 256 L, 384 XL; 32 XS (ours) */
+    int blocks;               /* T, multi-resolution transformer blocks: 1 S, 2 M, 3 L and XL; 1 XS */
+    int refine_iterations;    /* local refinements; the reference uses 3; any number from 0 */
+    bool positive;            /* only d >= 0 (the reference's use_positivity) */
+    bool cinematic_occlusion; /* s2m2cinematic: a match beyond the right edge is hidden too */
+    bool output_upsample;     /* maps of twice the size */
+    S2m2Behaviour behaviour;
+} S2m2Options;
+
+typedef struct {
+    Tensor *disparity, *occlusion, *confidence;
+} S2m2Output;
+
+S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options options);
+
+typedef struct {
+    const char *name; /* "s2m2-S" */
+    int channels, blocks;
+} S2m2Size;
+/* XS, S, M, L, XL. */
+extern const S2m2Size s2m2_sizes[5];
+const S2m2Size *s2m2_size(const char *name); /* "s2m2-S" or "S", NULL when unknown */
+#endif

@@ -1,0 +1,140 @@
+#include "nn/store.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "base/rng.h"
+typedef struct Weights Weights;
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    const char *key; /* a parameter's name, or the key of a packed copy */
+    void *bytes;
+    size_t size;
+    bool borrowed; /* lies in the mapped file */
+} Kept;
+
+typedef struct {
+    Kept *kept; /* open addressing by hash of the key; empty slots have no key */
+    size_t room, count;
+} Table;
+
+struct ParameterStore {
+    Weights *file; /* NULL for seeded values */
+    Arena *names;
+    Table values, packed;
+    size_t packed_bytes;
+};
+
+static Kept *look_up(const Table *table, const char *key) {
+    if (!table->room) return NULL;
+    for (size_t i = fnv1a64(key, strlen(key));; i++) {
+        Kept *k = &table->kept[i & (table->room - 1)];
+        if (!k->key || strcmp(k->key, key) == 0) return k;
+    }
+}
+
+/* A slot for a key that is not there yet; the key is copied. */
+static Kept *insert(ParameterStore *store, Table *table, const char *key) {
+    if (2 * table->count >= table->room) {
+        Table larger = {.room = table->room ? 2 * table->room : 256};
+        larger.kept = mem_zero(larger.room, sizeof *larger.kept);
+        if (!larger.kept) return NULL;
+        for (size_t i = 0; i < table->room; i++)
+            if (table->kept[i].key) *look_up(&larger, table->kept[i].key) = table->kept[i];
+        larger.count = table->count;
+        mem_free(table->kept);
+        *table = larger;
+    }
+    char *copy = arena_text(store->names, key);
+    if (!copy) return NULL;
+    Kept *slot = look_up(table, key);
+    slot->key = copy;
+    table->count++;
+    return slot;
+}
+
+static void free_table(Table *table) {
+    for (size_t i = 0; i < table->room; i++)
+        if (table->kept[i].key && !table->kept[i].borrowed) mem_free(table->kept[i].bytes);
+    mem_free(table->kept);
+}
+
+static int make(ParameterStore **out) {
+    ParameterStore *store = mem_zero(1, sizeof *store);
+    if (store) store->names = arena_make();
+    if (!store || !store->names) {
+        mem_free(store);
+        return ERR_MEMORY;
+    }
+    *out = store;
+    return 0;
+}
+
+int store_open(const char *path, ParameterStore **out) {
+    int code = make(out);
+    if (code) return code;
+    (void)path;
+    return code;
+}
+
+int store_make_seeded(ParameterStore **out) {
+    return make(out);
+}
+
+void store_close(ParameterStore *store) {
+    if (!store) return;
+    free_table(&store->values);
+    free_table(&store->packed);
+    arena_drop(store->names);
+    mem_free(store);
+}
+
+size_t store_packed_bytes(const ParameterStore *store) {
+    return store->packed_bytes;
+}
+
+static void seeded_values(const Tensor *t, real *out) {
+    uint64_t seed = fnv1a64(t->name, strlen(t->name));
+    int64_t n = tensor_count(t);
+    bool norm = strstr(t->name, "norm") != NULL, scale = norm && strstr(t->name, "weight") != NULL;
+    double gain = t->rank == 1 ? 0.1 : sqrt(3.0 * (double)t->size[0] / (double)n);
+    /* rounded to f32 in every build: the reference's weights are f32 */
+    for (int64_t i = 0; i < n; i++) out[i] = (real)(float)((scale ? 1 : 0) + gain * rng_signed(seed, (uint64_t)i));
+}
+
+static const real *parameter_values(void *context, const Tensor *t) {
+    ParameterStore *store = context;
+    Kept *known = look_up(&store->values, t->name);
+    if (known && known->key && known->bytes) return known->bytes;
+    Kept *slot = known && known->key ? known : insert(store, &store->values, t->name);
+    if (!slot) return NULL;
+    size_t count = (size_t)tensor_count(t);
+    real *values = mem_array(count, sizeof *values);
+    if (values) seeded_values(t, values);
+    slot->bytes = values;
+    slot->size = count * sizeof *values;
+    return values;
+}
+
+static const void *packed_copy(void *context, const char *key, size_t bytes, void (*fill)(void *, void *),
+                               void *fill_context) {
+    ParameterStore *store = context;
+    Kept *known = look_up(&store->packed, key);
+    if (known && known->key && known->bytes) {
+        BUG_IF(known->size != bytes, "packed copy '%s' asked for with two sizes", key);
+        return known->bytes;
+    }
+    Kept *slot = known && known->key ? known : insert(store, &store->packed, key);
+    void *packed = slot ? mem_alloc(bytes) : NULL;
+    if (!packed) return NULL;
+    fill(fill_context, packed);
+    slot->bytes = packed;
+    slot->size = bytes;
+    store->packed_bytes += bytes;
+    return packed;
+}
+
+WeightSource store_source(ParameterStore *store) {
+    return (WeightSource){store, parameter_values, packed_copy};
+}

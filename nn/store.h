@@ -1,0 +1,22 @@
+/* nn/store.h - the parameter store: values of parameters by name, outside any program, and packed copies of them.
+ *
+ * One program is recorded for each picture size; all of them share one store. Values come from a weights file (mapped;
+ * f32 that lies in order is used where it is, anything else is converted once) or from a rule (tests, benchmarks). */
+#ifndef PANUM_NN_STORE_H
+#define PANUM_NN_STORE_H
+#include "exec/plan.h"
+
+typedef struct ParameterStore ParameterStore;
+
+int store_open(const char *path, ParameterStore **store);
+/* Deterministic values without a file: the rule of the parity vectors (specs s2m2, section 11): seed = FNV-1a of the
+ * name; weights uniform with variance 1/fan_in, norm scales around 1. */
+int store_make_seeded(ParameterStore **store);
+void store_close(ParameterStore *store);
+
+/* Are exactly the weights of `program` there, in these shapes? All that is missing, unexpected or misshapen in one
+ * sentence (ERR_WEIGHTS). A seeded store always has them. */
+int store_check(const ParameterStore *store, const Program *program);
+WeightSource store_source(ParameterStore *store);
+size_t store_packed_bytes(const ParameterStore *store);
+#endif
