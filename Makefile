@@ -125,11 +125,12 @@ arm: ## cross-compiles for arm64 and runs the self-test under qemu where that is
 
 # The installed library is one object in which only the panum_* names of panum.h can be seen, so that our short
 # internal names never meet those of the program it is linked into.
+API := $(shell sed -nE 's/^[a-z].*(panum_[a-z]+).*/\1/p' panum.h)
 OBJCOPY ?= $(patsubst %gcc,%objcopy,$(filter %-gcc,$(firstword $(CC))))
 $(BUILD)/install/libpanum.a: $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(CC) -r -nostdlib -o $(BUILD)/install/panum.o $(LIB_OBJ)
+	$(CC) -r -nostdlib -Wl,--gc-sections $(API:%=-Wl,-u,%) -o $(BUILD)/install/panum.o $(LIB_OBJ)
 	$(or $(OBJCOPY),objcopy) -w --keep-global-symbol='panum_*' $(BUILD)/install/panum.o
 	ar rcs $@ $(BUILD)/install/panum.o
 

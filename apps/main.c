@@ -11,6 +11,7 @@
 #define VERBS(X) X(PANUM_ONLY)
 #else
 #define VERBS(X) \
+    X(match)     \
     X(devices)   \
     X(help)
 #endif

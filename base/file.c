@@ -263,7 +263,7 @@ void file_unmap(FileMap *map) {
 
 /* ---------------------------------------------------------------------------------------------------- writing */
 
-typedef enum { TO_FILE, TO_PLACE, TO_STDOUT } OutKind;
+typedef enum { TO_FILE, TO_PLACE, TO_STDOUT, TO_MEMORY } OutKind;
 
 struct Out {
     OutKind kind;
@@ -271,7 +271,9 @@ struct Out {
     int fd;
     char *final; /* what appears on commit, links already followed */
     char *part;
-    char *name; /* as the caller gave it, for sentences */
+    char *name;    /* as the caller gave it, for sentences */
+    uint8_t *kept; /* TO_MEMORY: `written` bytes */
+    size_t room;
     uint64_t written;
     size_t used;
     int error; /* sticky */
@@ -377,6 +379,7 @@ int out_check(const char *path, OutMode mode) {
 }
 
 static void free_out(Out *out) {
+    mem_free(out->kept);
     mem_free(out->final);
     mem_free(out->part);
     mem_free(out->name);
@@ -516,7 +519,26 @@ static ssize_t write_quietly(int fd, const uint8_t *data, size_t bytes) {
     return n;
 }
 
+static int keep(Out *out, const uint8_t *data, size_t bytes) {
+    size_t need, used = (size_t)out->written;
+    if (!size_add(used, bytes, &need)) need = SIZE_MAX; /* which mem_grow refuses */
+    if (need > out->room) {
+        size_t room = need < SIZE_MAX / 2 ? need + need / 2 : need;
+        uint8_t *grown = mem_grow(out->kept, room);
+        if (!grown) {
+            snprintf(out->sentence, sizeof out->sentence, "%s", err_sentence());
+            return out->error = (int)err_code();
+        }
+        out->kept = grown;
+        out->room = room;
+    }
+    if (bytes) memcpy(out->kept + used, data, bytes);
+    out->written += bytes;
+    return 0;
+}
+
 static int put(Out *out, const uint8_t *data, size_t bytes) {
+    if (out->kind == TO_MEMORY) return keep(out, data, bytes);
     while (bytes > 0) {
         size_t piece = bytes < (1u << 30) ? bytes : 1u << 30;
         ssize_t n = out->kind == TO_FILE ? write(out->fd, data, piece) : write_quietly(out->fd, data, piece);
@@ -610,6 +632,33 @@ static int rename_to_final(Out *out) {
                     show(name, out->name));
 }
 
+int out_memory(Out **result) {
+    *result = NULL;
+    Out *out = mem_alloc(sizeof *out);
+    if (!out) return err_code();
+    memset(out, 0, offsetof(Out, buffer));
+    out->kind = TO_MEMORY;
+    out->fd = -1;
+    *result = out;
+    return 0;
+}
+
+int out_memory_take(Out **handle, uint8_t **bytes, size_t *size) {
+    Out *out = *handle;
+    *handle = NULL;
+    *bytes = NULL;
+    *size = 0;
+    int error = out->error ? fail((ErrCode)out->error, "%s", out->sentence) : flush(out);
+    if (!error && !out->kept && !(out->kept = mem_alloc(0))) error = (int)err_code();
+    if (!error) {
+        *bytes = out->kept;
+        *size = (size_t)out->written;
+        out->kept = NULL;
+    }
+    free_out(out);
+    return error;
+}
+
 int out_commit(Out **handle) {
     Out *out = *handle;
     *handle = NULL;
@@ -634,7 +683,7 @@ void out_abort(Out **handle) {
     Out *out = *handle;
     *handle = NULL;
     if (!out) return;
-    if (out->kind != TO_STDOUT) close(out->fd);
+    if (out->kind == TO_FILE || out->kind == TO_PLACE) close(out->fd);
     if (out->kind == TO_FILE) unlink(out->part);
     free_out(out);
 }

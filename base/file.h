@@ -1,8 +1,8 @@
 /* base/file.h - reading files we did not write, and writing files that are whole or not there.
  *
- * Reading. file_read takes a whole regular file into memory (a folder, a FIFO without writer, an endless device or a file
- * over `limit` is refused with a sentence). file_map maps a regular file read-only; a file that shrinks while mapped is
- * noticed by file_check, and reads beyond its end are turned into zeros by the guard instead of SIGBUS.
+ * Reading. file_read takes a whole regular file into memory (a folder, a FIFO without writer, an endless device or a
+ * file over `limit` is refused with a sentence). file_map maps a regular file read-only; a file that shrinks while
+ * mapped is noticed by file_check, and reads beyond its end are turned into zeros by the guard instead of SIGBUS.
  *
  * Writing. out_open makes `PATH.part.PID.panum` beside PATH; out_commit flushes, fsyncs, renames and fsyncs the folder;
  * until then nothing under the final name changes. An existing PATH is refused unless OUT_OVERWRITE; a symbolic link is
@@ -30,7 +30,12 @@ int out_write(Out *out, const void *data, size_t bytes); /* buffered; errors are
 int out_print(Out *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int out_commit(Out **out); /* makes it visible and frees; on failure nothing was replaced, and it is freed too */
 void out_abort(Out **out); /* removes the part file and frees; NULL inside is fine */
-/* Would out_open succeed as far as can be said before the work is done? (exists without overwrite, folder missing, ...) */
+/* An Out into memory, for what goes inside something else (a PNG in a page). out_memory_take commits it: the bytes
+ * become the caller's (mem_free); on failure they are NULL. out_abort drops it; out_commit is not for it. */
+int out_memory(Out **out);
+int out_memory_take(Out **out, uint8_t **bytes, size_t *size);
+/* Would out_open succeed as far as can be said before the work is done? (exists without overwrite, folder missing, ...)
+ */
 int out_check(const char *path, OutMode mode);
 /* Removes part files of processes that are gone. Call at start of long work. */
 void out_sweep(const char *folder);

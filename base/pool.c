@@ -140,9 +140,7 @@ void pool_drop(Pool *pool) {
     mem_free(pool);
 }
 
-int pool_threads(const Pool *pool) {
-    return pool ? pool->threads : 1;
-}
+int pool_threads(const Pool *pool) { return pool ? pool->threads : 1; }
 
 void pool_run(Pool *pool, int64_t tiles, PoolTile run, void *context) {
     if (!pool || pool->threads == 1 || tiles <= 1 || inside_tile) {

@@ -1,6 +1,7 @@
 #include "data/scene.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "data/srgb.h"
 
 #include <math.h>
 #include <string.h>
@@ -516,8 +517,7 @@ int scene_render(const Scene *scene, int width, int height, Pool *pool, SceneVie
         r->solids[at] = s;
     }
     for (int i = 0; i <= 4096; i++) {
-        double v = i / 4096.0;
-        r->encoded[i] = (uint8_t)(255 * (v <= 0.0031308 ? 12.92 * v : 1.055 * pow(v, 1 / 2.4) - 0.055) + 0.5);
+        r->encoded[i] = (uint8_t)(255 * srgb_from_linear(i / 4096.0) + 0.5);
     }
     if (image_make(&views->left, width, height, 3, 8) || image_make(&views->right, width, height, 3, 8) ||
         map_make(&views->disparity, width, height, MAP_DISPARITY) ||

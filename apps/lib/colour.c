@@ -2,6 +2,7 @@
 #include "apps/lib/font.h"
 #include "apps/lib/summary.h"
 #include "base/mem.h"
+#include "data/srgb.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,11 +20,7 @@ static const struct {
 };
 
 static uint8_t encode(double linear) {
-    double v = linear <= 0           ? 0
-               : linear >= 1         ? 1
-               : linear <= 0.0031308 ? 12.92 * linear
-                                     : 1.055 * pow(linear, 1 / 2.4) - 0.055;
-    return (uint8_t)(v * 255 + 0.5);
+    return (uint8_t)(255 * srgb_from_linear(linear <= 0 ? 0 : linear >= 1 ? 1 : linear) + 0.5);
 }
 
 static void oklab_to_rgb(double lightness, double a, double b, uint8_t rgb[3]) {

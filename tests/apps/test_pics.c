@@ -1,7 +1,9 @@
 #include "tests/lib/check.h"
 
+#include "apps/lib/anaglyph.h"
 #include "apps/lib/colour.h"
 #include "apps/lib/font.h"
+#include "data/srgb.h"
 #include "tests/lib/random_dot.h"
 
 #include <math.h>
@@ -30,13 +32,8 @@ static void test_square_red_ground_blue(void **state) {
     random_dot_free(&pair);
 }
 
-static double to_linear(uint8_t v) {
-    double s = v / 255.0;
-    return s <= 0.04045 ? s / 12.92 : pow((s + 0.055) / 1.055, 2.4);
-}
-
 static void to_oklab(const uint8_t rgb[3], double lab[3]) {
-    double r = to_linear(rgb[0]), g = to_linear(rgb[1]), b = to_linear(rgb[2]);
+    double r = srgb_to_linear(rgb[0] / 255.0), g = srgb_to_linear(rgb[1] / 255.0), b = srgb_to_linear(rgb[2] / 255.0);
     double l = cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b);
     double m = cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b);
     double s = cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b);
@@ -176,6 +173,46 @@ static void test_error_map(void **state) {
     map_free(&truth), map_free(&found);
 }
 
+static Image rgb_image(int width, const uint8_t *bytes) {
+    Image image;
+    assert_int_equal(image_make(&image, width, 1, 3, 8), 0);
+    memcpy(image.bytes, bytes, 3 * (size_t)width);
+    return image;
+}
+
+/* Through the red glass goes the left eye's picture, through the cyan one the right eye's. */
+static void test_anaglyph(void **state) {
+    (void)state;
+    const uint8_t l[6] = {200, 100, 50, 128, 128, 128}, r[6] = {10, 90, 210, 128, 128, 128};
+    Image left = rgb_image(2, l), right = rgb_image(2, r), out;
+    assert_int_equal(anaglyph_make(&out, &left, &right, ANAGLYPH_COLOUR), 0);
+    assert_memory_equal(out.bytes, ((uint8_t[]){200, 90, 210}), 3);
+    image_free(&out);
+    assert_int_equal(anaglyph_make(&out, &left, &right, ANAGLYPH_HALF_COLOUR), 0);
+    assert_true(out.bytes[0] > 100 && out.bytes[0] < 200 && out.bytes[1] == 90 && out.bytes[2] == 210);
+    image_free(&out);
+    assert_int_equal(anaglyph_make(&out, &left, &right, ANAGLYPH_GRAY), 0);
+    assert_true(out.bytes[1] == out.bytes[2] && out.bytes[0] != out.bytes[1]);
+    assert_true(abs(out.bytes[3] - 128) <= 1 && abs(out.bytes[4] - 128) <= 1);
+    image_free(&out);
+    assert_int_equal(anaglyph_make(&out, &left, &right, ANAGLYPH_OPTIMISED), 0);
+    double mixed = (0.7 * 100 + 0.3 * 50) / 255;
+    assert_true(fabs(out.bytes[0] - 255 * pow(mixed, 1 / 1.5)) < 1);
+    image_free(&out);
+    /* Dubois: the rows of both matrices add up to nearly one, so grey stays nearly grey; done in linear light, by hand
+     */
+    assert_int_equal(anaglyph_make(&out, &left, &right, ANAGLYPH_DUBOIS), 0);
+    double red = 0.437 * srgb_to_linear(200 / 255.0) + 0.449 * srgb_to_linear(100 / 255.0) +
+                 0.164 * srgb_to_linear(50 / 255.0) - 0.011 * srgb_to_linear(10 / 255.0) -
+                 0.032 * srgb_to_linear(90 / 255.0) - 0.007 * srgb_to_linear(210 / 255.0);
+    assert_true(fabs(out.bytes[0] - 255 * srgb_from_linear(red)) < 1);
+    for (int c = 0; c < 3; c++) assert_true(abs(out.bytes[3 + c] - 128) < 6);
+    image_free(&out);
+    left.width = 1;
+    assert_int_equal(anaglyph_make(&out, &left, &right, ANAGLYPH_DUBOIS), ERR_INPUT);
+    image_free(&left), image_free(&right);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_square_red_ground_blue),
@@ -185,6 +222,7 @@ int main(void) {
         cmocka_unit_test(test_range),
         cmocka_unit_test(test_font),
         cmocka_unit_test(test_error_map),
+        cmocka_unit_test(test_anaglyph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

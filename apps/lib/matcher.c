@@ -1,0 +1,104 @@
+#include "apps/lib/matcher.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const model_names[] = {"auto", "sgm", "s2m2-XS", "s2m2-S", "s2m2-M", "s2m2-L", "s2m2-XL"};
+
+/* Which back end runs which model; NULL: not in this build. */
+static const MatcherBackend *const backends[] = {
+    [MODEL_SGM] = &matcher_sgm,
+    [MODEL_S2M2_XL] = NULL,
+};
+/* What `auto` tries, best first. */
+static const MatcherModel preference[] = {MODEL_S2M2_XL, MODEL_S2M2_L,  MODEL_S2M2_M,
+                                          MODEL_S2M2_S,  MODEL_S2M2_XS, MODEL_SGM};
+
+struct Matcher {
+    const MatcherBackend *backend;
+    void *state;
+    Pool *pool;
+    MatcherModel model;
+    double seconds;
+    char describe[256];
+};
+
+const char *matcher_model_name(MatcherModel model) {
+    return model_names[model];
+}
+
+MatcherOptions matcher_defaults(void) {
+    return (MatcherOptions){.behaviour = BEHAVIOUR_R3, .refine_iter = 3};
+}
+
+int matcher_open(const MatcherOptions *options, Matcher **matcher) {
+    *matcher = NULL;
+    MatcherModel model = options->model;
+    if (model == MODEL_AUTO && options->ranged) model = MODEL_SGM; /* the one that searches a range */
+    for (size_t i = 0; model == MODEL_AUTO && i < sizeof preference / sizeof *preference; i++) {
+        const MatcherBackend *b = backends[preference[i]];
+        if (b && (!b->ready || b->ready(options, preference[i]))) model = preference[i];
+    }
+    const MatcherBackend *backend = backends[model];
+    if (!backend)
+        return fail(ERR_WEIGHTS, "the model %s is not in this build; use --model sgm, which needs no weights",
+                    model_names[model]);
+    Matcher *m = mem_zero(1, sizeof *m);
+    if (!m) return ERR_MEMORY;
+    *m = (Matcher){.backend = backend, .model = model};
+    m->pool = pool_make(options->threads);
+    int rc = m->pool ? backend->open(options, model, m->pool, &m->state) : ERR_MEMORY;
+    if (rc) {
+        pool_drop(m->pool);
+        mem_free(m);
+        return rc;
+    }
+    *matcher = m;
+    return 0;
+}
+
+void matcher_close(Matcher *matcher) {
+    if (!matcher) return;
+    matcher->backend->close(matcher->state);
+    pool_drop(matcher->pool);
+    mem_free(matcher);
+}
+
+static double seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps) {
+    memset(maps, 0, sizeof *maps);
+    if (left->width != right->width || left->height != right->height)
+        return fail(ERR_INPUT,
+                    "the left picture has %d x %d pixels and the right one %d x %d; both eyes must be of one size",
+                    left->width, left->height, right->width, right->height);
+    BUG_IF(left->bits != 8 || right->bits != 8 || left->channels != right->channels, "matcher: pictures not prepared");
+    double start = seconds_now();
+    int rc = matcher->backend->match(matcher->state, left, right, maps, matcher->describe, sizeof matcher->describe);
+    matcher->seconds = seconds_now() - start;
+    if (rc) stereo_maps_free(maps);
+    return rc;
+}
+
+MatcherModel matcher_model(const Matcher *matcher) {
+    return matcher->model;
+}
+
+Pool *matcher_pool(Matcher *matcher) {
+    return matcher->pool;
+}
+
+const char *matcher_describe(const Matcher *matcher) {
+    return matcher->describe;
+}
+
+double matcher_seconds(const Matcher *matcher) {
+    return matcher->seconds;
+}

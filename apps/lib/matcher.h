@@ -1,0 +1,65 @@
+/* apps/lib/matcher.h - one door to every stereo matcher: open by name, match pictures, ask what was done, close.
+ *
+ * Pictures: two of equal size, 8 bits, both grey or both RGB. Result: maps of the left picture, freed by the caller
+ * with stereo_maps_free. Disparity d = x_left - x_right in pixels, positive in front of the screen, finite everywhere.
+ * A matcher may be used for any number of pictures of any sizes, by one thread at a time. */
+#ifndef PANUM_APPS_LIB_MATCHER_H
+#define PANUM_APPS_LIB_MATCHER_H
+#include "base/pool.h"
+#include "data/image.h"
+
+/* In the order of MATCHER_MODELS. */
+typedef enum {
+    MODEL_AUTO,
+    MODEL_SGM,
+    MODEL_S2M2_XS,
+    MODEL_S2M2_S,
+    MODEL_S2M2_M,
+    MODEL_S2M2_L,
+    MODEL_S2M2_XL
+} MatcherModel;
+#define MATCHER_MODELS "auto|sgm|s2m2-XS|s2m2-S|s2m2-M|s2m2-L|s2m2-XL"
+const char *matcher_model_name(MatcherModel model);
+
+typedef enum { BEHAVIOUR_R1, BEHAVIOUR_R2, BEHAVIOUR_R3 } MatcherBehaviour;
+typedef enum { PRECISION_F32, PRECISION_BF16 } MatcherPrecision;
+
+typedef struct {
+    MatcherModel model;
+    const char *weights; /* file; NULL: looked for in the folders of weights */
+    bool ranged;         /* search low..high only */
+    double low, high;    /* pixels, or % of the width */
+    bool percent;
+    bool positive;      /* look for d >= 0 only: everything in front of or on the screen */
+    int threads;        /* 0: as many as this process may use */
+    int64_t max_memory; /* bytes of working memory; 0: no limit of ours */
+    /* S2M2 only */
+    MatcherBehaviour behaviour; /* which released arithmetic (specs: s2m2, section 0); R3 is the newest */
+    bool exact;                 /* the order of operations of the definition, no Winograd */
+    MatcherPrecision precision;
+    int refine_iter; /* refinements, 3 as released */
+} MatcherOptions;
+MatcherOptions matcher_defaults(void);
+
+typedef struct Matcher Matcher;
+/* auto takes the best S2M2 whose weights are found, else sgm; and sgm when a range is given. */
+int matcher_open(const MatcherOptions *options, Matcher **matcher);
+int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps);
+void matcher_close(Matcher *matcher); /* NULL is fine */
+
+MatcherModel matcher_model(const Matcher *matcher); /* never MODEL_AUTO */
+Pool *matcher_pool(Matcher *matcher);
+/* What the last match did, without a final point: "sgm, -24 to 32 px searched (found in the picture)". */
+const char *matcher_describe(const Matcher *matcher);
+double matcher_seconds(const Matcher *matcher); /* of the last match */
+
+/* ---- for back ends: one entry of the table in matcher.c ---- */
+typedef struct {
+    int (*open)(const MatcherOptions *options, MatcherModel model, Pool *pool, void **state);
+    int (*match)(void *state, const Image *left, const Image *right, StereoMaps *maps, char *describe, size_t size);
+    void (*close)(void *state);
+    /* Whether `auto` may take it: its weights are where weights are looked for. NULL: always. */
+    bool (*ready)(const MatcherOptions *options, MatcherModel model);
+} MatcherBackend;
+extern const MatcherBackend matcher_sgm;
+#endif

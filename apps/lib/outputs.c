@@ -1,0 +1,188 @@
+#include "apps/lib/outputs.h"
+#include "apps/lib/run.h"
+#include "base/mem.h"
+#include "base/zip.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const struct {
+    const char *ending;
+    OutputForm form;
+} endings[] = {
+    {".d16.png", OUTPUT_D16}, /* before .png */
+    {".pfm", OUTPUT_PFM},
+    {".npy", OUTPUT_NPY},
+    {".npz", OUTPUT_NPZ},
+};
+const char output_endings[] = ".pfm, .npy, .npz, .d16.png";
+
+int output_form(const char *path, OutputForm *form) {
+    size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t e = strlen(endings[i].ending);
+        if (n > e && strcasecmp(path + n - e, endings[i].ending) == 0) {
+            *form = endings[i].form;
+            return 0;
+        }
+    }
+    return fail(ERR_USAGE, "%s: its ending says no form that can be written; there are %s", show_path(path),
+                output_endings);
+}
+
+int output_check(const char *path, OutMode mode, const char *const *inputs, int input_count) {
+    struct stat out, in;
+    if (stat(path, &out) == 0 && S_ISREG(out.st_mode))
+        for (int i = 0; i < input_count; i++)
+            if (stat(inputs[i], &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+                return fail(ERR_USAGE, "%s: is also an input, and would be destroyed; choose another name",
+                            show_path(path));
+    return out_check(path, mode);
+}
+
+/* ---- NPY and NPZ ----------------------------------------------------------------------------------------------- */
+
+/* The head of a float32 array of h x w, rows top down: magic, version 1.0, a dictionary padded to 64 bytes. */
+static size_t npy_head(char out[192], const char *type, int height, int width) {
+    char dict[128];
+    int n = height ? snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (%d, %d), }", type,
+                              height, width)
+                   : snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (), }", type);
+    size_t total = ((size_t)n + 1 + 10 + 63) / 64 * 64;
+    memset(out, ' ', total);
+    memcpy(out, "\x93NUMPY\x01\x00", 8);
+    out[8] = (char)(total - 10);
+    out[9] = 0;
+    memcpy(out + 10, dict, (size_t)n);
+    out[total - 1] = '\n';
+    return total;
+}
+
+/* Adds KEY.npy holding `bytes` of data behind a head. */
+static int add_array(ZipOut *zip, const char *key, const char *head, size_t head_size, const void *data, size_t bytes) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.npy", key);
+    uint8_t *whole = mem_alloc(head_size + bytes);
+    if (!whole) return ERR_MEMORY;
+    memcpy(whole, head, head_size);
+    memcpy(whole + head_size, data, bytes);
+    int rc = zip_out_add(zip, name, whole, head_size + bytes, true);
+    mem_free(whole);
+    return rc;
+}
+
+static int add_map(ZipOut *zip, const char *key, const Map *map) {
+    char head[192];
+    size_t n = npy_head(head, "<f4", map->height, map->width);
+    return add_array(zip, key, head, n, map->values, (size_t)map->width * (size_t)map->height * sizeof(float));
+}
+
+/* A text as numpy's own scalar of Unicode characters ('<U5'): 4 bytes each, so numpy.load needs no pickle for it. */
+static int add_text(ZipOut *zip, const char *key, const char *text) {
+    size_t n = strlen(text);
+    uint32_t *wide = mem_zero(n + 1, sizeof *wide);
+    if (!wide) return ERR_MEMORY;
+    size_t count = 0;
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        int extra = *s >= 0xf0 ? 3 : *s >= 0xe0 ? 2 : *s >= 0xc0 ? 1 : 0;
+        uint32_t c = extra == 3 ? *s & 7u : extra == 2 ? *s & 15u : extra == 1 ? *s & 31u : *s;
+        for (s++; extra > 0 && (*s & 0xc0) == 0x80; extra--) c = c << 6 | (*s++ & 63u);
+        wide[count++] = c;
+    }
+    char head[192], type[32];
+    snprintf(type, sizeof type, "<U%zu", count ? count : 1);
+    size_t head_size = npy_head(head, type, 0, 0);
+    int rc = add_array(zip, key, head, head_size, wide, (count ? count : 1) * sizeof *wide);
+    mem_free(wide);
+    return rc;
+}
+
+/* Maps of another sign are made beside the originals. */
+static int with_quantity(const Map *map, MapKind quantity, Map *to) {
+    int rc = map_copy(to, map);
+    if (!rc) map_set_quantity(to, quantity);
+    return rc;
+}
+
+static int write_npz(Out *out, const OutputContent *c) {
+    ZipOut *zip;
+    Map parallax = {0};
+    int rc = with_quantity(&c->maps->disparity, MAP_PARALLAX, &parallax);
+    if (rc) return rc;
+    rc = zip_out_begin(out, &zip);
+    if (rc) {
+        map_free(&parallax);
+        return rc;
+    }
+    rc = add_map(zip, "disparity", &c->maps->disparity);
+    if (!rc) rc = add_map(zip, "parallax", &parallax);
+    if (!rc) rc = add_map(zip, "confidence", &c->maps->confidence);
+    if (!rc) rc = add_map(zip, "occlusion", &c->maps->occlusion);
+    const char *eye = c->maps->disparity.reference_right ? "right" : "left";
+    char kind[256];
+    snprintf(kind, sizeof kind,
+             "disparity d = x_left - x_right and parallax p = -d, in pixels of the %s picture; d > 0 is in front of "
+             "the screen; "
+             "occlusion 1: visible in both pictures",
+             eye);
+    if (!rc) rc = add_text(zip, "kind", kind);
+    if (!rc) rc = add_text(zip, "reference", eye);
+    if (!rc && c->source) rc = add_text(zip, "source", c->source);
+    if (!rc && c->meta && c->meta->version) rc = add_text(zip, "version", c->meta->version);
+    if (!rc && c->meta && c->meta->command) rc = add_text(zip, "command", c->meta->command);
+    int end = zip_out_end(&zip);
+    map_free(&parallax);
+    return rc ? rc : end;
+}
+
+static int write_npy(Out *out, const Map *map) {
+    char head[192];
+    size_t n = npy_head(head, "<f4", map->height, map->width);
+    int rc = out_write(out, head, n);
+    return rc ? rc : out_write(out, map->values, (size_t)map->width * (size_t)map->height * sizeof(float));
+}
+
+static int write_form(Out *out, OutputForm form, const OutputContent *c) {
+    Map map = {0};
+    MapWritten written = {0};
+    int rc = form == OUTPUT_NPZ ? 0 : with_quantity(&c->maps->disparity, c->quantity, &map);
+    if (rc) return rc;
+    switch (form) {
+    case OUTPUT_PFM:
+        rc = map_write_pfm(out, &map, &written);
+        break;
+    case OUTPUT_NPY:
+        rc = write_npy(out, &map);
+        break;
+    case OUTPUT_NPZ:
+        rc = write_npz(out, c);
+        break;
+    case OUTPUT_D16:
+        rc = map_write_d16(out, &map, c->meta, &written);
+        break;
+    case OUTPUT_FORMS:
+        break;
+    }
+    if (!rc && written.clipped)
+        say("%lld pixels lie beyond %d px and were clipped in the 16-bit PNG", (long long)written.clipped, D16_RANGE);
+    map_free(&map);
+    return rc;
+}
+
+enum { OUTPUTS_MAX = 64 };
+
+int outputs_write(const char *const *paths, int count, OutMode mode, const OutputContent *content) {
+    Out *outs[OUTPUTS_MAX] = {NULL};
+    if (count > OUTPUTS_MAX) return fail(ERR_USAGE, "more than %d outputs at once", OUTPUTS_MAX);
+    int rc = 0;
+    for (int i = 0; !rc && i < count; i++) {
+        OutputForm form = OUTPUT_FORMS;
+        rc = output_form(paths[i], &form);
+        if (!rc) rc = out_open(paths[i], mode, &outs[i]);
+        if (!rc) rc = write_form(outs[i], form, content);
+    }
+    for (int i = 0; !rc && i < count; i++) rc = out_commit(&outs[i]);
+    for (int i = 0; i < count; i++) out_abort(&outs[i]);
+    return rc;
+}

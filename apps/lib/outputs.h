@@ -1,0 +1,25 @@
+/* apps/lib/outputs.h - the files that a match leaves: one form per name ending, all of them written before the first
+ * becomes visible, so that a failure leaves none (promise P4). */
+#ifndef PANUM_APPS_LIB_OUTPUTS_H
+#define PANUM_APPS_LIB_OUTPUTS_H
+#include "data/image.h"
+#include "data/map.h"
+
+typedef enum { OUTPUT_PFM, OUTPUT_NPY, OUTPUT_NPZ, OUTPUT_D16, OUTPUT_FORMS } OutputForm;
+/* What the ending of path says; ERR_USAGE naming the endings there are. */
+int output_form(const char *path, OutputForm *form);
+extern const char output_endings[]; /* ".pfm, .npy, ..." for help texts */
+
+/* What there is to write. */
+typedef struct {
+    const StereoMaps *maps;
+    const Image *left, *right; /* of full size */
+    MapKind quantity;          /* MAP_DISPARITY or MAP_PARALLAX, for forms that hold one map */
+    const char *source;        /* what was matched, as the user named it */
+    const FileMeta *meta;      /* NULL: no version and command in the file */
+} OutputContent;
+
+/* Before any work: could `path` be written, is its form known, is it none of the inputs? */
+int output_check(const char *path, OutMode mode, const char *const *inputs, int input_count);
+int outputs_write(const char *const *paths, int count, OutMode mode, const OutputContent *content);
+#endif

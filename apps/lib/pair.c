@@ -1,0 +1,173 @@
+#include "apps/lib/pair.h"
+#include "base/mem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+PairOptions pair_defaults(void) {
+    return (PairOptions){.scale = 1};
+}
+
+/* Moves a picture up by `rows` (down when negative), between rows by linear weights; what comes in from outside repeats
+ * the last row there is. */
+static int shift_up(Image *image, double rows) {
+    Image moved = {0};
+    int rc = image_make(&moved, image->width, image->height, image->channels, image->bits);
+    if (rc) return rc;
+    size_t samples = (size_t)image->width * (size_t)image->channels;
+    int whole = (int)floor(rows);
+    double part = rows - whole;
+    for (int y = 0; y < image->height; y++) {
+        int a = y + whole, b = a + 1, last = image->height - 1;
+        a = a < 0 ? 0 : a > last ? last : a;
+        b = b < 0 ? 0 : b > last ? last : b;
+        for (size_t i = 0; i < samples; i++) {
+            size_t at = (size_t)y * samples + i, from = (size_t)a * samples + i, next = (size_t)b * samples + i;
+            if (image->bits == 8)
+                moved.bytes[at] = (uint8_t)lrint((1 - part) * image->bytes[from] + part * image->bytes[next]);
+            else
+                image_16(&moved)[at] =
+                    (uint16_t)lrint((1 - part) * image_16(image)[from] + part * image_16(image)[next]);
+        }
+    }
+    image_free(image);
+    *image = moved;
+    return 0;
+}
+
+/* A picture as matchers want it: 8 bits, the given channels, scaled, mirrored. */
+static int prepare(Image *to, const Image *from, int channels, const PairOptions *o, double rows_up) {
+    int width = (int)lrint(from->width * o->scale), height = (int)lrint(from->height * o->scale);
+    int rc = image_copy(to, from);
+    if (!rc) rc = image_to_8bit(to);
+    if (!rc && channels == 3) rc = image_to_rgb(to);
+    if (!rc && rows_up != 0) rc = shift_up(to, rows_up);
+    if (!rc && (width != from->width || height != from->height)) {
+        Image resized = {0};
+        rc = image_resize(&resized, to, width < 1 ? 1 : width, height < 1 ? 1 : height);
+        if (!rc) {
+            image_free(to);
+            *to = resized;
+        }
+    }
+    if (!rc && o->reference_right) image_mirror(to);
+    return rc;
+}
+
+/* Brings a map to width x height: linear between samples at pixel centres, times `factor`; `nearest` takes the nearest
+ * sample instead. */
+static int resize_map(Map *map, int width, int height, double factor, bool nearest) {
+    Map full = {0};
+    int rc = map_make(&full, width, height, map->kind);
+    if (rc) return rc;
+    full.reference_right = map->reference_right;
+    double sx = (double)map->width / width, sy = (double)map->height / height;
+    for (int y = 0; y < height; y++) {
+        double v = (y + 0.5) * sy - 0.5;
+        v = fmin(fmax(v, 0), map->height - 1);
+        int y0 = nearest ? (int)lrint(v) : (int)v, y1 = y0 + 1 < map->height && !nearest ? y0 + 1 : y0;
+        double fy = nearest ? 0 : v - y0;
+        const float *a = map->values + (size_t)y0 * (size_t)map->width,
+                    *b = map->values + (size_t)y1 * (size_t)map->width;
+        for (int x = 0; x < width; x++) {
+            double u = (x + 0.5) * sx - 0.5;
+            u = fmin(fmax(u, 0), map->width - 1);
+            int x0 = nearest ? (int)lrint(u) : (int)u, x1 = x0 + 1 < map->width && !nearest ? x0 + 1 : x0;
+            double fx = nearest ? 0 : u - x0;
+            double top = a[x0] + fx * ((double)a[x1] - a[x0]), bottom = b[x0] + fx * ((double)b[x1] - b[x0]);
+            full.values[(size_t)y * (size_t)width + (size_t)x] = (float)(factor * (top + fy * (bottom - top)));
+        }
+    }
+    map_free(map);
+    *map = full;
+    return 0;
+}
+
+/* Promise P7: a value that is not finite never reaches a file in silence. */
+static int check_finite(const StereoMaps *maps) {
+    const Map *all[] = {&maps->disparity, &maps->confidence, &maps->occlusion};
+    for (size_t m = 0; m < sizeof all / sizeof *all; m++) {
+        int64_t n = (int64_t)all[m]->width * all[m]->height, bad = 0;
+        for (int64_t i = 0; i < n; i++) bad += !isfinite(all[m]->values[i]);
+        if (bad)
+            return fail(ERR_FAILED,
+                        "the matcher gave %lld values that are not numbers in its %s; are the weights damaged?",
+                        (long long)bad, map_kind_name(all[m]->kind));
+    }
+    return 0;
+}
+
+int pair_match(Matcher *matcher, const PairOptions *o, const Image *left, const Image *right, StereoMaps *maps) {
+    memset(maps, 0, sizeof *maps);
+    int width = left->width, height = left->height,
+        channels = left->channels > right->channels ? left->channels : right->channels;
+    Image pair[2] = {{0}, {0}};
+    /* Seen in a mirror, the right eye's picture is the left one of a pair with the same disparities:
+     * x' = w-1-x, d' = x'_right - x'_left = (w-1-x_R) - (w-1-x_L) = x_L - x_R = d. */
+    int l = o->reference_right, r = !l;
+    int rc = prepare(&pair[l], left, channels, o, 0);
+    if (!rc) rc = prepare(&pair[r], right, channels, o, o->vertical);
+    if (!rc) rc = matcher_match(matcher, &pair[0], &pair[1], maps);
+    double scale_x = pair[0].width ? (double)width / pair[0].width : 1;
+    bool scaled = pair[0].width != width || pair[0].height != height;
+    image_free(&pair[0]);
+    image_free(&pair[1]);
+    if (!rc) rc = check_finite(maps);
+    Map *all[] = {&maps->disparity, &maps->confidence, &maps->occlusion};
+    for (int m = 0; !rc && m < 3; m++) {
+        if (scaled) rc = resize_map(all[m], width, height, m == 0 ? scale_x : 1, m == 2);
+        if (o->reference_right) {
+            map_mirror(all[m]);
+            all[m]->reference_right = true;
+        }
+    }
+    if (rc) stereo_maps_free(maps);
+    return rc;
+}
+
+int pair_summarise(const StereoMaps *maps, PairSummary *summary) {
+    enum { BINS = 1 << 16 }; /* of 1/64 px over +-512 px */
+    memset(summary, 0, sizeof *summary);
+    int64_t n = (int64_t)maps->disparity.width * maps->disparity.height, trusted = 0, front = 0, behind = 0, hidden = 0;
+    int64_t *histogram = mem_zero(BINS, sizeof *histogram);
+    if (!histogram) return ERR_MEMORY;
+    double confidence = 0;
+    for (int64_t i = 0; i < n; i++) trusted += maps->confidence.values[i] >= 0.5f;
+    bool all = trusted == 0;
+    for (int64_t i = 0; i < n; i++) {
+        float d = maps->disparity.values[i];
+        front += d > 1;
+        behind += d < -1;
+        hidden += maps->occlusion.values[i] < 0.5f;
+        confidence += (double)maps->confidence.values[i];
+        if (!all && maps->confidence.values[i] < 0.5f) continue;
+        double bin = floor(((double)d + 512) * 64);
+        histogram[bin < 0 ? 0 : bin >= BINS ? BINS - 1 : (int)bin]++;
+    }
+    int64_t counted = all ? n : trusted, cut = counted / 100, seen = 0;
+    int low = 0, high = BINS - 1;
+    while (low < BINS - 1 && (seen += histogram[low]) <= cut) low++;
+    for (seen = 0; high > low && (seen += histogram[high]) <= cut;) high--;
+    double percent = 100.0 / maps->disparity.width;
+    summary->nearest = -((high + 0.5) / 64 - 512) * percent;
+    summary->farthest = -((low + 0.5) / 64 - 512) * percent;
+    summary->front = (double)front / (double)n;
+    summary->behind = (double)behind / (double)n;
+    summary->screen = 1 - summary->front - summary->behind;
+    summary->confidence = confidence / (double)n;
+    summary->trusted = (double)trusted / (double)n;
+    summary->hidden = (double)hidden / (double)n;
+    mem_free(histogram);
+    return 0;
+}
+
+void pair_summary_line(const PairSummary *s, char *out, size_t size) {
+    if (s->trusted == 0)
+        snprintf(out, size, "nothing in these pictures could be matched with confidence (mean %.2f)", s->confidence);
+    else
+        snprintf(
+            out, size,
+            "parallax %+.2f to %+.2f %% of the width; %.0f %% in front of the screen, %.0f %% behind; confidence %.2f",
+            s->nearest, s->farthest, 100 * s->front, 100 * s->behind, s->confidence);
+}

@@ -1,0 +1,542 @@
+/* apps/match.c - stereo pictures to signed disparity. Stills here; what a job is, what is decided about it, what it
+ * leaves.
+ *
+ * A job is one stereo picture: two files, or one file that holds both eyes. Everything that can be refused is refused
+ * before the first picture is matched. */
+#include "apps/lib/matcher.h"
+#include "apps/lib/options.h"
+#include "apps/lib/outputs.h"
+#include "apps/lib/pair.h"
+#include "apps/lib/progress.h"
+#include "apps/lib/run.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "data/read.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct {
+    OptionList outputs;
+    bool overwrite, dry_run, json, meta, keep_going, ignore_crc, lenient;
+    int model, behaviour, precision, quantity, reference, progress;
+    const char *weights;
+    OptionRange range;
+    bool positive, exact;
+    int64_t refine_iter, threads, max_memory;
+    double scale;
+    bool swap_eyes;
+    TalkOptions talk;
+} MatchOptions;
+
+#define AT(field) .at = offsetof(MatchOptions, field)
+static const Option options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .kind = OPTION_PATHS,
+     .value = "PATH",
+     AT(outputs),
+     .shown = "NAME_disparity.npz beside the input",
+     .group = "Output",
+     .help = "what to write, by ending: .pfm .npy .npz .d16.png; may be repeated; a name that ends in / or is a folder "
+             "gets "
+             "NAME_disparity.npz in it"},
+    {.name = "overwrite",
+     .letter = 'y',
+     .kind = OPTION_FLAG,
+     AT(overwrite),
+     .group = "Output",
+     .help = "replace files that exist"},
+    {.name = "dry-run",
+     .letter = 'n',
+     .kind = OPTION_FLAG,
+     AT(dry_run),
+     .group = "Output",
+     .help = "say what would be done, and do nothing"},
+    {.name = "quantity",
+     .kind = OPTION_CHOICE,
+     .value = "WHAT",
+     .choices = "disparity|parallax",
+     .standard = "disparity",
+     AT(quantity),
+     .group = "Output",
+     .help = "what .pfm, .npy and .d16.png hold: disparity (x_left - x_right) or parallax (its negative), in pixels"},
+    {.name = "reference",
+     .kind = OPTION_CHOICE,
+     .value = "EYE",
+     .choices = "left|right",
+     .standard = "left",
+     AT(reference),
+     .group = "Output",
+     .help = "the picture whose pixels the maps belong to"},
+    {.name = "meta",
+     .kind = OPTION_FLAG,
+     .standard = "on",
+     AT(meta),
+     .group = "Output",
+     .help = "leave version and command line out of the files"},
+    {.name = "json",
+     .kind = OPTION_FLAG,
+     AT(json),
+     .group = "Output",
+     .help = "one JSON object per picture on standard output"},
+
+    {.name = "swap-eyes",
+     .kind = OPTION_FLAG,
+     AT(swap_eyes),
+     .group = "Input",
+     .help = "the left picture is the right eye's"},
+    {.name = "scale",
+     .kind = OPTION_FRACTION,
+     .value = "S",
+     .least = 0.01,
+     .most = 4,
+     .standard = "1",
+     AT(scale),
+     .group = "Input",
+     .help = "match at this size (0.5 or 50%); the maps still have the size and the pixels of the input"},
+    {.name = "ignore-crc",
+     .kind = OPTION_FLAG,
+     AT(ignore_crc),
+     .group = "Input",
+     .help = "read PNG files whose checksums are wrong, with a warning"},
+    {.name = "lenient",
+     .kind = OPTION_FLAG,
+     AT(lenient),
+     .group = "Input",
+     .help = "read JPEG files that break off as far as they go, with a warning"},
+    {.name = "keep-going",
+     .kind = OPTION_FLAG,
+     AT(keep_going),
+     .group = "Input",
+     .help = "go on with the next picture after a failure, and exit with 1 at the end"},
+
+    {.name = "model",
+     .kind = OPTION_CHOICE,
+     .value = "NAME",
+     .choices = MATCHER_MODELS,
+     .standard = "auto",
+     AT(model),
+     .group = "Matching",
+     .help = "who matches: " MATCHER_MODELS
+             "; auto is the largest s2m2 whose weights are found, else sgm, which needs none"},
+    {.name = "weights",
+     .kind = OPTION_PATH,
+     .value = "FILE",
+     AT(weights),
+     .shown = "looked for in $PANUM_MODELS, ./models and ~/.local/share/panum/models",
+     .group = "Matching",
+     .help = "weights of the model, .safetensors or .pth"},
+    {.name = "range",
+     .kind = OPTION_RANGE,
+     .value = "LO:HI",
+     .least = -32768,
+     .most = 32768,
+     AT(range),
+     .shown = "found in the picture",
+     .group = "Matching",
+     .help = "disparities to search, in pixels (-64:64) or in % of the width (-3:3%); chooses sgm, the other models "
+             "look everywhere"},
+    {.name = "positive",
+     .kind = OPTION_FLAG,
+     AT(positive),
+     .group = "Matching",
+     .help = "nothing is behind the screen (d >= 0), as with cameras side by side that do not converge"},
+    {.name = "behaviour",
+     .kind = OPTION_CHOICE,
+     .value = "R",
+     .choices = "r1|r2|r3",
+     .standard = "r3",
+     AT(behaviour),
+     .group = "Matching",
+     .help = "which published state of the s2m2 code to compute as: r1 (of October 2025), r2 (January 2026), r3 (April "
+             "2026)"},
+    {.name = "exact",
+     .kind = OPTION_FLAG,
+     AT(exact),
+     .group = "Matching",
+     .help = "s2m2: no shortcuts in the arithmetic, as close to the definition as f32 allows; slower"},
+    {.name = "precision",
+     .kind = OPTION_CHOICE,
+     .value = "P",
+     .choices = "f32|bf16",
+     .standard = "f32",
+     AT(precision),
+     .group = "Matching",
+     .help = "s2m2: numbers in products; bf16 is faster where the processor has it, and coarser"},
+    {.name = "refine-iter",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 0,
+     .most = 64,
+     .standard = "3",
+     AT(refine_iter),
+     .group = "Matching",
+     .help = "s2m2: rounds of refinement"},
+
+    {.name = "threads",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1024,
+     AT(threads),
+     .shown = "as many as this process may use",
+     .group = "Machine",
+     .help = "threads; the result is the same for any number"},
+    {.name = "max-memory",
+     .kind = OPTION_SIZE,
+     .value = "SIZE",
+     .least = 16 << 20,
+     AT(max_memory),
+     .group = "Machine",
+     .help = "working memory of the matcher (512M, 8G); large pictures are then matched in parts"},
+    OPTION_PROGRESS(MatchOptions, progress),
+    OPTIONS_TALK(MatchOptions, talk),
+};
+
+int app_match(int argc, char **argv);
+const Verb verb_match = {
+    .name = "match",
+    .operands = "A [B]",
+    .summary = "match a stereo picture: signed disparity, confidence and occlusion",
+    .description = "A and B are the left and the right picture, or two folders of them.\n\n"
+                   "Disparity is x in the left picture minus x in the right one, in pixels of the left picture: "
+                   "positive stands in front "
+                   "of the screen, negative behind it. Parallax is its negative. Films stay within about 3 % of the "
+                   "width on either side; "
+                   "public s2m2 weights are good to about -40 px and poor far beyond.\n\n"
+                   "The first line says what was decided about the input, the last one sums up what was found.",
+    .examples = "  panum match left.png right.png -o d.pfm -o d.npz\n"
+                "  panum match left.png right.png --range -3:3% --quantity parallax -o p.d16.png",
+    .least = 1,
+    .most = 2,
+    .run = app_match,
+    .options = options,
+    .count = sizeof options / sizeof *options,
+};
+
+/* ---- jobs ---------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    const char *left, *right; /* right NULL: one file with both eyes */
+    const char **outputs;
+    int output_count;
+} Job;
+
+typedef struct {
+    Arena *arena;
+    const MatchOptions *o;
+    const char *command; /* as it can be typed again */
+    Job *jobs;
+    int count;
+} Work;
+
+static bool is_folder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The line that was typed, quoted for a shell. */
+static char *command_line(Arena *arena, int argc, char **argv) {
+    size_t size = 7;
+    for (int i = 0; i < argc; i++) size += 4 * strlen(argv[i]) + 3;
+    char *text = arena_alloc(arena, size);
+    if (!text) return NULL;
+    char *to = text + sprintf(text, "panum");
+    for (int i = 0; i < argc; i++) {
+        static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:%,@";
+        bool quote = !*argv[i] || strspn(argv[i], plain) != strlen(argv[i]);
+        *to++ = ' ';
+        if (quote) *to++ = '\'';
+        for (const char *c = argv[i]; *c; c++) {
+            if (*c == '\'')
+                to += sprintf(to, "'\\''");
+            else
+                *to++ = *c;
+        }
+        if (quote) *to++ = '\'';
+    }
+    *to = 0;
+    return text;
+}
+
+/* FOLDER/NAME_disparity.npz, NAME being the file's name without its ending. */
+static char *default_output(Arena *arena, const char *folder, const char *input) {
+    const char *slash = strrchr(input, '/'), *base = slash ? slash + 1 : input, *dot = strrchr(base, '.');
+    int stem = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
+    if (folder) {
+        size_t n = strlen(folder);
+        return arena_format(arena, "%s%s%.*s_disparity.npz", folder, n && folder[n - 1] == '/' ? "" : "/", stem, base);
+    }
+    return arena_format(arena, "%.*s%.*s_disparity.npz", (int)(base - input), input, stem, base);
+}
+
+static int plan_outputs(Work *work, Job *job, bool many) {
+    const OptionList *asked = &work->o->outputs;
+    job->outputs = arena_alloc(work->arena, (size_t)(asked->count + 1) * sizeof *job->outputs);
+    if (!job->outputs) return ERR_MEMORY;
+    for (int i = 0; i < asked->count; i++) {
+        const char *path = asked->items[i];
+        size_t n = strlen(path);
+        if (path[n - 1] == '/' || is_folder(path)) {
+            job->outputs[job->output_count++] = default_output(work->arena, path, job->left);
+        } else if (many) {
+            return usage_error(&verb_match, "%s: many pictures need a folder to be written to, as -o %s/",
+                               show_path(path), show_path(path));
+        } else {
+            job->outputs[job->output_count++] = path;
+        }
+    }
+    if (!asked->count) job->outputs[job->output_count++] = default_output(work->arena, NULL, job->left);
+    if (arena_failed(work->arena)) return ERR_MEMORY;
+    const char *inputs[] = {job->left, job->right};
+    for (int i = 0; i < job->output_count; i++) {
+        OutputForm form;
+        int rc = output_form(job->outputs[i], &form);
+        if (!rc)
+            rc =
+                output_check(job->outputs[i], work->o->overwrite ? OUT_OVERWRITE : OUT_NEW, inputs, job->right ? 2 : 1);
+        if (rc) return rc;
+        for (int j = 0; j < i; j++)
+            if (strcmp(job->outputs[i], job->outputs[j]) == 0)
+                return usage_error(&verb_match, "%s would be written twice", show_path(job->outputs[i]));
+    }
+    return 0;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Paths of the files in a folder, sorted by name; hidden ones are left out. */
+static int list_folder(Arena *arena, const char *folder, const char ***paths, int *count) {
+    DIR *dir = opendir(folder);
+    if (!dir) return fail(ERR_INPUT, "%s: cannot be opened: %s", show_path(folder), strerror(errno));
+    const char **list = NULL;
+    int n = 0, room = 0, rc = 0;
+    for (struct dirent *entry; !rc && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.') continue;
+        const char *path = arena_format(arena, "%s/%s", folder, entry->d_name);
+        if (!path) rc = ERR_MEMORY;
+        if (rc || is_folder(path)) continue;
+        if (n == room) {
+            room = room ? 2 * room : 64;
+            const char **more = mem_grow(list, (size_t)room * sizeof *more);
+            if (!more)
+                rc = ERR_MEMORY;
+            else
+                list = more;
+        }
+        if (!rc) list[n++] = path;
+    }
+    closedir(dir);
+    if (!rc && n == 0) rc = fail(ERR_INPUT, "%s: is an empty folder", show_path(folder));
+    const char **kept = rc ? NULL : arena_alloc(arena, (size_t)n * sizeof *kept);
+    if (!rc && !kept) rc = ERR_MEMORY;
+    if (!rc) {
+        qsort(list, (size_t)n, sizeof *list, by_name);
+        memcpy(kept, list, (size_t)n * sizeof *kept);
+        *paths = kept;
+        *count = n;
+    }
+    mem_free(list);
+    return rc;
+}
+
+static int plan(Work *work, const Parsed *parsed) {
+    const char *a = parsed->operands[0], *b = parsed->operand_count > 1 ? parsed->operands[1] : NULL;
+    const char **lefts = &a, **rights = b ? &b : NULL;
+    int count = 1, right_count = 1, rc = 0;
+    bool many = is_folder(a);
+    if (b && is_folder(b) != many)
+        return fail(ERR_INPUT, "%s is a folder and %s is not; give two pictures or two folders",
+                    show_path(many ? a : b), show_path(many ? b : a));
+    if (many) rc = list_folder(work->arena, a, &lefts, &count);
+    if (!rc && many && b) rc = list_folder(work->arena, b, &rights, &right_count);
+    if (!rc && b && count != right_count)
+        rc = fail(ERR_INPUT, "%s holds %d files and %s %d; every left picture needs its right one", show_path(a), count,
+                  show_path(b), right_count);
+    if (rc) return rc;
+    work->jobs = arena_alloc(work->arena, (size_t)count * sizeof *work->jobs);
+    if (!work->jobs) return ERR_MEMORY;
+    work->count = count;
+    for (int i = 0; !rc && i < count; i++) {
+        work->jobs[i] = (Job){.left = lefts[i], .right = rights ? rights[i] : NULL};
+        rc = plan_outputs(work, &work->jobs[i], many);
+    }
+    return rc;
+}
+
+/* ---- one job -------------------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    Image left, right;
+    const char *format;
+    char decided[400]; /* "pair of PNG, 640x480" */
+} Pair;
+
+static void free_pair(Pair *pair) {
+    image_free(&pair->left);
+    image_free(&pair->right);
+}
+
+static int read_one(const char *path, const MatchOptions *o, Image *image, const char **format) {
+    ReadOptions how = {.ignore_crc = o->ignore_crc, .lenient = o->lenient};
+    ReadNotes notes = {0};
+    int rc = image_read(path, &how, image, &notes);
+    for (int i = 0; !rc && i < notes.count; i++) say("%s: %s", show_path(path), notes.text[i]);
+    *format = notes.format ? notes.format : "picture";
+    return rc;
+}
+
+static int read_pair(const Job *job, const MatchOptions *o, Pair *pair) {
+    memset(pair, 0, sizeof *pair);
+    const char *format, *right_format = NULL;
+    if (!job->right) return fail(ERR_INPUT, "%s: one file with both eyes cannot be read yet", show_path(job->left));
+    int rc = read_one(job->left, o, &pair->left, &format);
+    if (!rc) rc = read_one(job->right, o, &pair->right, &right_format);
+    const Image *l = &pair->left, *r = &pair->right;
+    if (!rc && (l->width != r->width || l->height != r->height))
+        rc = fail(ERR_INPUT, "%s has %dx%d pixels and %s has %dx%d; both eyes must be of one size",
+                  show_path(job->left), l->width, l->height, show_path(job->right), r->width, r->height);
+    if (!rc)
+        snprintf(pair->decided, sizeof pair->decided, "pair of %s and %s, %dx%d", format, right_format, l->width,
+                 l->height);
+    if (!rc && l->channels != r->channels) say("one eye is grey and the other in colour; the grey one is widened");
+    if (!rc && o->swap_eyes) {
+        Image swap = pair->left;
+        pair->left = pair->right;
+        pair->right = swap;
+    }
+    if (rc) free_pair(pair);
+    return rc;
+}
+
+static void print_json(const Job *job, const Pair *pair, const Matcher *matcher, const PairSummary *s) {
+    char quoted[2048];
+    printf("{\"left\":%s,", json_quote(quoted, sizeof quoted, job->left));
+    if (job->right) printf("\"right\":%s,", json_quote(quoted, sizeof quoted, job->right));
+    printf("\"width\":%d,\"height\":%d,", pair->left.width, pair->left.height);
+    printf("\"input\":%s,", json_quote(quoted, sizeof quoted, pair->decided));
+    printf("\"model\":\"%s\",\"matching\":%s,", matcher_model_name(matcher_model(matcher)),
+           json_quote(quoted, sizeof quoted, matcher_describe(matcher)));
+    printf("\"parallax_percent\":{\"nearest\":%.4f,\"farthest\":%.4f},\"front\":%.6f,\"screen\":%.6f,\"behind\":%.6f,"
+           "\"hidden\":%.6f,\"confidence\":%.6f,\"trusted\":%.6f,\"seconds\":%.4f,\"outputs\":[",
+           s->nearest, s->farthest, s->front, s->screen, s->behind, s->hidden, s->confidence, s->trusted,
+           matcher_seconds(matcher));
+    for (int i = 0; i < job->output_count; i++)
+        printf("%s%s", i ? "," : "", json_quote(quoted, sizeof quoted, job->outputs[i]));
+    printf("]}\n");
+}
+
+static int run_job(const Work *work, const Job *job, Matcher *matcher) {
+    const MatchOptions *o = work->o;
+    Pair pair;
+    int rc = read_pair(job, o, &pair);
+    if (rc) return rc;
+    say("%s: %s%s", show_path(job->left), pair.decided, o->swap_eyes ? ", eyes swapped as asked" : "");
+    if (o->dry_run) {
+        for (int i = 0; i < job->output_count; i++) say("would write %s", show_path(job->outputs[i]));
+        free_pair(&pair);
+        return 0;
+    }
+    PairOptions how = pair_defaults();
+    how.scale = o->scale;
+    how.reference_right = o->reference == 1;
+    StereoMaps maps;
+    PairSummary summary;
+    rc = pair_match(matcher, &how, &pair.left, &pair.right, &maps);
+    if (!rc) rc = pair_summarise(&maps, &summary);
+    if (!rc && run_stopped()) rc = run_stop("nothing was written");
+    if (!rc) {
+        say_more(1, "%s, %d threads, %.2f s", matcher_describe(matcher), pool_threads(matcher_pool(matcher)),
+                 matcher_seconds(matcher));
+        FileMeta meta = {.version = "panum " PANUM_VERSION, .command = work->command};
+        OutputContent content = {.maps = &maps,
+                                 .left = &pair.left,
+                                 .right = &pair.right,
+                                 .quantity = o->quantity ? MAP_PARALLAX : MAP_DISPARITY,
+                                 .source = job->left,
+                                 .meta = o->meta ? &meta : NULL};
+        rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
+    }
+    if (!rc) {
+        char line[300];
+        pair_summary_line(&summary, line, sizeof line);
+        say("%s", line);
+        if (o->json) print_json(job, &pair, matcher, &summary);
+    }
+    stereo_maps_free(&maps);
+    free_pair(&pair);
+    return rc;
+}
+
+static int run_jobs(const Work *work) {
+    const MatchOptions *o = work->o;
+    MatcherOptions how = matcher_defaults();
+    how.model = (MatcherModel)o->model;
+    how.weights = o->weights;
+    how.ranged = o->range.given;
+    how.low = o->range.low;
+    how.high = o->range.high;
+    how.percent = o->range.percent;
+    if (!o->range.percent) {
+        how.low *= o->scale;
+        how.high *= o->scale;
+    }
+    how.positive = o->positive;
+    how.threads = (int)o->threads;
+    how.max_memory = o->max_memory;
+    how.behaviour = (MatcherBehaviour)o->behaviour;
+    how.exact = o->exact;
+    how.precision = (MatcherPrecision)o->precision;
+    how.refine_iter = (int)o->refine_iter;
+    Matcher *matcher;
+    int rc = matcher_open(&how, &matcher), failed = 0;
+    if (rc) return rc;
+    Progress progress;
+    progress_begin(&progress, work->count > 1 ? (ProgressStyle)o->progress : PROGRESS_NONE, "match", "pictures",
+                   work->count);
+    for (int i = 0; !rc && i < work->count; i++) {
+        rc = run_stopped() ? run_stop("the pictures before were finished") : run_job(work, &work->jobs[i], matcher);
+        if (rc && rc != ERR_STOPPED && o->keep_going && work->count > 1) {
+            say_always("panum match: %s", err_sentence());
+            failed++;
+            rc = 0;
+        }
+        progress_step(&progress, i + 1, NULL);
+    }
+    progress_end(&progress);
+    matcher_close(matcher);
+    if (!rc && failed) rc = fail(ERR_FAILED, "%d of %d pictures failed", failed, work->count);
+    return rc;
+}
+
+int app_match(int argc, char **argv) {
+    MatchOptions o = {0};
+    Parsed parsed;
+    int rc = options_parse(&verb_match, argc, argv, &o, &parsed);
+    if (rc) return rc;
+    static const char *const s2m2_only[] = {"behaviour", "exact", "precision", "refine-iter"};
+    for (size_t i = 0; !rc && o.model == MODEL_SGM && i < sizeof s2m2_only / sizeof *s2m2_only; i++)
+        if (option_given(&verb_match, &parsed, s2m2_only[i]))
+            rc = usage_error(&verb_match, "--%s is for the s2m2 models, and the model is sgm", s2m2_only[i]);
+    if (!rc && o.range.given && o.model >= MODEL_S2M2_XS)
+        rc = usage_error(&verb_match, "--range is for sgm; %s looks everywhere",
+                         matcher_model_name((MatcherModel)o.model));
+    if (!rc) rc = talk_begin(&o.talk);
+    Work work = {.arena = parsed.arena, .o = &o};
+    if (!rc) {
+        work.command = command_line(work.arena, argc, argv);
+        rc = work.command ? plan(&work, &parsed) : ERR_MEMORY;
+    }
+    if (!rc) rc = run_jobs(&work);
+    parsed_free(&parsed);
+    return rc;
+}
