@@ -2,7 +2,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
-typedef struct Weights Weights;
+#include "tensor/files/weights.h"
 
 #include <math.h>
 #include <string.h>
@@ -74,25 +74,26 @@ static int make(ParameterStore **out) {
 int store_open(const char *path, ParameterStore **out) {
     int code = make(out);
     if (code) return code;
-    (void)path;
+    code = weights_open(path, &(*out)->file);
+    if (code) {
+        store_close(*out);
+        *out = NULL;
+    }
     return code;
 }
 
-int store_make_seeded(ParameterStore **out) {
-    return make(out);
-}
+int store_make_seeded(ParameterStore **out) { return make(out); }
 
 void store_close(ParameterStore *store) {
     if (!store) return;
     free_table(&store->values);
     free_table(&store->packed);
+    weights_close(store->file);
     arena_drop(store->names);
     mem_free(store);
 }
 
-size_t store_packed_bytes(const ParameterStore *store) {
-    return store->packed_bytes;
-}
+size_t store_packed_bytes(const ParameterStore *store) { return store->packed_bytes; }
 
 static void seeded_values(const Tensor *t, real *out) {
     uint64_t seed = fnv1a64(t->name, strlen(t->name));
@@ -107,18 +108,48 @@ static const real *parameter_values(void *context, const Tensor *t) {
     ParameterStore *store = context;
     Kept *known = look_up(&store->values, t->name);
     if (known && known->key && known->bytes) return known->bytes;
+    const WeightEntry *entry = NULL;
+    if (store->file) {
+        entry = weights_find(store->file, t->name);
+        if (!entry || entry->count != tensor_count(t)) {
+            fail(ERR_WEIGHTS, "%s: parameter %s is missing or of another shape", weights_path(store->file), t->name);
+            return NULL;
+        }
+    }
     Kept *slot = known && known->key ? known : insert(store, &store->values, t->name);
     if (!slot) return NULL;
+#ifndef PANUM_F64
+    const void *mapped = entry ? weights_direct_f32(store->file, entry) : NULL;
+    if (mapped) {
+        union {
+            const void *from;
+            void *bytes;
+        } borrow = {mapped};
+        slot->bytes = borrow.bytes; /* never written: parameters are inputs of programs */
+        slot->borrowed = true;
+        return slot->bytes;
+    }
+#endif
     size_t count = (size_t)tensor_count(t);
     real *values = mem_array(count, sizeof *values);
-    if (values) seeded_values(t, values);
+    if (values && entry) {
+#ifdef PANUM_F64
+        float *narrow = mem_array(count, sizeof *narrow);
+        if (!narrow || weights_read_f32(store->file, entry, narrow)) mem_free(values), values = NULL;
+        for (size_t i = 0; values && i < count; i++) values[i] = narrow[i];
+        mem_free(narrow);
+#else
+        if (weights_read_f32(store->file, entry, values)) mem_free(values), values = NULL;
+#endif
+    } else if (values) {
+        seeded_values(t, values);
+    }
     slot->bytes = values;
     slot->size = count * sizeof *values;
     return values;
 }
 
-static const void *packed_copy(void *context, const char *key, size_t bytes, void (*fill)(void *, void *),
-                               void *fill_context) {
+static const void *packed_copy(void *context, const char *key, size_t bytes, void (*fill)(void *, void *), void *fill_context) {
     ParameterStore *store = context;
     Kept *known = look_up(&store->packed, key);
     if (known && known->key && known->bytes) {
@@ -135,6 +166,4 @@ static const void *packed_copy(void *context, const char *key, size_t bytes, voi
     return packed;
 }
 
-WeightSource store_source(ParameterStore *store) {
-    return (WeightSource){store, parameter_values, packed_copy};
-}
+WeightSource store_source(ParameterStore *store) { return (WeightSource){store, parameter_values, packed_copy}; }

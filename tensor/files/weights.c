@@ -553,3 +553,14 @@ int weights_check_all(const Weights *weights) {
     }
     return 0;
 }
+
+const float *weights_direct_f32(const Weights *weights, const WeightEntry *entry) {
+    int64_t stride = 1;
+    for (int k = entry->rank - 1; k >= 0; k--) {
+        if (entry->size[k] != 1 && entry->stride[k] != stride) return NULL;
+        stride *= entry->size[k];
+    }
+    const uint8_t *first = weights->bytes + entry->offset;
+    if (entry->dtype != WEIGHT_F32 || (uintptr_t)first % sizeof(float) || entry->count == 0) return NULL;
+    return (const float *)(const void *)first;
+}

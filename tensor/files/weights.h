@@ -68,6 +68,8 @@ const char *weights_metadata(const Weights *weights, const char *key); /* NULL w
 /* Elements first .. first+count-1 in row-major order, whatever the strides are, in the file's dtype. */
 int weights_read_part(const Weights *weights, const WeightEntry *entry, int64_t first, int64_t count, void *out);
 int weights_read_part_f32(const Weights *weights, const WeightEntry *entry, int64_t first, int64_t count, float *out);
+/* The values where they lie in the mapped file, when they are f32, row-major and aligned; else NULL: read a copy. */
+const float *weights_direct_f32(const Weights *weights, const WeightEntry *entry);
 /* The whole tensor, entry->count values. */
 int weights_read_f32(const Weights *weights, const WeightEntry *entry, float *out);
 
