@@ -78,8 +78,10 @@ const Verb verb_demo = {
     .name = "demo",
     .operands = "",
     .summary = "render a stereo scene with known depth, match it, say how right that is, and leave a page to look at",
-    .description = "Draws a small scene for two eyes: things in front of the screen, on it and behind it, thin, slanted, round, hiding "
-                   "each other. The depth of every pixel is known exactly. Then the matcher that needs no weights finds the depth from the "
+    .description = "Draws a small scene for two eyes: things in front of the screen, on it and behind it, thin, "
+                   "slanted, round, hiding "
+                   "each other. The depth of every pixel is known exactly. Then the matcher that needs no weights "
+                   "finds the depth from the "
                    "two pictures alone, and both are compared.\n\n"
                    "Open index.html in the folder: it is one file, needs no network, and shows everything.",
     .examples = "  panum demo            leaves panum-demo/index.html\n"
@@ -110,8 +112,9 @@ static void free_demo(Demo *d) {
 
 /* In the order of writing; the page comes last, so that it never stands beside a missing file. */
 enum { LEFT, RIGHT, TRUTH, MASK, FOUND, COLOURS, TRUTH_COLOURS, ERRORS, ANAGLYPH, PAGE, FILES };
-static const char *const file_names[FILES] = {"left.png",      "right.png", "truth.pfm",   "mask.png",    "disparity.pfm",
-                                              "disparity.png", "truth.png", "errors.png", "anaglyph.png", "index.html"};
+static const char *const file_names[FILES] = {"left.png",      "right.png",     "truth.pfm", "mask.png",
+                                              "disparity.pfm", "disparity.png", "truth.png", "errors.png",
+                                              "anaglyph.png",  "index.html"};
 
 static const char *path_in(Arena *arena, const char *folder, int file) {
     size_t n = strlen(folder);
@@ -162,57 +165,77 @@ enum { BINS = 80 };
 
 static void write_page(Html *html, const DemoOptions *o, Matcher *matcher, const Demo *d) {
     int width = d->views.left.width;
-    html_note(html, "The sign: disparity d = x_left - x_right in pixels. Red, d > 0, comes out of the screen; blue, d < 0, lies behind it; "
-                    "white is on it. Film people say parallax p = -d in %% of the picture's width: negative comes out.");
-    html_text(html, "A scene made of numbers was rendered for two eyes (%d x %d pixels, seed %lld, %.2f s). Its depth is known exactly for "
-                    "every pixel. The matcher %s saw nothing but the two pictures (%.2f s on %d threads).",
-              width, d->views.left.height, (long long)o->seed, d->render_seconds, matcher_describe(matcher), matcher_seconds(matcher),
-              pool_threads(matcher_pool(matcher)));
+    html_note(html,
+              "The sign: disparity d = x_left - x_right in pixels. Red, d > 0, comes out of the screen; blue, d < 0, "
+              "lies behind it; "
+              "white is on it. Film people say parallax p = -d in %% of the picture's width: negative comes out.");
+    html_text(html,
+              "A scene made of numbers was rendered for two eyes (%d x %d pixels, seed %lld, %.2f s). Its depth is "
+              "known exactly for "
+              "every pixel. The matcher %s saw nothing but the two pictures (%.2f s on %d threads).",
+              width, d->views.left.height, (long long)o->seed, d->render_seconds, matcher_describe(matcher),
+              matcher_seconds(matcher), pool_threads(matcher_pool(matcher)));
     html_heading(html, "What was found, and what is true");
     html_figures_begin(html);
-    html_image(html, &d->colours, "signed map of the disparity that was found", "Found from the two pictures. Hatched: hidden from the right eye.");
+    html_image(html, &d->colours, "signed map of the disparity that was found",
+               "Found from the two pictures. Hatched: hidden from the right eye.");
     html_image(html, &d->truth_colours, "signed map of the true disparity", "True, on the same scale.");
     html_image(html, &d->errors, "map of the errors", "The error: white is none, darkest is 4 pixels and more.");
     html_wiggle(html, &d->views.left, &d->views.right,
-                "Both eyes in turn: what swings stands off the screen, what rests is on it; things in front and behind swing in opposite directions.");
+                "Both eyes in turn: what swings stands off the screen, what rests is on it; things in front and behind "
+                "swing in opposite directions.");
     html_figures_end(html);
     html_heading(html, "How right it is");
     metrics_html(html, &d->metrics,
-                 "EPE is the mean error in pixels; bad x the share of pixels more than x pixels off; D1 more than 3 pixels and 5 % off; sign right "
-                 "among pixels more than 2 pixels off the screen. Hidden pixels are seen by the left eye only: nothing in the pictures says how "
+                 "EPE is the mean error in pixels; bad x the share of pixels more than x pixels off; D1 more than 3 "
+                 "pixels and 5 % off; sign right "
+                 "among pixels more than 2 pixels off the screen. Hidden pixels are seen by the left eye only: nothing "
+                 "in the pictures says how "
                  "far they are.");
     html_heading(html, "How much of it is where");
     double found[BINS], truth[BINS];
     map_histogram(&d->maps.disparity, -d->range, d->range, BINS, found);
     map_histogram(&d->views.disparity, -d->range, d->range, BINS, truth);
-    html_parallax_histogram(html, found, truth, BINS, d->range, width,
-                            "Parallax in % of the width. Bars: found; line: true. Heights grow with the square root of the share.");
-    html_text(html, "In front of the screen: %.1f %% of the picture (true: %.1f %%); behind: %.1f %% (true: %.1f %%). Parallax from %+.2f to "
-                    "%+.2f %% of the width for 98 %% of it (true: %+.2f to %+.2f %%).",
-              100 * d->found.front, 100 * d->truth.front, 100 * d->found.behind, 100 * d->truth.behind, -100 * d->found.disparity[4] / width,
-              -100 * d->found.disparity[0] / width, -100 * d->truth.disparity[4] / width, -100 * d->truth.disparity[0] / width);
+    html_parallax_histogram(
+        html, found, truth, BINS, d->range, width,
+        "Parallax in % of the width. Bars: found; line: true. Heights grow with the square root of the share.");
+    html_text(html,
+              "In front of the screen: %.1f %% of the picture (true: %.1f %%); behind: %.1f %% (true: %.1f %%). "
+              "Parallax from %+.2f to "
+              "%+.2f %% of the width for 98 %% of it (true: %+.2f to %+.2f %%).",
+              100 * d->found.front, 100 * d->truth.front, 100 * d->found.behind, 100 * d->truth.behind,
+              -100 * d->found.disparity[4] / width, -100 * d->found.disparity[0] / width,
+              -100 * d->truth.disparity[4] / width, -100 * d->truth.disparity[0] / width);
     html_heading(html, "The pair");
     html_figures_begin(html);
     html_image(html, &d->views.left, "the left eye's picture", "Left eye.");
-    html_image(html, &d->views.right, "the right eye's picture", "Right eye. Side by side: let your left eye look at the left picture.");
-    html_image(html, &d->anaglyph, "red-cyan anaglyph", "For red-cyan glasses, red on the left (Dubois, in linear light).");
+    html_image(html, &d->views.right, "the right eye's picture",
+               "Right eye. Side by side: let your left eye look at the left picture.");
+    html_image(html, &d->anaglyph, "red-cyan anaglyph",
+               "For red-cyan glasses, red on the left (Dubois, in linear light).");
     html_figures_end(html);
     html_heading(html, "Again, by hand");
-    html_command(html, "panum match left.png right.png -o d.pfm -o d.png\npanum eval d.pfm --truth truth.pfm --mask mask.png");
+    html_command(
+        html, "panum match left.png right.png -o d.pfm -o d.png\npanum eval d.pfm --truth truth.pfm --mask mask.png");
 }
 
 static int write_files(const DemoOptions *o, Matcher *matcher, const Demo *d, const FileMeta *meta, Arena *arena) {
     OutMode mode = o->overwrite ? OUT_OVERWRITE : OUT_NEW;
-    const Image *images[FILES] = {[LEFT] = &d->views.left, [RIGHT] = &d->views.right, [MASK] = &d->mask, [COLOURS] = &d->colours,
-                                  [TRUTH_COLOURS] = &d->truth_colours, [ERRORS] = &d->errors, [ANAGLYPH] = &d->anaglyph};
-    static const char *const kinds[FILES] = {[LEFT] = "left eye", [RIGHT] = "right eye",
+    const Image *images[FILES] = {[LEFT] = &d->views.left,  [RIGHT] = &d->views.right,           [MASK] = &d->mask,
+                                  [COLOURS] = &d->colours,  [TRUTH_COLOURS] = &d->truth_colours, [ERRORS] = &d->errors,
+                                  [ANAGLYPH] = &d->anaglyph};
+    static const char *const kinds[FILES] = {[LEFT] = "left eye",
+                                             [RIGHT] = "right eye",
                                              [MASK] = "255 seen by both eyes, 128 hidden from the right one",
-                                             [COLOURS] = "colour map of disparity", [TRUTH_COLOURS] = "colour map of the true disparity",
-                                             [ERRORS] = "error of disparity", [ANAGLYPH] = "red-cyan anaglyph"};
+                                             [COLOURS] = "colour map of disparity",
+                                             [TRUTH_COLOURS] = "colour map of the true disparity",
+                                             [ERRORS] = "error of disparity",
+                                             [ANAGLYPH] = "red-cyan anaglyph"};
     const Map *maps[FILES] = {[TRUTH] = &d->views.disparity, [FOUND] = &d->maps.disparity};
     for (int f = 0; f < PAGE; f++) {
         const char *path = path_in(arena, o->output, f);
-        int rc = images[f] ? image_write(path, mode, images[f], kinds[f], meta) : map_write(path, mode, maps[f], meta, NULL);
+        int rc =
+            images[f] ? image_write(path, mode, images[f], kinds[f], meta) : map_write(path, mode, maps[f], meta, NULL);
         if (rc) return rc;
     }
     Out *out;
@@ -235,9 +258,11 @@ static void print_summary(const DemoOptions *o, const Demo *d, const char *page)
     } else {
         metrics_table(stdout, &d->metrics);
     }
-    say("found: parallax %+.2f to %+.2f %% of the width (true %+.2f to %+.2f); %.0f %% in front of the screen, %.0f %% behind (true %.0f, %.0f)",
-        -100 * d->found.disparity[4] / width, -100 * d->found.disparity[0] / width, -100 * d->truth.disparity[4] / width,
-        -100 * d->truth.disparity[0] / width, 100 * d->found.front, 100 * d->found.behind, 100 * d->truth.front, 100 * d->truth.behind);
+    say("found: parallax %+.2f to %+.2f %% of the width (true %+.2f to %+.2f); %.0f %% in front of the screen, %.0f %% "
+        "behind (true %.0f, %.0f)",
+        -100 * d->found.disparity[4] / width, -100 * d->found.disparity[0] / width,
+        -100 * d->truth.disparity[4] / width, -100 * d->truth.disparity[0] / width, 100 * d->found.front,
+        100 * d->found.behind, 100 * d->truth.front, 100 * d->truth.behind);
     say("look at %s", show_path(page));
 }
 

@@ -12,6 +12,7 @@
 #else
 #define VERBS(X) \
     X(match)     \
+    X(demo)      \
     X(devices)   \
     X(help)
 #endif
