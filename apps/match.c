@@ -23,9 +23,11 @@
 typedef struct {
     OptionList outputs;
     bool overwrite, dry_run, json, meta, keep_going, ignore_crc, lenient;
-    int model, behaviour, precision, quantity, reference, progress;
+    int model, behaviour, precision, quantity, reference, palette, progress;
     const char *weights;
+    const char *anaglyph;
     OptionRange range;
+    OptionLength map_range;
     bool positive, exact;
     int64_t refine_iter, threads, max_memory;
     double scale;
@@ -40,11 +42,33 @@ static const Option options[] = {
      .kind = OPTION_PATHS,
      .value = "PATH",
      AT(outputs),
-     .shown = "NAME_disparity.npz beside the input",
+     .shown = "NAME_disparity.npz and NAME_disparity.png beside the input",
      .group = "Output",
-     .help = "what to write, by ending: .pfm .npy .npz .d16.png; may be repeated; a name that ends in / or is a folder "
-             "gets "
-             "NAME_disparity.npz in it"},
+     .help = "what to write, by ending: " OUTPUT_ENDINGS " (.png is a colour map); may be repeated; a name that ends in / or "
+             "is a folder gets NAME_disparity.npz and NAME_disparity.png in it"},
+    {.name = "anaglyph",
+     .kind = OPTION_PATH,
+     .value = "FILE",
+     AT(anaglyph),
+     .group = "Output",
+     .help = "also the pair for red-cyan glasses, as .png (Dubois); a folder gets NAME_anaglyph.png in it"},
+    {.name = "map-range",
+     .kind = OPTION_LENGTH,
+     .value = "R",
+     .least = 0.001,
+     .most = 32768,
+     AT(map_range),
+     .shown = "found in the map",
+     .group = "Output",
+     .help = "disparity at full colour in the colour map, to both sides: 3% of the width, or 24 pixels"},
+    {.name = "palette",
+     .kind = OPTION_CHOICE,
+     .value = "P",
+     .choices = "default|cvd",
+     .standard = "default",
+     AT(palette),
+     .group = "Output",
+     .help = "colours of the colour map: red in front and blue behind, or orange and blue for colour-blind eyes (cvd)"},
     {.name = "overwrite",
      .letter = 'y',
      .kind = OPTION_FLAG,
@@ -224,7 +248,7 @@ const Verb verb_match = {
 
 typedef struct {
     const char *left, *right; /* right NULL: one file with both eyes */
-    const char **outputs;
+    Output *outputs;
     int output_count;
 } Job;
 
@@ -265,46 +289,64 @@ static char *command_line(Arena *arena, int argc, char **argv) {
     return text;
 }
 
-/* FOLDER/NAME_disparity.npz, NAME being the file's name without its ending. */
-static char *default_output(Arena *arena, const char *folder, const char *input) {
+/* FOLDER/NAME and `tail`, NAME being the input's name without its ending; beside the input when folder is NULL. */
+static const char *tagged_name(Arena *arena, const char *folder, const char *input, const char *tail) {
     const char *slash = strrchr(input, '/'), *base = slash ? slash + 1 : input, *dot = strrchr(base, '.');
     int stem = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
-    if (folder) {
-        size_t n = strlen(folder);
-        return arena_format(arena, "%s%s%.*s_disparity.npz", folder, n && folder[n - 1] == '/' ? "" : "/", stem, base);
-    }
-    return arena_format(arena, "%.*s%.*s_disparity.npz", (int)(base - input), input, stem, base);
+    if (!folder) return arena_format(arena, "%.*s%.*s%s", (int)(base - input), input, stem, base, tail);
+    size_t n = strlen(folder);
+    return arena_format(arena, "%s%s%.*s%s", folder, folder[n - 1] == '/' ? "" : "/", stem, base, tail);
+}
+
+static bool names_folder(const char *path) {
+    return path[strlen(path) - 1] == '/' || is_folder(path);
+}
+
+static int no_folder(const char *path) {
+    return usage_error(&verb_match, "%s: many pictures need a folder to be written to, as %s/", show_path(path), show_path(path));
+}
+
+static void add_output(Job *job, const char *path, OutputForm form) {
+    job->outputs[job->output_count++] = (Output){path, form};
 }
 
 static int plan_outputs(Work *work, Job *job, bool many) {
     const OptionList *asked = &work->o->outputs;
-    job->outputs = arena_alloc(work->arena, (size_t)(asked->count + 1) * sizeof *job->outputs);
+    const char *anaglyph = work->o->anaglyph;
+    Arena *arena = work->arena;
+    job->outputs = arena_alloc(arena, (size_t)(2 * asked->count + 3) * sizeof *job->outputs);
     if (!job->outputs) return ERR_MEMORY;
-    for (int i = 0; i < asked->count; i++) {
-        const char *path = asked->items[i];
-        size_t n = strlen(path);
-        if (path[n - 1] == '/' || is_folder(path)) {
-            job->outputs[job->output_count++] = default_output(work->arena, path, job->left);
-        } else if (many) {
-            return usage_error(&verb_match, "%s: many pictures need a folder to be written to, as -o %s/",
-                               show_path(path), show_path(path));
+    for (int i = 0; i < asked->count || (i == 0 && !asked->count); i++) {
+        const char *path = asked->count ? asked->items[i] : NULL;
+        if (!path || names_folder(path)) {
+            add_output(job, tagged_name(arena, path, job->left, "_disparity.npz"), OUTPUT_NPZ);
+            add_output(job, tagged_name(arena, path, job->left, "_disparity.png"), OUTPUT_COLOUR);
         } else {
-            job->outputs[job->output_count++] = path;
+            OutputForm form = OUTPUT_NPZ;
+            int rc = many ? no_folder(path) : output_form(path, &form);
+            if (rc) return rc;
+            add_output(job, path, form);
         }
     }
-    if (!asked->count) job->outputs[job->output_count++] = default_output(work->arena, NULL, job->left);
-    if (arena_failed(work->arena)) return ERR_MEMORY;
+    if (anaglyph && names_folder(anaglyph)) {
+        add_output(job, tagged_name(arena, anaglyph, job->left, "_anaglyph.png"), OUTPUT_ANAGLYPH);
+    } else if (anaglyph) {
+        OutputForm form = OUTPUT_NPZ;
+        int rc = many ? no_folder(anaglyph) : output_form(anaglyph, &form);
+        if (!rc && form != OUTPUT_COLOUR)
+            rc = usage_error(&verb_match, "--anaglyph: %s must end in .png; JPEG would mix the eyes' colours", show_path(anaglyph));
+        if (rc) return rc;
+        add_output(job, anaglyph, OUTPUT_ANAGLYPH);
+    }
+    if (arena_failed(arena)) return ERR_MEMORY;
     const char *inputs[] = {job->left, job->right};
     for (int i = 0; i < job->output_count; i++) {
-        OutputForm form;
-        int rc = output_form(job->outputs[i], &form);
-        if (!rc)
-            rc =
-                output_check(job->outputs[i], work->o->overwrite ? OUT_OVERWRITE : OUT_NEW, inputs, job->right ? 2 : 1);
+        const char *path = job->outputs[i].path;
+        int rc = output_check(path, work->o->overwrite ? OUT_OVERWRITE : OUT_NEW, inputs, job->right ? 2 : 1);
         if (rc) return rc;
         for (int j = 0; j < i; j++)
-            if (strcmp(job->outputs[i], job->outputs[j]) == 0)
-                return usage_error(&verb_match, "%s would be written twice", show_path(job->outputs[i]));
+            if (strcmp(path, job->outputs[j].path) == 0)
+                return usage_error(&verb_match, "%s would be written twice", show_path(path));
     }
     return 0;
 }
@@ -431,7 +473,7 @@ static void print_json(const Job *job, const Pair *pair, const Matcher *matcher,
            s->nearest, s->farthest, s->front, s->screen, s->behind, s->hidden, s->confidence, s->trusted,
            matcher_seconds(matcher));
     for (int i = 0; i < job->output_count; i++)
-        printf("%s%s", i ? "," : "", json_quote(quoted, sizeof quoted, job->outputs[i]));
+        printf("%s%s", i ? "," : "", json_quote(quoted, sizeof quoted, job->outputs[i].path));
     printf("]}\n");
 }
 
@@ -442,7 +484,7 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
     if (rc) return rc;
     say("%s: %s%s", show_path(job->left), pair.decided, o->swap_eyes ? ", eyes swapped as asked" : "");
     if (o->dry_run) {
-        for (int i = 0; i < job->output_count; i++) say("would write %s", show_path(job->outputs[i]));
+        for (int i = 0; i < job->output_count; i++) say("would write %s", show_path(job->outputs[i].path));
         free_pair(&pair);
         return 0;
     }
@@ -463,7 +505,9 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
                                  .right = &pair.right,
                                  .quantity = o->quantity ? MAP_PARALLAX : MAP_DISPARITY,
                                  .source = job->left,
-                                 .meta = o->meta ? &meta : NULL};
+                                 .meta = o->meta ? &meta : NULL,
+                                 .map_range = o->map_range.percent ? o->map_range.value * pair.left.width / 100 : o->map_range.value,
+                                 .palette = (Palette)o->palette};
         rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
     }
     if (!rc) {

@@ -1,7 +1,9 @@
 #include "apps/lib/outputs.h"
+#include "apps/lib/anaglyph.h"
 #include "apps/lib/run.h"
 #include "base/mem.h"
 #include "base/zip.h"
+#include "data/png.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +17,8 @@ static const struct {
     {".pfm", OUTPUT_PFM},
     {".npy", OUTPUT_NPY},
     {".npz", OUTPUT_NPZ},
+    {".png", OUTPUT_COLOUR},
 };
-const char output_endings[] = ".pfm, .npy, .npz, .d16.png";
 
 int output_form(const char *path, OutputForm *form) {
     size_t n = strlen(path);
@@ -27,8 +29,7 @@ int output_form(const char *path, OutputForm *form) {
             return 0;
         }
     }
-    return fail(ERR_USAGE, "%s: its ending says no form that can be written; there are %s", show_path(path),
-                output_endings);
+    return fail(ERR_USAGE, "%s: its ending names no form that can be written; there are " OUTPUT_ENDINGS, show_path(path));
 }
 
 int output_check(const char *path, OutMode mode, const char *const *inputs, int input_count) {
@@ -143,44 +144,83 @@ static int write_npy(Out *out, const Map *map) {
     return rc ? rc : out_write(out, map->values, (size_t)map->width * (size_t)map->height * sizeof(float));
 }
 
-static int write_form(Out *out, OutputForm form, const OutputContent *c) {
+/* A picture with what it shows in its text. */
+static int write_picture(Out *out, const Image *image, const char *kind, const FileMeta *meta) {
+    PngText *texts = mem_zero(3, sizeof *texts);
+    if (!texts) return ERR_MEMORY;
+    int n = 0;
+    snprintf(texts[n].key, sizeof texts[n].key, "panum:kind");
+    snprintf(texts[n++].value, sizeof texts[0].value, "%s", kind);
+    if (meta && meta->version) {
+        snprintf(texts[n].key, sizeof texts[n].key, "Software");
+        snprintf(texts[n++].value, sizeof texts[0].value, "%s", meta->version);
+    }
+    if (meta && meta->command) {
+        snprintf(texts[n].key, sizeof texts[n].key, "panum:command");
+        snprintf(texts[n++].value, sizeof texts[0].value, "%s", meta->command);
+    }
+    int rc = png_write(out, image, texts, n);
+    mem_free(texts);
+    return rc;
+}
+
+static int write_colour(Out *out, const OutputContent *c) {
+    ColourOptions how = {.range = c->map_range, .palette = c->palette, .occlusion = &c->maps->occlusion};
+    Image picture = {0};
+    double range;
+    int rc = colour_map(&picture, &c->maps->disparity, &how, &range);
+    if (rc) return rc;
+    char kind[200];
+    snprintf(kind, sizeof kind, "colour map of disparity: %s in front of the screen, blue behind, full colour at %.6g px (%.4g %% of the width)",
+             c->palette == PALETTE_RED_BLUE ? "red" : "orange", range, 100 * range / c->maps->disparity.width);
+    rc = write_picture(out, &picture, kind, c->meta);
+    image_free(&picture);
+    return rc;
+}
+
+static int write_anaglyph(Out *out, const OutputContent *c) {
+    Image picture = {0};
+    int rc = anaglyph_make(&picture, c->left, c->right, ANAGLYPH_DUBOIS);
+    if (!rc) rc = write_picture(out, &picture, "anaglyph, Dubois, red over the left eye", c->meta);
+    image_free(&picture);
+    return rc;
+}
+
+static int write_one_map(Out *out, OutputForm form, const OutputContent *c) {
     Map map = {0};
     MapWritten written = {0};
-    int rc = form == OUTPUT_NPZ ? 0 : with_quantity(&c->maps->disparity, c->quantity, &map);
+    int rc = with_quantity(&c->maps->disparity, c->quantity, &map);
     if (rc) return rc;
-    switch (form) {
-    case OUTPUT_PFM:
-        rc = map_write_pfm(out, &map, &written);
-        break;
-    case OUTPUT_NPY:
-        rc = write_npy(out, &map);
-        break;
-    case OUTPUT_NPZ:
-        rc = write_npz(out, c);
-        break;
-    case OUTPUT_D16:
-        rc = map_write_d16(out, &map, c->meta, &written);
-        break;
-    case OUTPUT_FORMS:
-        break;
-    }
+    if (form == OUTPUT_PFM) rc = map_write_pfm(out, &map, &written);
+    else if (form == OUTPUT_D16) rc = map_write_d16(out, &map, c->meta, &written);
+    else rc = write_npy(out, &map);
     if (!rc && written.clipped)
         say("%lld pixels lie beyond %d px and were clipped in the 16-bit PNG", (long long)written.clipped, D16_RANGE);
     map_free(&map);
     return rc;
 }
 
+static int write_form(Out *out, OutputForm form, const OutputContent *c) {
+    switch (form) {
+    case OUTPUT_PFM:
+    case OUTPUT_NPY:
+    case OUTPUT_D16: return write_one_map(out, form, c);
+    case OUTPUT_NPZ: return write_npz(out, c);
+    case OUTPUT_COLOUR: return write_colour(out, c);
+    case OUTPUT_ANAGLYPH: return write_anaglyph(out, c);
+    }
+    return 0;
+}
+
 enum { OUTPUTS_MAX = 64 };
 
-int outputs_write(const char *const *paths, int count, OutMode mode, const OutputContent *content) {
+int outputs_write(const Output *outputs, int count, OutMode mode, const OutputContent *content) {
     Out *outs[OUTPUTS_MAX] = {NULL};
     if (count > OUTPUTS_MAX) return fail(ERR_USAGE, "more than %d outputs at once", OUTPUTS_MAX);
     int rc = 0;
     for (int i = 0; !rc && i < count; i++) {
-        OutputForm form = OUTPUT_FORMS;
-        rc = output_form(paths[i], &form);
-        if (!rc) rc = out_open(paths[i], mode, &outs[i]);
-        if (!rc) rc = write_form(outs[i], form, content);
+        rc = out_open(outputs[i].path, mode, &outs[i]);
+        if (!rc) rc = write_form(outs[i], outputs[i].form, content);
     }
     for (int i = 0; !rc && i < count; i++) rc = out_commit(&outs[i]);
     for (int i = 0; i < count; i++) out_abort(&outs[i]);

@@ -2,13 +2,19 @@
  * becomes visible, so that a failure leaves none (promise P4). */
 #ifndef PANUM_APPS_LIB_OUTPUTS_H
 #define PANUM_APPS_LIB_OUTPUTS_H
+#include "apps/lib/colour.h"
 #include "data/image.h"
 #include "data/map.h"
 
-typedef enum { OUTPUT_PFM, OUTPUT_NPY, OUTPUT_NPZ, OUTPUT_D16, OUTPUT_FORMS } OutputForm;
-/* What the ending of path says; ERR_USAGE naming the endings there are. */
+typedef enum { OUTPUT_PFM, OUTPUT_NPY, OUTPUT_NPZ, OUTPUT_D16, OUTPUT_COLOUR, OUTPUT_ANAGLYPH } OutputForm;
+typedef struct {
+    const char *path;
+    OutputForm form;
+} Output;
+/* What the ending of path says (never OUTPUT_ANAGLYPH, which is asked for by its own option); ERR_USAGE naming the
+ * endings there are. */
 int output_form(const char *path, OutputForm *form);
-extern const char output_endings[]; /* ".pfm, .npy, ..." for help texts */
+#define OUTPUT_ENDINGS ".pfm .npy .npz .d16.png .png"
 
 /* What there is to write. */
 typedef struct {
@@ -17,9 +23,11 @@ typedef struct {
     MapKind quantity;          /* MAP_DISPARITY or MAP_PARALLAX, for forms that hold one map */
     const char *source;        /* what was matched, as the user named it */
     const FileMeta *meta;      /* NULL: no version and command in the file */
+    double map_range;          /* pixels at full colour; 0: found in the map */
+    Palette palette;
 } OutputContent;
 
-/* Before any work: could `path` be written, is its form known, is it none of the inputs? */
+/* Before any work: could `path` be written, is it none of the inputs? */
 int output_check(const char *path, OutMode mode, const char *const *inputs, int input_count);
-int outputs_write(const char *const *paths, int count, OutMode mode, const OutputContent *content);
+int outputs_write(const Output *outputs, int count, OutMode mode, const OutputContent *content);
 #endif

@@ -1,4 +1,5 @@
 #include "apps/lib/pair.h"
+#include "apps/lib/summary.h"
 #include "base/mem.h"
 
 #include <math.h>
@@ -127,38 +128,32 @@ int pair_match(Matcher *matcher, const PairOptions *o, const Image *left, const 
 }
 
 int pair_summarise(const StereoMaps *maps, PairSummary *summary) {
-    enum { BINS = 1 << 16 }; /* of 1/64 px over +-512 px */
     memset(summary, 0, sizeof *summary);
-    int64_t n = (int64_t)maps->disparity.width * maps->disparity.height, trusted = 0, front = 0, behind = 0, hidden = 0;
-    int64_t *histogram = mem_zero(BINS, sizeof *histogram);
-    if (!histogram) return ERR_MEMORY;
+    Map trusted = {0};
+    int rc = map_copy(&trusted, &maps->disparity);
+    if (rc) return rc;
+    int64_t n = (int64_t)trusted.width * trusted.height, certain = 0, hidden = 0;
     double confidence = 0;
-    for (int64_t i = 0; i < n; i++) trusted += maps->confidence.values[i] >= 0.5f;
-    bool all = trusted == 0;
     for (int64_t i = 0; i < n; i++) {
-        float d = maps->disparity.values[i];
-        front += d > 1;
-        behind += d < -1;
         hidden += maps->occlusion.values[i] < 0.5f;
         confidence += (double)maps->confidence.values[i];
-        if (!all && maps->confidence.values[i] < 0.5f) continue;
-        double bin = floor(((double)d + 512) * 64);
-        histogram[bin < 0 ? 0 : bin >= BINS ? BINS - 1 : (int)bin]++;
+        if (maps->confidence.values[i] >= 0.5f) certain++;
+        else trusted.values[i] = NAN;
     }
-    int64_t counted = all ? n : trusted, cut = counted / 100, seen = 0;
-    int low = 0, high = BINS - 1;
-    while (low < BINS - 1 && (seen += histogram[low]) <= cut) low++;
-    for (seen = 0; high > low && (seen += histogram[high]) <= cut;) high--;
-    double percent = 100.0 / maps->disparity.width;
-    summary->nearest = -((high + 0.5) / 64 - 512) * percent;
-    summary->farthest = -((low + 0.5) / 64 - 512) * percent;
-    summary->front = (double)front / (double)n;
-    summary->behind = (double)behind / (double)n;
-    summary->screen = 1 - summary->front - summary->behind;
-    summary->confidence = confidence / (double)n;
-    summary->trusted = (double)trusted / (double)n;
-    summary->hidden = (double)hidden / (double)n;
-    mem_free(histogram);
+    static const double fractions[2] = {0.01, 0.99};
+    double ends[2], percent = 100.0 / trusted.width;
+    map_percentiles(certain ? &trusted : &maps->disparity, fractions, 2, ends);
+    map_free(&trusted);
+    MapSummary all;
+    map_summarise(&all, &maps->disparity);
+    *summary = (PairSummary){.nearest = -ends[1] * percent,
+                             .farthest = -ends[0] * percent,
+                             .front = all.front,
+                             .behind = all.behind,
+                             .screen = all.screen,
+                             .confidence = confidence / (double)n,
+                             .trusted = (double)certain / (double)n,
+                             .hidden = (double)hidden / (double)n};
     return 0;
 }
 
