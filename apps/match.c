@@ -44,7 +44,8 @@ static const Option options[] = {
      AT(outputs),
      .shown = "NAME_disparity.npz and NAME_disparity.png beside the input",
      .group = "Output",
-     .help = "what to write, by ending: " OUTPUT_ENDINGS " (.png is a colour map); may be repeated; a name that ends in / or "
+     .help = "what to write, by ending: " OUTPUT_ENDINGS
+             " (.png is a colour map); may be repeated; a name that ends in / or "
              "is a folder gets NAME_disparity.npz and NAME_disparity.png in it"},
     {.name = "anaglyph",
      .kind = OPTION_PATH,
@@ -303,7 +304,8 @@ static bool names_folder(const char *path) {
 }
 
 static int no_folder(const char *path) {
-    return usage_error(&verb_match, "%s: many pictures need a folder to be written to, as %s/", show_path(path), show_path(path));
+    return usage_error(&verb_match, "%s: many pictures need a folder to be written to, as %s/", show_path(path),
+                       show_path(path));
 }
 
 static void add_output(Job *job, const char *path, OutputForm form) {
@@ -334,7 +336,8 @@ static int plan_outputs(Work *work, Job *job, bool many) {
         OutputForm form = OUTPUT_NPZ;
         int rc = many ? no_folder(anaglyph) : output_form(anaglyph, &form);
         if (!rc && form != OUTPUT_COLOUR)
-            rc = usage_error(&verb_match, "--anaglyph: %s must end in .png; JPEG would mix the eyes' colours", show_path(anaglyph));
+            rc = usage_error(&verb_match, "--anaglyph: %s must end in .png; JPEG would mix the eyes' colours",
+                             show_path(anaglyph));
         if (rc) return rc;
         add_output(job, anaglyph, OUTPUT_ANAGLYPH);
     }
@@ -506,7 +509,8 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
                                  .quantity = o->quantity ? MAP_PARALLAX : MAP_DISPARITY,
                                  .source = job->left,
                                  .meta = o->meta ? &meta : NULL,
-                                 .map_range = o->map_range.percent ? o->map_range.value * pair.left.width / 100 : o->map_range.value,
+                                 .map_range = o->map_range.percent ? o->map_range.value * pair.left.width / 100
+                                                                   : o->map_range.value,
                                  .palette = (Palette)o->palette};
         rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
     }

@@ -14,10 +14,7 @@ static const struct {
     OutputForm form;
 } endings[] = {
     {".d16.png", OUTPUT_D16}, /* before .png */
-    {".pfm", OUTPUT_PFM},
-    {".npy", OUTPUT_NPY},
-    {".npz", OUTPUT_NPZ},
-    {".png", OUTPUT_COLOUR},
+    {".pfm", OUTPUT_PFM},     {".npy", OUTPUT_NPY}, {".npz", OUTPUT_NPZ}, {".png", OUTPUT_COLOUR},
 };
 
 int output_form(const char *path, OutputForm *form) {
@@ -29,7 +26,8 @@ int output_form(const char *path, OutputForm *form) {
             return 0;
         }
     }
-    return fail(ERR_USAGE, "%s: its ending names no form that can be written; there are " OUTPUT_ENDINGS, show_path(path));
+    return fail(ERR_USAGE, "%s: its ending names no form that can be written; there are " OUTPUT_ENDINGS,
+                show_path(path));
 }
 
 int output_check(const char *path, OutMode mode, const char *const *inputs, int input_count) {
@@ -171,7 +169,9 @@ static int write_colour(Out *out, const OutputContent *c) {
     int rc = colour_map(&picture, &c->maps->disparity, &how, &range);
     if (rc) return rc;
     char kind[200];
-    snprintf(kind, sizeof kind, "colour map of disparity: %s in front of the screen, blue behind, full colour at %.6g px (%.4g %% of the width)",
+    snprintf(kind, sizeof kind,
+             "colour map of disparity: %s in front of the screen, blue behind, full colour at %.6g px (%.4g %% of the "
+             "width)",
              c->palette == PALETTE_RED_BLUE ? "red" : "orange", range, 100 * range / c->maps->disparity.width);
     rc = write_picture(out, &picture, kind, c->meta);
     image_free(&picture);
@@ -191,9 +191,12 @@ static int write_one_map(Out *out, OutputForm form, const OutputContent *c) {
     MapWritten written = {0};
     int rc = with_quantity(&c->maps->disparity, c->quantity, &map);
     if (rc) return rc;
-    if (form == OUTPUT_PFM) rc = map_write_pfm(out, &map, &written);
-    else if (form == OUTPUT_D16) rc = map_write_d16(out, &map, c->meta, &written);
-    else rc = write_npy(out, &map);
+    if (form == OUTPUT_PFM)
+        rc = map_write_pfm(out, &map, &written);
+    else if (form == OUTPUT_D16)
+        rc = map_write_d16(out, &map, c->meta, &written);
+    else
+        rc = write_npy(out, &map);
     if (!rc && written.clipped)
         say("%lld pixels lie beyond %d px and were clipped in the 16-bit PNG", (long long)written.clipped, D16_RANGE);
     map_free(&map);
@@ -204,10 +207,14 @@ static int write_form(Out *out, OutputForm form, const OutputContent *c) {
     switch (form) {
     case OUTPUT_PFM:
     case OUTPUT_NPY:
-    case OUTPUT_D16: return write_one_map(out, form, c);
-    case OUTPUT_NPZ: return write_npz(out, c);
-    case OUTPUT_COLOUR: return write_colour(out, c);
-    case OUTPUT_ANAGLYPH: return write_anaglyph(out, c);
+    case OUTPUT_D16:
+        return write_one_map(out, form, c);
+    case OUTPUT_NPZ:
+        return write_npz(out, c);
+    case OUTPUT_COLOUR:
+        return write_colour(out, c);
+    case OUTPUT_ANAGLYPH:
+        return write_anaglyph(out, c);
     }
     return 0;
 }

@@ -137,8 +137,10 @@ int pair_summarise(const StereoMaps *maps, PairSummary *summary) {
     for (int64_t i = 0; i < n; i++) {
         hidden += maps->occlusion.values[i] < 0.5f;
         confidence += (double)maps->confidence.values[i];
-        if (maps->confidence.values[i] >= 0.5f) certain++;
-        else trusted.values[i] = NAN;
+        if (maps->confidence.values[i] >= 0.5f)
+            certain++;
+        else
+            trusted.values[i] = NAN;
     }
     static const double fractions[2] = {0.01, 0.99};
     double ends[2], percent = 100.0 / trusted.width;
