@@ -15,8 +15,10 @@
  * Gradient, with D_i = do_i . o_i and dA_ij = do_i . v_j (+ (Wpe^T do_i) . P(i,j)): dS = A (dA - D), dq = dS k / sqrt
  * e, dk = dS^T q / sqrt e, dv = A^T do. */
 #include "tensor/op.h"
+#include "tensor/ops/attention_kernels.h"
 #include "tensor/ops/ops.h"
 #include <math.h>
+#include <string.h>
 
 enum { PE_HALF = 16, PE_WIDTH = 32 };
 
@@ -84,6 +86,180 @@ static void attention_define(const Node *node, const Run *run) {
         }
 }
 
+#ifndef PANUM_F64
+/* ---- the fast version ----
+ *
+ * Short sequences (image rows): a tile is one or more (batch, head) pairs; the worker packs the head's keys and values
+ * (transposed, in panels) into its own scratch and runs the blocks of queries over them.
+ * Long sequences with few heads (the map at stride 32): keys and values of all heads are packed first, side by side in
+ * shared scratch, then a tile is some blocks of queries of one head.
+ * Which of the two, and every tile, follows from the shape alone. */
+
+typedef struct {
+    const Node *node;
+    const Run *run;
+    const AttentionKernels *kernels;
+    int64_t batches, heads, queries, keys, width;
+    int64_t key_floats, value_floats, pe_floats; /* of packed things */
+    int64_t blocks;                              /* of queries in a head, as even as can be */
+    int64_t group;                               /* (batch, head) pairs, or blocks, in a tile */
+    float *packed;                               /* shared panels, or NULL */
+    const float *pe_weight, *pe_bias;            /* packed, or NULL */
+} Job;
+
+/* About 200 microseconds of one core. */
+#define TILE_FLOPS 2e7
+
+/* Long sequences: more than four tiles' worth of work in a head, and too few heads to keep many workers busy. */
+static bool packs_first(const Node *node) {
+    const AttentionAttributes *a = node->attributes;
+    const Tensor *q = node->input[0], *k = node->input[1];
+    double flops = 4.0 * (double)(q->size[1] * k->size[1]) * (double)(q->size[2] / a->heads);
+    return flops > 4 * TILE_FLOPS && q->size[0] * a->heads < 64;
+}
+
+/* Floats of the position weights packed: [32][columns] and the bias. */
+static int64_t pe_floats(const AttentionAttributes *a, int64_t width) {
+    return a->h ? (PE_WIDTH + 1) * attention_padded(width, 16) : 0;
+}
+
+static size_t attention_scratch_shared(const Node *node, bool exact) {
+    (void)exact;
+    const AttentionAttributes *a = node->attributes;
+    const int64_t keys = node->input[1]->size[1], width = node->input[1]->size[2] / a->heads;
+    int64_t floats = pe_floats(a, width);
+    if (packs_first(node))
+        floats += node->input[1]->size[0] * a->heads *
+                  (attention_key_floats(keys, width) + attention_value_floats(keys, width));
+    return (size_t)floats * sizeof(float);
+}
+
+static size_t attention_scratch_worker(const Node *node, bool exact) {
+    (void)exact;
+    const AttentionAttributes *a = node->attributes;
+    const int64_t keys = node->input[1]->size[1], width = node->input[1]->size[2] / a->heads;
+    int64_t floats = ATTENTION_ROWS * attention_padded(width, 16) + attention_work_floats(width, a->h, a->w);
+    if (!packs_first(node)) floats += attention_key_floats(keys, width) + attention_value_floats(keys, width);
+    return (size_t)floats * sizeof(float);
+}
+
+static const float *head_data(const Job *job, int input, int64_t b, int64_t head) {
+    const Tensor *t = job->node->input[input];
+    if (input) b = other_batch(job->node->attributes, b, job->batches);
+    return run_real(job->run, t) + b * t->stride[0] + head * job->width;
+}
+
+static void pack_head(const Job *job, int64_t pair, float *panels) {
+    const int64_t b = pair / job->heads, head = pair % job->heads;
+    const Node *node = job->node;
+    job->kernels->pack_keys(head_data(job, 1, b, head), node->input[1]->stride[1], job->keys, job->width, panels);
+    job->kernels->pack_values(head_data(job, 2, b, head), node->input[2]->stride[1], job->keys, job->width,
+                              panels + job->key_floats);
+}
+
+static void run_blocks(const Job *job, int64_t pair, int64_t first, int64_t last, const float *panels, float *work,
+                       int worker) {
+    const AttentionAttributes *a = job->node->attributes;
+    const int64_t b = pair / job->heads, head = pair % job->heads, columns = job->kernels->columns(job->width);
+    const Hole *hole = job->run->hole;
+    const AttentionHead part = {
+        .q = head_data(job, 0, b, head),
+        .q_stride = job->node->input[0]->stride[1],
+        .keys = job->keys,
+        .width = job->width,
+        .scale = (float)(1.4426950408889634 / sqrt((double)job->width)),
+        .key_panels = panels,
+        .value_panels = panels + job->key_floats,
+        .h = a->h,
+        .w = a->w,
+        .table_x = a->table_x,
+        .table_y = a->table_y,
+        .pe_weight = job->pe_weight,
+        .pe_bias = job->pe_bias,
+    };
+    float *tile = work, *rest = work + ATTENTION_ROWS * attention_padded(job->width, 16);
+    float *direct = hole ? hole->direct : run_real(job->run, job->node->output[0]);
+    const int64_t stride = hole ? hole->direct_stride : job->heads * job->width;
+    for (int64_t block = first; block < last; block++) {
+        const int64_t from = block * job->queries / job->blocks, to = (block + 1) * job->queries / job->blocks;
+        const int64_t row = b * job->queries + from;
+        job->kernels->block(&part, from, (int)(to - from), rest, tile);
+        if (!direct) {
+            hole->store(hole, row, to - from, head * job->width, job->width, tile, columns, worker);
+            continue;
+        }
+        for (int64_t r = 0; r < to - from; r++)
+            memcpy(direct + (row + r) * stride + head * job->width, tile + r * columns,
+                   (size_t)job->width * sizeof(float));
+    }
+}
+
+static void run_pairs(void *context, int64_t tile, int worker) {
+    const Job *job = context;
+    float *panels = run_worker(job->run, worker);
+    const int64_t last = (tile + 1) * job->group, pairs = job->batches * job->heads;
+    for (int64_t pair = tile * job->group; pair < (last < pairs ? last : pairs); pair++) {
+        pack_head(job, pair, panels);
+        run_blocks(job, pair, 0, job->blocks, panels, panels + job->key_floats + job->value_floats, worker);
+    }
+}
+
+static void pack_one(void *context, int64_t pair, int worker) {
+    (void)worker;
+    const Job *job = context;
+    pack_head(job, pair, job->packed + pair * (job->key_floats + job->value_floats));
+}
+
+static void run_some_blocks(void *context, int64_t tile, int worker) {
+    const Job *job = context;
+    const int64_t tiles = (job->blocks + job->group - 1) / job->group, pair = tile / tiles;
+    const int64_t first = tile % tiles * job->group, last = first + job->group;
+    run_blocks(job, pair, first, last < job->blocks ? last : job->blocks,
+               job->packed + pair * (job->key_floats + job->value_floats), run_worker(job->run, worker), worker);
+}
+
+/* Wpe transposed to [32][columns] and the bias, both padded with zeros. */
+static void pack_position(Job *job, float *to) {
+    const int64_t columns = job->kernels->columns(job->width);
+    const float *weight = run_real(job->run, job->node->input[3]), *bias = run_real(job->run, job->node->input[4]);
+    for (int64_t d = 0; d <= PE_WIDTH; d++)
+        for (int64_t c = 0; c < columns; c++)
+            to[d * columns + c] = c >= job->width ? 0 : d < PE_WIDTH ? weight[c * PE_WIDTH + d] : bias[c];
+    job->pe_weight = to;
+    job->pe_bias = to + PE_WIDTH * columns;
+}
+
+static void attention_run(const Node *node, const Run *run) {
+    const AttentionAttributes *a = node->attributes;
+    const Tensor *q = node->input[0], *k = node->input[1];
+    Job job = {
+        .node = node,
+        .run = run,
+        .kernels = attention_kernels(cpu_level()),
+        .batches = q->size[0],
+        .heads = a->heads,
+        .queries = q->size[1],
+        .keys = k->size[1],
+        .width = q->size[2] / a->heads,
+    };
+    job.key_floats = attention_key_floats(job.keys, job.width);
+    job.value_floats = attention_value_floats(job.keys, job.width);
+    job.blocks = (job.queries + job.kernels->rows - 1) / job.kernels->rows;
+    const double block_flops = 4.0 * job.kernels->rows * (double)(job.keys * job.width);
+    const int64_t pairs = job.batches * job.heads;
+    if (a->h) pack_position(&job, run_shared(run));
+    if (packs_first(node)) {
+        job.packed = (float *)run_shared(run) + pe_floats(a, job.width);
+        job.group = 1 + (int64_t)(TILE_FLOPS / block_flops);
+        pool_run(run->pool, pairs, pack_one, &job);
+        pool_run(run->pool, pairs * ((job.blocks + job.group - 1) / job.group), run_some_blocks, &job);
+    } else {
+        job.group = 1 + (int64_t)(TILE_FLOPS / (block_flops * (double)job.blocks));
+        pool_run(run->pool, (pairs + job.group - 1) / job.group, run_pairs, &job);
+    }
+}
+#endif
+
 static void attention_cost(const Node *node, Cost *cost) {
     const AttentionAttributes *a = node->attributes;
     const Tensor *q = node->input[0], *k = node->input[1];
@@ -103,7 +279,13 @@ static void attention_print(const Node *node, FILE *to) {
 static const Op attention_op = {
     .name = "attention",
     .kind = OP_HEAVY,
+    .store_hole = true,
     .define = attention_define,
+#ifndef PANUM_F64
+    .run = attention_run,
+    .scratch_shared = attention_scratch_shared,
+    .scratch_worker = attention_scratch_worker,
+#endif
     .cost = attention_cost,
     .print = attention_print,
 };
@@ -111,7 +293,13 @@ static const Op attention_op = {
 static const Op attention_relative_op = {
     .name = "attention_relative",
     .kind = OP_HEAVY,
+    .store_hole = true,
     .define = attention_define,
+#ifndef PANUM_F64
+    .run = attention_run,
+    .scratch_shared = attention_scratch_shared,
+    .scratch_worker = attention_scratch_worker,
+#endif
     .cost = attention_cost,
     .print = attention_print,
 };

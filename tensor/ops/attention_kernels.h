@@ -1,0 +1,63 @@
+/* tensor/ops/attention_kernels.h - the vector part of attention.c: packing of one head, and one block of queries.
+ *
+ * For a head of e columns, S keys and a block of up to 14 queries the kernel forms the scores of up to ATTENTION_KEYS
+ * keys at a time (in L1), turns them into 2^(score - running maximum), and adds their product with the values to the
+ * result: the "online" softmax (Milakov and Gimelshein 2018; Dao et al. 2022). No table of T x S exists anywhere.
+ *
+ * Should compute: 4 T S e flops for a head, and T S exponentials of about 10 instructions for 16. Should move: q, k, v
+ * and the result once; k and v panels (8 S e bytes) are read from L2 once for each block of queries. */
+#ifndef PANUM_TENSOR_OPS_ATTENTION_KERNELS_H
+#define PANUM_TENSOR_OPS_ATTENTION_KERNELS_H
+#include "base/cpu.h"
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    ATTENTION_ROWS = 14,  /* most queries in a block, at any level */
+    ATTENTION_KEYS = 256, /* most keys scored at a time */
+    ATTENTION_PAD = 32,   /* keys are padded to a multiple of this, head columns to half of it, at any level */
+    ATTENTION_PE_HALF = 16,
+};
+
+/* One head of one batch, packed. */
+typedef struct {
+    const float *q; /* first query of the head */
+    int64_t q_stride;
+    int64_t keys, width; /* S, e */
+    float scale;         /* of scores: log2(e) / sqrt(width), since exponentials are to base 2 */
+    const float *key_panels, *value_panels;
+    /* The relative term; h 0 without. pe_weight is transposed, [32][columns], padded with zeros like pe_bias [columns].
+     */
+    int64_t h, w;
+    const float *table_x, *table_y, *pe_weight, *pe_bias;
+} AttentionHead;
+
+typedef struct {
+    int rows; /* most queries in a block */
+    /* Floats of one row of results and of value panels: the width padded to whole vectors. */
+    int64_t (*columns)(int64_t width);
+    void (*pack_keys)(const float *k, int64_t stride, int64_t keys, int64_t width, float *panels);
+    void (*pack_values)(const float *v, int64_t stride, int64_t keys, int64_t width, float *panels);
+    /* Queries first .. first+rows-1 into out [rows][columns(width)], normalised. `work` is attention_work(...) floats.
+     */
+    void (*block)(const AttentionHead *head, int64_t first, int rows, float *work, float *out);
+} AttentionKernels;
+
+const AttentionKernels *attention_kernels(CpuLevel level);
+extern const AttentionKernels attention_kernels_base, attention_kernels_avx2, attention_kernels_avx512;
+
+/* Floats at any level, so that scratch is a function of shapes only. */
+static inline int64_t attention_padded(int64_t n, int64_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+static inline int64_t attention_key_floats(int64_t keys, int64_t width) {
+    return attention_padded(keys, ATTENTION_PAD) * width;
+}
+static inline int64_t attention_value_floats(int64_t keys, int64_t width) {
+    return keys * attention_padded(width, ATTENTION_PAD / 2);
+}
+static inline int64_t attention_work_floats(int64_t width, int64_t h, int64_t w) {
+    return ATTENTION_ROWS *
+           (attention_padded(width, 16) + (ATTENTION_KEYS + 16) + attention_padded(w, 16) + attention_padded(h, 16));
+}
+#endif
