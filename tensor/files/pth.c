@@ -237,13 +237,20 @@ int pth_parse_zip(Weights *weights) {
 
 /* ---- legacy ---- */
 
-/* PROTO 2, LONG1 of ten bytes: 0x1950a86a20f9469cfc6c, STOP. */
-static const uint8_t legacy_magic[] = {0x80, 2,    0x8a, 10,   0x6c, 0xfc, 0x9c, 0x46,
-                                       0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, '.'};
+/* LONG1 of ten bytes: 0x1950a86a20f9469cfc6c, STOP. */
+static const uint8_t legacy_magic[] = {0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, '.'};
+
+/* Where the magic number starts: behind PROTO, and from protocol 4 on behind FRAME. 0 when it is not there. */
+static size_t find_magic(const uint8_t *bytes, size_t size) {
+    enum { PROTO_SIZE = 2, FRAME_SIZE = 9, FRAME = 0x95 };
+    if (size < PROTO_SIZE + FRAME_SIZE + sizeof legacy_magic || bytes[0] != 0x80 || bytes[1] < 2 || bytes[1] > 5)
+        return 0;
+    size_t at = bytes[2] == FRAME ? PROTO_SIZE + FRAME_SIZE : PROTO_SIZE;
+    return memcmp(bytes + at, legacy_magic, sizeof legacy_magic) == 0 ? at : 0;
+}
 
 bool pth_looks_legacy(const uint8_t *bytes, size_t size) {
-    if (size < sizeof legacy_magic || bytes[0] != 0x80 || bytes[1] < 2 || bytes[1] > 3) return false;
-    return memcmp(bytes + 2, legacy_magic + 2, sizeof legacy_magic - 2) == 0;
+    return find_magic(bytes, size) > 0;
 }
 
 /* Pickles follow one another; `at` moves behind the one just read, which replaces the one before. */
@@ -360,7 +367,7 @@ static int place_legacy(Weights *weights, const Pickle *pickle, const Pickle *ke
 }
 
 static int read_legacy(Weights *weights, Pickle *pickle, Pickle *side) {
-    size_t at = sizeof legacy_magic;
+    size_t at = find_magic(weights->bytes, weights->size) + sizeof legacy_magic;
     int rc = next_pickle(weights, side, &at);
     if (rc) return rc;
     if (side->root.kind != PICKLE_INT || side->root.whole != 1001)
