@@ -13,6 +13,7 @@
 #define VERBS(X) \
     X(match)     \
     X(demo)      \
+    X(model)     \
     X(devices)   \
     X(help)
 #endif
