@@ -9,9 +9,15 @@
  * The data operand may come as several channel segments that lie side by side (Node.segments). */
 #include "tensor/op.h"
 #include "tensor/ops/conv_node.h"
+#include "tensor/ops/conv_task.h"
 #include "tensor/ops/ops.h"
 
 static const Op conv2d_op;
+#ifndef PANUM_F64
+static void describe(const Node *node, ConvTask *task);
+#else
+#define describe NULL
+#endif
 
 Tensor *t_conv2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, const char *file, int line) {
     Program *program = x->program;
@@ -32,8 +38,9 @@ Tensor *t_conv2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options
     SHAPE_RULE(program, file, line, h >= 0 && w >= 0,
                "conv2d: a map of %lldx%lld is smaller than the kernel of %lldx%lld", (long long)x->size[2],
                (long long)x->size[3], (long long)weight->size[2], (long long)weight->size[3]);
+    ConvAttributes attributes = {options, describe};
     Tensor *input[] = {x, weight, bias};
-    Node *node = program_record(program, &conv2d_op, 3, input, &options, sizeof options, file, line);
+    Node *node = program_record(program, &conv2d_op, 3, input, &attributes, sizeof attributes, file, line);
     int64_t size[] = {x->size[0], weight->size[0], h / options.stride + 1, w / options.stride + 1};
     return node_output(node, DTYPE_F32, 4, size, LAYOUT_AUTO);
 }
@@ -41,7 +48,7 @@ Tensor *t_conv2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options
 /* Row y of image n: size[3] pixels of size[1] channels. Sums are taken in double, so that what a faster version differs
  * by is its own rounding. */
 static void define_row(const Node *node, const Run *run, int64_t n, int64_t y, real *out, int64_t out_pixel) {
-    const ConvOptions *options = node->attributes;
+    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
     const Tensor *weight = conv_weight(node), *bias = conv_bias(node), *to = node->output[0];
     const real *weights = run_real(run, weight), *biases = run_real(run, bias);
     int64_t ci = weight->size[1], kh = weight->size[2], kw = weight->size[3];
@@ -87,7 +94,7 @@ static void define(const Node *node, const Run *run) {
 }
 
 static void print(const Node *node, FILE *to) {
-    const ConvOptions *options = node->attributes;
+    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
     const Tensor *weight = conv_weight(node);
     fprintf(to, " kernel=%lldx%lld stride=%d pad=%dx%d", (long long)weight->size[2], (long long)weight->size[3],
             options->stride, options->pad_h, options->pad_w);
@@ -99,10 +106,47 @@ static void cost(const Node *node, Cost *out) {
     out->bytes = conv_bytes(node);
 }
 
+#ifndef PANUM_F64
+static void describe(const Node *node, ConvTask *task) {
+    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
+    const Tensor *weight = conv_weight(node), *from = node->input[0], *to = node->output[0];
+    *task = (ConvTask){
+        .kernels = conv_kernels(),
+        .segments = node->segments,
+        .n = from->size[0],
+        .h = from->size[2],
+        .w = from->size[3],
+        .ci = weight->size[1],
+        .out_h = to->size[2],
+        .out_w = to->size[3],
+        .co = to->size[1],
+        .kh = weight->size[2],
+        .kw = weight->size[3],
+        .stride = options->stride,
+        .pad_h = options->pad_h,
+        .pad_w = options->pad_w,
+        .sets = 1,
+        .weight = weight,
+        .bias = conv_bias(node),
+        .by_o = weight->stride[0],
+        .by_c = weight->stride[1],
+        .by_u = weight->stride[2],
+        .by_v = weight->stride[3],
+    };
+    for (int s = 0; s < node->segments; s++) {
+        const Tensor *t = node->input[s];
+        task->segment[s] = (ConvSegment){NULL, t->size[1], t->stride[0], t->stride[2], t->stride[3]};
+    }
+    conv_merge_rows(task);
+}
+#endif
+
 static const Op conv2d_op = {
     .name = "conv2d",
     .kind = OP_HEAVY,
+    .store_hole = true,
+    .load_segments = true,
     .define = define,
-    .cost = cost,
+    CONV_FIELDS.cost = cost,
     .print = print,
 };

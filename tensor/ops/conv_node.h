@@ -2,7 +2,14 @@
  * the weight, then the bias or NULL. Inside tensor/ops only. */
 #ifndef PANUM_TENSOR_OPS_CONV_NODE_H
 #define PANUM_TENSOR_OPS_CONV_NODE_H
-#include "tensor/program.h"
+#include "tensor/ops/ops.h"
+
+/* Attributes of conv2d, conv_transpose2d and linear. */
+typedef struct ConvTask ConvTask;
+typedef struct {
+    ConvOptions options;                                /* stride is at least 1 */
+    void (*describe)(const Node *node, ConvTask *task); /* the node as the kernels see it (conv_task.h); NULL in f64 */
+} ConvAttributes;
 
 static inline const Tensor *conv_weight(const Node *node) {
     return node->input[node->segments];
@@ -20,4 +27,7 @@ static inline double conv_bytes(const Node *node) {
         bytes += (double)tensor_count(node->output[i]) * (double)dtype_size(node->output[i]->dtype);
     return bytes;
 }
+
+/* How the fast version would compute a conv2d, conv_transpose2d or linear node; for plans and benchmarks to print. */
+const char *conv_algorithm(const Node *node, bool exact, bool bf16);
 #endif

@@ -10,9 +10,15 @@
  * row 2i+u is one matrix product of input row i with the columns (v,o) of the weight, and lands in memory order. */
 #include "tensor/op.h"
 #include "tensor/ops/conv_node.h"
+#include "tensor/ops/conv_task.h"
 #include "tensor/ops/ops.h"
 
 static const Op conv_transpose2d_op;
+#ifndef PANUM_F64
+static void describe(const Node *node, ConvTask *task);
+#else
+#define describe NULL
+#endif
 
 Tensor *t_conv_transpose2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, const char *file,
                               int line) {
@@ -36,14 +42,15 @@ Tensor *t_conv_transpose2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptio
                       (x->size[3] - 1) * options.stride + weight->size[3] - 2 * options.pad_w};
     SHAPE_RULE(program, file, line, size[2] > 0 && size[3] > 0, "conv_transpose2d: padding %dx%d leaves nothing",
                options.pad_h, options.pad_w);
+    ConvAttributes attributes = {options, describe};
     Tensor *input[] = {x, weight, bias};
-    Node *node = program_record(program, &conv_transpose2d_op, 3, input, &options, sizeof options, file, line);
+    Node *node = program_record(program, &conv_transpose2d_op, 3, input, &attributes, sizeof attributes, file, line);
     return node_output(node, DTYPE_F32, 4, size, LAYOUT_AUTO);
 }
 
 /* Row y of image n, gathered: the input pixels whose kernel reaches it. Sums in double. */
 static void define_row(const Node *node, const Run *run, int64_t n, int64_t y, real *out, int64_t out_pixel) {
-    const ConvOptions *options = node->attributes;
+    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
     const Tensor *from = node->input[0], *weight = conv_weight(node), *to = node->output[0];
     const real *data = run_real(run, from), *weights = run_real(run, weight), *biases = run_real(run, conv_bias(node));
     int64_t kh = weight->size[2], kw = weight->size[3], stride = options->stride;
@@ -86,7 +93,7 @@ static void define(const Node *node, const Run *run) {
 }
 
 static void print(const Node *node, FILE *to) {
-    const ConvOptions *options = node->attributes;
+    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
     const Tensor *weight = conv_weight(node);
     fprintf(to, " kernel=%lldx%lld stride=%d pad=%dx%d", (long long)weight->size[2], (long long)weight->size[3],
             options->stride, options->pad_h, options->pad_w);
@@ -99,10 +106,88 @@ static void cost(const Node *node, Cost *out) {
     out->bytes = conv_bytes(node);
 }
 
+#ifndef PANUM_F64
+/* The two cases of the header; everything else has segments 0 and is computed by the definition. */
+static void describe(const Node *node, ConvTask *task) {
+    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
+    const Tensor *weight = conv_weight(node), *from = node->input[0], *to = node->output[0];
+    int64_t kh = weight->size[2], kw = weight->size[3];
+    *task = (ConvTask){
+        .kernels = conv_kernels(),
+        .n = from->size[0],
+        .h = from->size[2],
+        .w = from->size[3],
+        .ci = weight->size[0],
+        .weight = weight,
+        .bias = conv_bias(node),
+        .stride = 1,
+        .sets = 1,
+        .by_c = weight->stride[0],
+        .by_o = weight->stride[1],
+    };
+    task->segment[0] = (ConvSegment){NULL, from->size[1], from->stride[0], from->stride[2], from->stride[3]};
+    if (options->stride == 1 && options->pad_h < kh && options->pad_w < kw) {
+        task->segments = 1;
+        task->kh = kh;
+        task->kw = kw;
+        task->pad_h = kh - 1 - options->pad_h;
+        task->pad_w = kw - 1 - options->pad_w;
+        task->out_h = to->size[2];
+        task->out_w = to->size[3];
+        task->co = to->size[1];
+        task->at = kh * kw - 1;
+        task->by_u = -kw;
+        task->by_v = -1;
+        conv_merge_rows(task);
+    } else if (options->stride == 2 && kh == 2 && kw == 2 && !options->pad_h && !options->pad_w) {
+        task->segments = 1;
+        task->sets = 2;
+        task->kh = task->kw = 1;
+        task->out_h = task->h;
+        task->out_w = task->w;
+        task->inner = to->size[1];
+        task->co = 2 * to->size[1];
+        task->by_set = 2;
+        task->by_outer = 1;
+    }
+}
+
+typedef struct {
+    const Node *node;
+    const Run *run;
+} RowJob;
+
+static void general_tile(void *context, int64_t tile, int worker) {
+    const RowJob *job = context;
+    const Tensor *to = job->node->output[0];
+    int64_t n = tile / to->size[2], y = tile % to->size[2], columns = to->size[1], width = to->size[3];
+    const Hole *hole = job->run->hole;
+    if (!hole) {
+        define_row(job->node, job->run, n, y, run_real(job->run, to) + tile * width * columns, columns);
+    } else if (hole->direct) {
+        define_row(job->node, job->run, n, y, hole->direct + tile * width * hole->direct_stride, hole->direct_stride);
+    } else {
+        float *row = run_worker(job->run, worker);
+        define_row(job->node, job->run, n, y, row, columns);
+        hole->store(hole, tile * width, width, 0, columns, row, columns, worker);
+    }
+}
+
+void conv_general_run(const Node *node, const Run *run) {
+    RowJob job = {node, run};
+    pool_run(run->pool, node->output[0]->size[0] * node->output[0]->size[2], general_tile, &job);
+}
+
+size_t conv_general_worker(const Node *node) {
+    return (size_t)(node->output[0]->size[3] * node->output[0]->size[1]) * sizeof(float);
+}
+#endif
+
 static const Op conv_transpose2d_op = {
     .name = "conv_transpose2d",
     .kind = OP_HEAVY,
+    .store_hole = true,
     .define = define,
-    .cost = cost,
+    CONV_FIELDS.cost = cost,
     .print = print,
 };

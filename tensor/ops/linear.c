@@ -3,9 +3,15 @@
  * several segments of its last axis, side by side (Node.segments). */
 #include "tensor/op.h"
 #include "tensor/ops/conv_node.h"
+#include "tensor/ops/conv_task.h"
 #include "tensor/ops/ops.h"
 
 static const Op linear_op;
+#ifndef PANUM_F64
+static void describe(const Node *node, ConvTask *task);
+#else
+#define describe NULL
+#endif
 
 Tensor *t_linear_at(Tensor *x, Tensor *weight, Tensor *bias, const char *file, int line) {
     Program *program = x->program;
@@ -21,8 +27,12 @@ Tensor *t_linear_at(Tensor *x, Tensor *weight, Tensor *bias, const char *file, i
     SHAPE_RULE(program, file, line,
                !bias || (bias->rank == 1 && bias->size[0] == weight->size[0] && bias->stride[0] == 1),
                "linear wants a bias of %lld", (long long)weight->size[0]);
+    for (int i = 0; i < last - 3; i++)
+        SHAPE_RULE(program, file, line, x->stride[i] == x->stride[i + 1] * x->size[i + 1],
+                   "linear over more than three leading axes wants them dense");
+    ConvAttributes attributes = {{.stride = 1}, describe};
     Tensor *input[] = {x, weight, bias};
-    Node *node = program_record(program, &linear_op, 3, input, NULL, 0, file, line);
+    Node *node = program_record(program, &linear_op, 3, input, &attributes, sizeof attributes, file, line);
     int64_t size[RANK_MAX];
     for (int i = 0; i < last; i++) size[i] = x->size[i];
     size[last] = weight->size[0];
@@ -76,9 +86,47 @@ static void cost(const Node *node, Cost *out) {
     out->bytes = conv_bytes(node);
 }
 
+#ifndef PANUM_F64
+/* A 1x1 convolution: the last leading axis is w, the one before h, the rest (merged if there are several) n. */
+static void describe(const Node *node, ConvTask *task) {
+    const Tensor *weight = conv_weight(node), *from = node->input[0];
+    int last = from->rank - 1;
+    *task = (ConvTask){
+        .kernels = conv_kernels(),
+        .segments = node->segments,
+        .n = 1,
+        .h = last >= 2 ? from->size[last - 2] : 1,
+        .w = last >= 1 ? from->size[last - 1] : 1,
+        .ci = weight->size[1],
+        .co = weight->size[0],
+        .kh = 1,
+        .kw = 1,
+        .stride = 1,
+        .sets = 1,
+        .weight = weight,
+        .bias = conv_bias(node),
+        .by_o = weight->stride[0],
+        .by_c = weight->stride[1],
+    };
+    for (int axis = 0; axis < last - 2; axis++) task->n *= from->size[axis];
+    for (int s = 0; s < node->segments; s++) {
+        const Tensor *t = node->input[s];
+        task->segment[s] = (ConvSegment){NULL, t->size[last], last >= 3 ? t->stride[last - 3] : 0,
+                                         last >= 2 ? t->stride[last - 2] : 0, last >= 1 ? t->stride[last - 1] : 0};
+        for (int axis = 0; axis < last - 3; axis++)
+            BUG_IF(t->stride[axis] != t->stride[axis + 1] * t->size[axis + 1], "linear over axes that do not merge");
+    }
+    task->out_h = task->h;
+    task->out_w = task->w;
+    conv_merge_rows(task);
+}
+#endif
+
 static const Op linear_op = {
     .name = "linear",
     .kind = OP_HEAVY,
+    .store_hole = true,
+    .load_segments = true,
     .define = define,
-    .cost = cost,
+    CONV_FIELDS.cost = cost,
 };

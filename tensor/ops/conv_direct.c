@@ -1,0 +1,220 @@
+/* tensor/ops/conv_direct.c - convolution as an implicit matrix product: a block of neighbouring output pixels times a
+ * panel of weights, where every tap (or row of taps) of the kernel is a stretch read in place. Only blocks that touch
+ * the border are first copied, with zeros, into a strip of scratch (16 columns of kh rows for a 3x3: one copy of each
+ * value for co/32 uses of it).
+ *
+ * Should compute 2*k*co flops a pixel at the block kernel's 97 % of peak, less the tail of partly filled vectors; moves
+ * each input about once from DRAM (kernel rows overlap in L2), each weight once a group from L2 or L3, each output
+ * once. */
+#include "tensor/ops/conv_task.h"
+#ifndef PANUM_F64
+
+#include <string.h>
+
+enum {
+    GROUP_ROWS = 56,     /* output rows that share one pass over the weights, and a tile for the hole */
+    CHUNK_COLUMNS = 512, /* widest tile for the hole: 56 x 512 floats are 112 KiB of L2 */
+};
+/* A pool tile is about this much work: 200 us at 120 GFLOP/s, 50 us on a core four times as fast. */
+static const double tile_flops = 24e6;
+
+typedef struct {
+    int64_t row_blocks;    /* blocks of an output row; they differ by at most one pixel */
+    int64_t blocks, group; /* of the whole map; in a group */
+    int64_t tile_groups;   /* groups of a pool tile */
+    int64_t chunk, chunks; /* columns of a pool tile, and how many such parts */
+    int64_t tiles;
+    int64_t stretches; /* most of a block */
+    int64_t strip;     /* floats of a border block's copy; 0 where there is no border */
+} Grid;
+
+static Grid make_grid(const ConvTask *task) {
+    Grid grid;
+    int64_t rows = task->kernels->rows;
+    grid.row_blocks = divide_up(task->out_w, rows);
+    grid.blocks = task->n * task->out_h * grid.row_blocks;
+    grid.group = smaller(larger(GROUP_ROWS / rows, 1), grid.blocks);
+    double column_flops = 2.0 * (double)(grid.group * rows) * (double)conv_k(task) * task->sets;
+    grid.chunk = task->co;
+    if (task->sets == 1) {
+        /* Columns are cut where a group alone would be too long a tile, and where there are too few groups to share. */
+        int64_t unit = 2 * task->kernels->vector, limit = CHUNK_COLUMNS;
+        while (limit > unit && column_flops * (double)limit > 1.5 * tile_flops) limit /= 2;
+        int64_t groups = divide_up(grid.blocks, grid.group);
+        while (limit > unit && groups * divide_up(task->co, limit) < 16 &&
+               column_flops * (double)limit > tile_flops / 8)
+            limit /= 2;
+        grid.chunk = smaller(round_up(larger(limit, unit), unit), task->co);
+    }
+    grid.chunks = divide_up(task->co, grid.chunk);
+    int64_t groups = divide_up(grid.blocks, grid.group);
+    double flops = column_flops * (double)grid.chunk;
+    grid.tile_groups = flops * 2 > tile_flops ? 1 : smaller((int64_t)(tile_flops / flops), groups);
+    /* At least 16 tiles, when that leaves each of them a few microseconds. */
+    while (grid.tile_groups > 1 && divide_up(groups, grid.tile_groups) * grid.chunks < 16 &&
+           flops * (double)grid.tile_groups > tile_flops / 8)
+        grid.tile_groups = divide_up(grid.tile_groups, 2);
+    grid.tiles = divide_up(groups, grid.tile_groups) * grid.chunks;
+    grid.stretches = task->kh * task->kw * task->segments;
+    grid.strip = task->pad_h || task->pad_w ? task->kh * ((rows - 1) * task->stride + task->kw) * task->ci : 0;
+    return grid;
+}
+
+typedef struct {
+    const ConvTask *task;
+    const Run *run;
+    const float *packed, *bias;
+    const ConvTarget *to;
+    Grid grid;
+} Job;
+
+/* Worker scratch: stretches of every block of a group, strips, the tile. */
+static int64_t stretch_bytes(const Grid *grid) {
+    return round_up(grid->group * grid->stretches * (int64_t)sizeof(Stretch), 64);
+}
+static int64_t strip_bytes(const Grid *grid) {
+    return round_up(grid->group * grid->strip * (int64_t)sizeof(float), 64);
+}
+
+size_t conv_direct_worker(const ConvTask *task) {
+    Grid grid = make_grid(task);
+    int64_t tile = grid.group * task->kernels->rows * grid.chunk * (int64_t)sizeof(float);
+    return (size_t)(stretch_bytes(&grid) + strip_bytes(&grid) + round_up(tile, 64));
+}
+
+/* Copies what the block of output pixels x0..x1-1 of one row reads: kernel rows u that exist, each (x1-x0-1)*stride +
+ * kw columns of ci channels, zero outside the map. */
+static void copy_strip(const ConvTask *task, int64_t image, int64_t top, int64_t left, int64_t columns, float *strip) {
+    for (int64_t u = 0; u < task->kh; u++, strip += columns * task->ci) {
+        if (top + u < 0 || top + u >= task->h) continue;
+        for (int64_t column = 0; column < columns; column++) {
+            float *to = strip + column * task->ci;
+            if (left + column < 0 || left + column >= task->w) {
+                memset(to, 0, (size_t)task->ci * sizeof(float));
+                continue;
+            }
+            for (int s = 0; s < task->segments; s++) {
+                const ConvSegment *from = &task->segment[s];
+                memcpy(to, from->data + image * from->image + (top + u) * from->row + (left + column) * from->pixel,
+                       (size_t)from->channels * sizeof(float));
+                to += from->channels;
+            }
+        }
+    }
+}
+
+typedef struct {
+    int64_t row, x0, x1; /* output row n*out_h + y and its pixels */
+    const Stretch *stretch;
+    int64_t stretches;
+} Block;
+
+static Block make_block(const Job *job, int64_t index, Stretch *stretch, float *strip) {
+    const ConvTask *task = job->task;
+    Block block = {.row = index / job->grid.row_blocks, .stretch = stretch};
+    int64_t i = index % job->grid.row_blocks;
+    block.x0 = i * task->out_w / job->grid.row_blocks;
+    block.x1 = (i + 1) * task->out_w / job->grid.row_blocks;
+    int64_t image = block.row / task->out_h, top = block.row % task->out_h * task->stride - task->pad_h;
+    int64_t left = block.x0 * task->stride - task->pad_w, columns = (block.x1 - block.x0 - 1) * task->stride + task->kw;
+    bool inside = left >= 0 && left + columns <= task->w;
+    if (!inside) copy_strip(task, image, top, left, columns, strip);
+    for (int64_t u = 0; u < task->kh; u++) {
+        if (top + u < 0 || top + u >= task->h) continue;
+        int64_t k0 = u * task->kw * task->ci;
+        if (!inside) {
+            *stretch++ = (Stretch){strip + u * columns * task->ci, task->stride * task->ci, k0, task->kw * task->ci};
+            continue;
+        }
+        const ConvSegment *only = &task->segment[0];
+        if (task->segments == 1 && only->pixel == task->ci) { /* the taps of a row follow each other in memory */
+            const float *a = only->data + image * only->image + (top + u) * only->row + left * only->pixel;
+            *stretch++ = (Stretch){a, task->stride * only->pixel, k0, task->kw * task->ci};
+            continue;
+        }
+        for (int64_t v = 0; v < task->kw; v++)
+            for (int s = 0; s < task->segments; s++) {
+                const ConvSegment *from = &task->segment[s];
+                const float *a = from->data + image * from->image + (top + u) * from->row + (left + v) * from->pixel;
+                *stretch++ = (Stretch){a, task->stride * from->pixel, k0, from->channels};
+                k0 += from->channels;
+            }
+    }
+    block.stretches = stretch - block.stretch;
+    return block;
+}
+
+/* Rows of the product whose two halves are neighbouring pixels, given to a hole pixel by pixel. */
+static void store_pairs(const Job *job, int64_t row, int64_t rows, float *tile, int worker) {
+    const Hole *hole = job->to->hole;
+    int64_t inner = job->task->inner;
+    if (!hole->direct) {
+        hole->store(hole, 2 * row, 2 * rows, 0, inner, tile, inner, worker);
+        return;
+    }
+    for (int64_t i = 0; i < 2 * rows; i++)
+        memcpy(hole->direct + (2 * row + i) * hole->direct_stride, tile + i * inner, (size_t)inner * sizeof(float));
+}
+
+static void run_group(const Job *job, int64_t first, int64_t last, int64_t column, char *scratch, int worker) {
+    const ConvTask *task = job->task;
+    const ConvKernels *kernels = task->kernels;
+    const Grid *grid = &job->grid;
+    const ConvTarget *to = job->to;
+    Block blocks[GROUP_ROWS];
+    Stretch *stretch = (Stretch *)(void *)scratch;
+    float *strip = (float *)(void *)(scratch + stretch_bytes(grid));
+    float *tile = (float *)(void *)(scratch + stretch_bytes(grid) + strip_bytes(grid));
+    for (int64_t b = first; b < last; b++)
+        blocks[b - first] =
+            make_block(job, b, stretch + (b - first) * grid->stretches, strip + (b - first) * grid->strip);
+    int64_t columns = smaller(grid->chunk, task->co - column), unit = 2 * kernels->vector;
+    for (int set = 0; set < task->sets; set++) {
+        const float *packed = job->packed + set * conv_k(task) * conv_columns(task);
+        int64_t start = blocks[0].row * task->out_w + blocks[0].x0; /* of the tile, when sets == 1 */
+        for (int64_t j = column; j < column + columns; j += unit) {
+            int vectors = conv_panel_vectors(task, j / unit);
+            int64_t width = smaller(unit, column + columns - j);
+            for (int64_t b = 0; b < last - first; b++) {
+                const Block *block = &blocks[b];
+                int64_t row = (task->sets * block->row + set) * task->out_w + block->x0;
+                float *c = to->out           ? to->out + row * to->out_stride + j
+                           : task->sets == 1 ? tile + (row - start) * columns + j - column
+                                             : tile + b * kernels->rows * columns + j;
+                int64_t stride = to->out ? to->out_stride : columns;
+                if (task->algorithm == CONV_FEW)
+                    kernels->few(block->x1 - block->x0, block->stretch, block->stretches, packed, conv_k(task),
+                                 task->co, job->bias, c, stride);
+                else
+                    kernels->block(block->x1 - block->x0, vectors, block->stretch, block->stretches,
+                                   packed + j * conv_k(task), job->bias ? job->bias + j : NULL, c, stride, width);
+            }
+        }
+        if (to->out) continue;
+        if (task->sets == 1) {
+            const Block *end = &blocks[last - first - 1];
+            int64_t rows = end->row * task->out_w + end->x1 - start;
+            to->hole->store(to->hole, start, rows, column, columns, tile, columns, worker);
+        } else {
+            for (int64_t b = 0; b < last - first; b++)
+                store_pairs(job, (2 * blocks[b].row + set) * task->out_w + blocks[b].x0, blocks[b].x1 - blocks[b].x0,
+                            tile + b * kernels->rows * columns, worker);
+        }
+    }
+}
+
+static void run_tile(void *context, int64_t index, int worker) {
+    const Job *job = context;
+    const Grid *grid = &job->grid;
+    int64_t column = index % grid->chunks * grid->chunk, first = index / grid->chunks * grid->tile_groups * grid->group;
+    int64_t last = smaller(first + grid->tile_groups * grid->group, grid->blocks);
+    for (int64_t b = first; b < last; b += grid->group)
+        run_group(job, b, smaller(b + grid->group, last), column, run_worker(job->run, worker), worker);
+}
+
+void conv_direct_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
+                     const ConvTarget *to) {
+    Job job = {task, run, packed, bias, to, make_grid(task)};
+    pool_run(run->pool, job.grid.tiles, run_tile, &job);
+}
+#endif

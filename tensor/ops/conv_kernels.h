@@ -1,0 +1,69 @@
+/* tensor/ops/conv_kernels.h - the inner loops of convolution and matrix products, one table for each instruction set.
+ * What calls them: conv_direct.c (implicit matrix product), conv_winograd.c, matmul.c. Inside tensor/ops only.
+ *
+ * Words. A *panel* is `width` neighbouring output columns of a weight matrix, laid out k by k: panel[k*width + column];
+ * width is one or two vectors, columns past the last are zero. A *stretch* is a run of k for which the `rows` operands
+ * lie at one distance from each other, so that they are read in place by broadcast loads. A block is at most `rows`
+ * output rows by one panel; its accumulators stay in registers over all stretches. */
+#ifndef PANUM_TENSOR_OPS_CONV_KERNELS_H
+#define PANUM_TENSOR_OPS_CONV_KERNELS_H
+#include "base/cpu.h"
+#include <stdint.h>
+
+typedef struct {
+    const float *a; /* first row's operand for k0 */
+    int64_t step;   /* floats from a row to the next */
+    int64_t k0, k;  /* the stretch covers k0 .. k0+k-1 of the panel */
+} Stretch;
+
+/* The small Winograd algorithms, by the outputs and taps of one tile. */
+typedef enum {
+    WINOGRAD_4X4, /* F(4x4,3x3): 36 products for 16 outputs, 4 times fewer than direct */
+    WINOGRAD_2X2, /* F(2x2,3x3): 16 for 4, 2.25 times fewer */
+    WINOGRAD_4X1, /* F(4,3) down columns, for 3x1 kernels: 6 for 4, twice fewer */
+    WINOGRAD_1X4, /* F(4,3) along rows, for 1x3 kernels */
+    WINOGRAD_KINDS,
+} WinogradKind;
+
+typedef struct {
+    int tile_h, tile_w;   /* outputs */
+    int patch_h, patch_w; /* inputs, and products: tile + taps - 1 */
+} WinogradSize;
+extern const WinogradSize winograd_size[WINOGRAD_KINDS];
+enum { WINOGRAD_PRODUCTS_MAX = 36, WINOGRAD_OUTPUTS_MAX = 16 };
+
+typedef struct {
+    CpuLevel level;
+    int vector; /* floats of a vector */
+    int rows;   /* most rows of a block */
+    /* c[row*c_stride + column] = bias[column] + sum over the stretches; 1..rows rows, 1 or 2 vectors of columns of
+     * which the first `columns` are stored. bias NULL is zero; otherwise it has whole vectors. */
+    void (*block)(int64_t rows, int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
+                  const float *bias, float *c, int64_t c_stride, int64_t columns);
+    /* U = G g G^T for every (channel, column) of one panel of direct weights, [tap][channel][width] ->
+     * [product][channel] [width]; products are `product` floats apart. Channels first..last-1 only. */
+    void (*winograd_weights)(WinogradKind kind, const float *panel, int64_t channels, int64_t first, int64_t last,
+                             int64_t width, float *u, int64_t product);
+    /* V = B^T d B of one patch: pixel[i] points at `channels` channels of patch pixel i (row by row); v gets the
+     * products, `product` floats apart. */
+    void (*winograd_input)(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product);
+    /* y = A^T m A + bias of one tile and `columns` columns: output pixel i goes to out[i], NULL for those outside. m is
+     * read in whole vectors, bias too (NULL is zero). */
+    void (*winograd_output)(WinogradKind kind, const float *m, int64_t product, const float *bias, int64_t columns,
+                            float *const *out);
+    /* Few outputs: c[row*c_stride + o] = bias[o] + sums, lanes run over k, each vector of operands is used for all
+     * outputs. weights[o*weight_stride + k]; at most FEW_OUTPUTS of them. */
+    void (*few)(int64_t rows, const Stretch *stretch, int64_t stretches, const float *weights, int64_t weight_stride,
+                int64_t outputs, const float *bias, float *c, int64_t c_stride);
+} ConvKernels;
+
+enum { FEW_OUTPUTS = 4 };
+
+/* The table of this processor's level; of one level, or NULL when the machine lacks it. */
+const ConvKernels *conv_kernels(void);
+const ConvKernels *conv_kernels_at(CpuLevel level);
+/* For tests: conv_kernels() answers with this level from now on, in all threads. NULL: the processor's again. */
+void conv_kernels_force(const ConvKernels *kernels);
+
+extern const ConvKernels conv_kernels_base, conv_kernels_avx2, conv_kernels_avx512;
+#endif

@@ -1,0 +1,234 @@
+#include "tensor/ops/conv_task.h"
+#ifndef PANUM_F64
+
+#include <stdatomic.h>
+#include <string.h>
+
+const char *const conv_algorithm_name[CONV_ALGORITHMS] = {
+    [CONV_DIRECT] = "implicit",           [CONV_FEW] = "few outputs",           [CONV_WINOGRAD_4X4] = "winograd 4x4",
+    [CONV_WINOGRAD_2X2] = "winograd 2x2", [CONV_WINOGRAD_4X1] = "winograd 4x1", [CONV_WINOGRAD_1X4] = "winograd 1x4",
+};
+
+static _Atomic int forced = CONV_ALGORITHMS;
+void conv_force(ConvAlgorithm algorithm) {
+    atomic_store(&forced, (int)algorithm);
+}
+
+WinogradKind conv_winograd_kind(ConvAlgorithm algorithm) {
+    return (WinogradKind)(algorithm - CONV_WINOGRAD_4X4);
+}
+
+static bool possible(const ConvTask *task, ConvAlgorithm algorithm) {
+    switch (algorithm) {
+    case CONV_DIRECT:
+        return true;
+    case CONV_FEW:
+        return task->co <= FEW_OUTPUTS && task->sets == 1 && task->kh * task->kw * task->segments <= 32;
+    case CONV_WINOGRAD_4X4:
+    case CONV_WINOGRAD_2X2:
+        return task->kh == 3 && task->kw == 3 && task->stride == 1;
+    case CONV_WINOGRAD_4X1:
+        return task->kh == 3 && task->kw == 1 && task->stride == 1;
+    case CONV_WINOGRAD_1X4:
+        return task->kh == 1 && task->kw == 3 && task->stride == 1;
+    case CONV_ALGORITHMS:
+        break;
+    }
+    return false;
+}
+
+/* Expected time in vector multiply-adds, the unit that fills both widths of machine alike. The transforms' costs per
+ * patch and vector of channels are measured (bench_conv), all else is counted. */
+static double expected(const ConvTask *task, ConvAlgorithm algorithm) {
+    double vectors = (double)(conv_columns(task) / task->kernels->vector);
+    double positions = (double)(task->n * task->out_h * task->out_w);
+    double k = (double)conv_k(task);
+    if (algorithm == CONV_DIRECT) return positions * (vectors * (k + 4) + (double)(task->kh * task->segments));
+    if (algorithm == CONV_FEW) {
+        double run = 0;
+        bool merged = task->segments == 1 && task->segment[0].pixel == task->ci;
+        for (int s = 0; s < task->segments; s++)
+            run += merged ? (double)divide_up(task->kw * task->ci, task->kernels->vector)
+                          : (double)(task->kw * divide_up(task->segment[s].channels, task->kernels->vector));
+        return positions * ((double)task->co * 10 + (double)task->kh * run * (double)(task->co + 1));
+    }
+    static const double input[] = {250, 80, 35, 35}, output[] = {200, 50, 25, 25};
+    WinogradKind kind = conv_winograd_kind(algorithm);
+    WinogradSize size = winograd_size[kind];
+    double products = size.patch_h * size.patch_w;
+    double tiles = (double)(task->n * divide_up(task->out_h, size.tile_h) * divide_up(task->out_w, size.tile_w));
+    double channels = 0;
+    for (int s = 0; s < task->segments; s++)
+        channels += (double)divide_up(task->segment[s].channels, task->kernels->vector);
+    return tiles * (products * (double)task->ci * vectors + input[kind] * channels + output[kind] * vectors) +
+           5 * products * (double)task->ci * vectors;
+}
+
+void conv_choose(ConvTask *task, bool exact, bool bf16) {
+    task->bf16 = bf16;
+    task->algorithm = CONV_DIRECT;
+    double best = expected(task, CONV_DIRECT);
+    for (int a = CONV_FEW; a < CONV_ALGORITHMS; a++) {
+        if (!possible(task, (ConvAlgorithm)a) || (exact && a > CONV_FEW)) continue;
+        double time = expected(task, (ConvAlgorithm)a);
+        if (time < best) {
+            best = time;
+            task->algorithm = (ConvAlgorithm)a;
+        }
+    }
+    ConvAlgorithm wanted = (ConvAlgorithm)atomic_load_explicit(&forced, memory_order_relaxed);
+    if (possible(task, wanted)) task->algorithm = wanted;
+}
+
+void conv_merge_rows(ConvTask *task) {
+    if (task->kh != 1 || task->kw != 1 || task->stride != 1 || task->pad_h || task->pad_w || task->sets != 1) return;
+    bool rows = true, images = true;
+    for (int s = 0; s < task->segments; s++) {
+        const ConvSegment *segment = &task->segment[s];
+        rows = rows && (task->h == 1 || segment->row == task->w * segment->pixel);
+        images = images && (task->n == 1 || segment->image == task->h * task->w * segment->pixel);
+    }
+    if (!rows) return;
+    task->w *= task->h;
+    task->h = 1;
+    if (images) {
+        task->w *= task->n;
+        task->n = 1;
+    }
+    task->out_w = task->w;
+    task->out_h = 1;
+}
+
+static int64_t packed_floats(const ConvTask *task) {
+    int64_t columns = task->algorithm == CONV_FEW ? task->co : conv_columns(task);
+    return task->sets * conv_k(task) * columns;
+}
+
+static size_t packed_bytes(const ConvTask *task) {
+    return (size_t)packed_floats(task) * sizeof(float);
+}
+
+static float weight_at(const ConvTask *task, const float *weight, int set, int64_t o, int64_t c, int64_t u, int64_t v) {
+    int64_t outer = task->inner ? o / task->inner : 0;
+    o -= outer * task->inner;
+    return weight[task->at + o * task->by_o + c * task->by_c + u * task->by_u + v * task->by_v + set * task->by_set +
+                  outer * task->by_outer];
+}
+
+/* Channels go in blocks of 8, so that the part of a panel being written stays in L1 while the weights are read along.
+ */
+static void pack(const ConvTask *task, const float *weight, void *packed) {
+    float *to = packed;
+    if (task->algorithm == CONV_FEW) {
+        for (int64_t o = 0; o < task->co; o++)
+            for (int64_t u = 0; u < task->kh; u++)
+                for (int64_t v = 0; v < task->kw; v++)
+                    for (int64_t c = 0; c < task->ci; c++) *to++ = weight_at(task, weight, 0, o, c, u, v);
+        return;
+    }
+    for (int set = 0; set < task->sets; set++)
+        for (int64_t panel = 0; panel < conv_panels(task); panel++) {
+            int64_t first = panel * 2 * task->kernels->vector,
+                    width = conv_panel_vectors(task, panel) * task->kernels->vector;
+            for (int64_t block = 0; block < task->ci; block += 8)
+                for (int64_t j = 0; j < width; j++)
+                    for (int64_t c = block; c < smaller(block + 8, task->ci); c++)
+                        for (int64_t u = 0; u < task->kh; u++)
+                            for (int64_t v = 0; v < task->kw; v++)
+                                to[((u * task->kw + v) * task->ci + c) * width + j] =
+                                    first + j < task->co ? weight_at(task, weight, set, first + j, c, u, v) : 0;
+            to += conv_k(task) * width;
+        }
+}
+
+/* Shared scratch: bias in whole vectors, weights when the store did not pack them, then the algorithm's own. */
+static size_t bias_bytes(const ConvTask *task) {
+    return (size_t)round_up(conv_columns(task) * (int64_t)sizeof(float), 64);
+}
+
+static size_t unpacked_bytes(const ConvTask *task) {
+    return task->weight->kind == TENSOR_WEIGHT ? 0 : (size_t)round_up((int64_t)packed_bytes(task), 64);
+}
+
+/* The node as a task with its algorithm; false when there is no form for it. */
+static bool task_of(const Node *node, bool exact, bool bf16, ConvTask *task) {
+    ((const ConvAttributes *)node->attributes)->describe(node, task);
+    if (task->segments == 0) return false;
+    conv_choose(task, exact, bf16);
+    return true;
+}
+
+const char *conv_algorithm(const Node *node, bool exact, bool bf16) {
+    ConvTask task;
+    return task_of(node, exact, bf16, &task) ? conv_algorithm_name[task.algorithm] : "definition";
+}
+
+size_t conv_scratch_shared(const Node *node, bool exact) {
+    ConvTask task;
+    if (!task_of(node, exact, false, &task)) return 0;
+    return bias_bytes(&task) + unpacked_bytes(&task) +
+           (task.algorithm >= CONV_WINOGRAD_4X4 ? conv_winograd_shared(&task) : 0);
+}
+
+size_t conv_scratch_worker(const Node *node, bool exact) {
+    ConvTask task;
+    if (!task_of(node, exact, false, &task)) return conv_general_worker(node);
+    return task.algorithm >= CONV_WINOGRAD_4X4 ? conv_winograd_worker(&task) : conv_direct_worker(&task);
+}
+
+size_t conv_pack_size(const Node *node, bool exact, bool bf16) {
+    ConvTask task;
+    if (!task_of(node, exact, bf16, &task) || task.weight->kind != TENSOR_WEIGHT) return 0;
+    return packed_bytes(&task);
+}
+
+void conv_pack(const Node *node, bool exact, bool bf16, const float *const *weights, void *packed) {
+    ConvTask task;
+    if (task_of(node, exact, bf16, &task)) pack(&task, weights[node->segments], packed);
+}
+
+/* Winograd starts from the same panels as the implicit product. */
+const char *conv_pack_kind(const Node *node, bool exact, bool bf16) {
+    ConvTask task;
+    if (!task_of(node, exact, bf16, &task)) return "";
+    if (task.algorithm == CONV_FEW) return "rows";
+    static const char *const kinds[] = {"panels of 4", "panels of 8", "panels of 16"};
+    return kinds[task.kernels->level];
+}
+
+void conv_run(const Node *node, const Run *run) {
+    ConvTask task;
+    if (!task_of(node, run->exact, run->bf16, &task)) {
+        conv_general_run(node, run);
+        return;
+    }
+    for (int s = 0; s < task.segments; s++) task.segment[s].data = run_real(run, node->input[s]);
+    char *shared = run_shared(run);
+    float *bias = NULL;
+    if (task.bias) {
+        const float *given = run_real(run, task.bias);
+        bias = (float *)(void *)shared;
+        memset(bias, 0, bias_bytes(&task));
+        for (int64_t o = 0; o < task.co; o++) bias[o] = given[task.inner ? o % task.inner : o];
+    }
+    shared += bias_bytes(&task);
+    const void *packed = run->packed;
+    if (unpacked_bytes(&task)) {
+        pack(&task, run_real(run, task.weight), shared);
+        packed = shared;
+        shared += unpacked_bytes(&task);
+    }
+    ConvTarget to = {run->hole, run->hole ? NULL : run_real(run, node->output[0]), task.co};
+    if (run->hole && run->hole->direct) {
+        /* Rows of a two-pixel product lie in `direct` as they should only when pixels follow each other there. */
+        if (task.sets == 1 || 2 * run->hole->direct_stride == task.co) {
+            to.out = run->hole->direct;
+            to.out_stride = run->hole->direct_stride * task.sets;
+        }
+    }
+    if (task.algorithm >= CONV_WINOGRAD_4X4)
+        conv_winograd_run(&task, run, packed, bias, &to, shared);
+    else
+        conv_direct_run(&task, run, packed, bias, &to);
+}
+#endif

@@ -1,0 +1,115 @@
+/* tensor/ops/conv_task.h - one description for everything that is a weight matrix slid over a map: conv2d,
+ * conv_transpose2d and linear build a ConvTask from their node, conv_task.c chooses how to compute it, packs weights
+ * and counts scratch, conv_direct.c and conv_winograd.c compute it. Inside tensor/ops only. */
+#ifndef PANUM_TENSOR_OPS_CONV_TASK_H
+#define PANUM_TENSOR_OPS_CONV_TASK_H
+#include "tensor/op.h"
+#include "tensor/ops/conv_kernels.h"
+#include "tensor/ops/conv_node.h"
+
+typedef enum {
+    CONV_DIRECT, /* implicit matrix product: no copy of the map, every tap read in place */
+    CONV_FEW,    /* the same sums for up to four outputs, lanes over channels */
+    CONV_WINOGRAD_4X4,
+    CONV_WINOGRAD_2X2,
+    CONV_WINOGRAD_4X1,
+    CONV_WINOGRAD_1X4,
+    CONV_ALGORITHMS,
+} ConvAlgorithm;
+extern const char *const conv_algorithm_name[CONV_ALGORITHMS];
+
+typedef struct {
+    const float *data; /* element (0,0,0,0); NULL until conv_bind */
+    int64_t channels;
+    int64_t image, row, pixel; /* strides in floats */
+} ConvSegment;
+
+struct ConvTask {
+    const ConvKernels *kernels;
+    ConvAlgorithm algorithm;
+    bool bf16;
+    int segments;
+    ConvSegment segment[NODE_INPUTS_MAX];
+    int64_t n, h, w, ci;      /* the data operand */
+    int64_t out_h, out_w, co; /* the product; co counts the columns of one set */
+    int64_t kh, kw, stride, pad_h, pad_w;
+    int sets; /* 1; 2 for the transposed 2x2 stride 2: set u makes output row 2y+u, whose two pixels are side by side in
+                 co */
+    const Tensor *weight, *bias;
+    /* Element of tap (u,v), input c, column o, which is weight[at + o*by_o + c*by_c + u*by_u + v*by_v]; of the second
+     * set, by_set further. Columns past `inner` (two pixels side by side) are by_outer further. */
+    int64_t at, by_o, by_c, by_u, by_v, by_set, inner, by_outer;
+};
+
+/* Chooses the algorithm (task->algorithm) once the shape is filled in. */
+void conv_choose(ConvTask *task, bool exact, bool bf16);
+/* For tests: where it can compute the shape, this algorithm is chosen from now on; CONV_ALGORITHMS for none. */
+void conv_force(ConvAlgorithm algorithm);
+
+/* Merges rows (and images) of a 1x1 stride 1 task where all segments allow it: longer rows make fuller blocks. */
+void conv_merge_rows(ConvTask *task);
+
+/* What the three operators put into their descriptors: everything goes through ConvAttributes.describe. A task without
+ * segments is one the kernels have no form for; conv_transpose.c computes it by its definition. */
+#ifndef PANUM_F64
+void conv_run(const Node *node, const Run *run);
+size_t conv_scratch_shared(const Node *node, bool exact);
+size_t conv_scratch_worker(const Node *node, bool exact);
+size_t conv_pack_size(const Node *node, bool exact, bool bf16);
+void conv_pack(const Node *node, bool exact, bool bf16, const float *const *weights, void *packed);
+const char *conv_pack_kind(const Node *node, bool exact, bool bf16);
+#define CONV_FIELDS                                                                                \
+    .run = conv_run, .scratch_shared = conv_scratch_shared, .scratch_worker = conv_scratch_worker, \
+    .pack_size = conv_pack_size, .pack = conv_pack, .pack_kind = conv_pack_kind,
+#else
+#define CONV_FIELDS
+#endif
+void conv_general_run(const Node *node, const Run *run);
+size_t conv_general_worker(const Node *node);
+
+/* ---- between the parts ---- */
+static inline int64_t round_up(int64_t a, int64_t unit) {
+    return (a + unit - 1) / unit * unit;
+}
+static inline int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+static inline int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+static inline int64_t larger(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+/* k of the product: taps row by row, channels inside. */
+static inline int64_t conv_k(const ConvTask *task) {
+    return task->kh * task->kw * task->ci;
+}
+/* Columns of a set, filled up to whole vectors. */
+static inline int64_t conv_columns(const ConvTask *task) {
+    return round_up(task->co, task->kernels->vector);
+}
+/* Panels are two vectors wide; the last one is one vector where that is enough. */
+static inline int64_t conv_panels(const ConvTask *task) {
+    return divide_up(conv_columns(task), 2 * task->kernels->vector);
+}
+static inline int conv_panel_vectors(const ConvTask *task, int64_t panel) {
+    return conv_columns(task) - panel * 2 * task->kernels->vector >= 2 * task->kernels->vector ? 2 : 1;
+}
+
+/* Where results go. */
+typedef struct {
+    const Hole *hole;   /* NULL: straight to out */
+    float *out;         /* NULL: through the hole, tile by tile */
+    int64_t out_stride; /* floats from a row of the product to the next */
+} ConvTarget;
+
+void conv_direct_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
+                     const ConvTarget *to);
+size_t conv_direct_worker(const ConvTask *task);
+void conv_winograd_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
+                       const ConvTarget *to, char *shared);
+size_t conv_winograd_shared(const ConvTask *task);
+size_t conv_winograd_worker(const ConvTask *task);
+WinogradKind conv_winograd_kind(ConvAlgorithm algorithm);
+#endif

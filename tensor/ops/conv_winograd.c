@@ -1,0 +1,195 @@
+/* tensor/ops/conv_winograd.c - convolution by Winograd's minimal filtering. In two jobs:
+ *   1. the weights of the layer, U = G g G^T, into shared scratch (36/9 of their size for F(4x4)): made anew in each
+ * run, because keeping them would be the largest thing in memory;
+ *   2. for each run of tiles: V = B^T d B of all channels, then panel by panel of 32 columns the products M_e = V_e U_e
+ * (36 small matrix products), and A^T M A at once, while M is in L2. V of a run is kept near half of L2 (28 tiles of
+ * 128 channels: 516 KB, M 129 KB), so U is read once a run from L3.
+ *
+ * Should move: input once (patches overlap by 2.25, in L2), U once a run, output once. Should compute: products * tiles
+ * * ci
+ * * co multiply-adds at the block kernel's rate, plus about 450 vector operations a tile and vector of channels. */
+#include "tensor/ops/conv_task.h"
+#ifndef PANUM_F64
+
+#include <string.h>
+
+enum {
+    V_BYTES = 576 << 10, /* of one run of tiles: a little over half of a 1 MiB L2 */
+    WEIGHT_CHUNK = 32,   /* input channels of one tile of job 1 */
+};
+
+typedef struct {
+    const ConvTask *task;
+    const Run *run;
+    const float *packed, *bias;
+    const ConvTarget *to;
+    float *u, *zeros;
+    WinogradKind kind;
+    WinogradSize size;
+    int64_t products, tiles_y, tiles_x, tiles; /* tiles of the whole batch */
+    int64_t runs, run_tiles;                   /* pool tiles of job 2, and the most tiles in one */
+    int64_t v_product, m_product, u_product;   /* floats between products */
+    int64_t chunks;                            /* of channels, in job 1 */
+} Job;
+
+/* An odd number of cache lines, so that the 36 streams do not all fall into the same sets of L1. */
+static int64_t spread(int64_t floats) {
+    int64_t lines = divide_up(floats, 16);
+    return (lines | 1) * 16;
+}
+
+static Job make_job(const ConvTask *task) {
+    Job job = {.task = task, .kind = conv_winograd_kind(task->algorithm)};
+    job.size = winograd_size[job.kind];
+    job.products = job.size.patch_h * job.size.patch_w;
+    job.tiles_y = divide_up(task->out_h, job.size.tile_h);
+    job.tiles_x = divide_up(task->out_w, job.size.tile_w);
+    job.tiles = task->n * job.tiles_y * job.tiles_x;
+    int64_t rows = task->kernels->rows, least = divide_up(14, rows) * rows;
+    int64_t most = V_BYTES / (job.products * task->ci * (int64_t)sizeof(float)) / rows * rows;
+    most = larger(least, smaller(most, 16 * least));
+    /* Even runs; at least 16 of them to share, as long as each still fills blocks. */
+    int64_t runs = divide_up(job.tiles, most);
+    if (runs < 16) runs = larger(runs, smaller(16, divide_up(job.tiles, least)));
+    job.runs = runs;
+    job.run_tiles = divide_up(job.tiles, runs);
+    int64_t width = 2 * task->kernels->vector;
+    job.v_product = spread(job.run_tiles * task->ci);
+    job.m_product = spread(job.run_tiles * width);
+    job.u_product = spread(task->ci * width);
+    job.chunks = divide_up(task->ci, WEIGHT_CHUNK);
+    return job;
+}
+
+static int64_t zeros_bytes(const ConvTask *task) {
+    int64_t most = 0;
+    for (int s = 0; s < task->segments; s++) most = larger(most, task->segment[s].channels);
+    return round_up(most * (int64_t)sizeof(float), 64);
+}
+
+size_t conv_winograd_shared(const ConvTask *task) {
+    Job job = make_job(task);
+    return (size_t)(conv_panels(task) * job.products * job.u_product * (int64_t)sizeof(float) + zeros_bytes(task));
+}
+
+/* Worker scratch: V, M, and for a hole the outputs of a run: tile_h rows of run_tiles*tile_w pixels by one panel. */
+static int64_t output_floats(const Job *job) {
+    return job->size.tile_h * job->run_tiles * job->size.tile_w * 2 * job->task->kernels->vector;
+}
+
+size_t conv_winograd_worker(const ConvTask *task) {
+    Job job = make_job(task);
+    return (size_t)(job.products * (job.v_product + job.m_product) + output_floats(&job)) * sizeof(float);
+}
+
+static void weights_tile(void *context, int64_t index, int worker) {
+    const Job *job = context;
+    const ConvTask *task = job->task;
+    int64_t panel = index / job->chunks, first = index % job->chunks * WEIGHT_CHUNK;
+    (void)worker;
+    task->kernels->winograd_weights(job->kind, job->packed + panel * 2 * task->kernels->vector * conv_k(task), task->ci,
+                                    first, smaller(first + WEIGHT_CHUNK, task->ci),
+                                    conv_panel_vectors(task, panel) * task->kernels->vector,
+                                    job->u + panel * job->products * job->u_product, job->u_product);
+}
+
+typedef struct {
+    int64_t image, y, x; /* in tiles */
+} Tile;
+
+static Tile tile_at(const Job *job, int64_t index) {
+    Tile tile = {.x = index % job->tiles_x, .y = index / job->tiles_x};
+    tile.image = tile.y / job->tiles_y;
+    tile.y %= job->tiles_y;
+    return tile;
+}
+
+static void transform_input(const Job *job, int64_t index, float *v) {
+    const ConvTask *task = job->task;
+    Tile tile = tile_at(job, index);
+    int64_t top = tile.y * job->size.tile_h - task->pad_h, left = tile.x * job->size.tile_w - task->pad_w;
+    const float *pixel[WINOGRAD_PRODUCTS_MAX];
+    for (int s = 0; s < task->segments; s++) {
+        const ConvSegment *from = &task->segment[s];
+        const float *image = from->data + tile.image * from->image;
+        for (int64_t y = 0, i = 0; y < job->size.patch_h; y++)
+            for (int64_t x = 0; x < job->size.patch_w; x++, i++) {
+                bool inside = top + y >= 0 && top + y < task->h && left + x >= 0 && left + x < task->w;
+                pixel[i] = inside ? image + (top + y) * from->row + (left + x) * from->pixel : job->zeros;
+            }
+        task->kernels->winograd_input(job->kind, pixel, from->channels, v, job->v_product);
+        v += from->channels;
+    }
+}
+
+/* A^T M A of the tiles first..last-1, which lie in one row of tiles, for `columns` columns from `column` on. */
+static void transform_output(const Job *job, int64_t first, int64_t last, const float *m, int64_t width, int64_t column,
+                             int64_t columns, float *scratch, int worker) {
+    const ConvTask *task = job->task;
+    const ConvTarget *to = job->to;
+    Tile tile = tile_at(job, first);
+    int64_t top = tile.y * job->size.tile_h, left = tile.x * job->size.tile_w;
+    int64_t height = smaller(job->size.tile_h, task->out_h - top);
+    int64_t pixels = smaller((last - first) * job->size.tile_w, task->out_w - left);
+    int64_t start = (tile.image * task->out_h + top) * task->out_w + left; /* position of the first output pixel */
+    float *base = to->out ? to->out + start * to->out_stride + column : scratch;
+    int64_t row = to->out ? task->out_w * to->out_stride : pixels * columns;
+    int64_t pixel = to->out ? to->out_stride : columns;
+    for (int64_t t = 0; t < last - first; t++) {
+        float *out[WINOGRAD_OUTPUTS_MAX];
+        for (int64_t y = 0, i = 0; y < job->size.tile_h; y++)
+            for (int64_t x = 0; x < job->size.tile_w; x++, i++) {
+                int64_t at = t * job->size.tile_w + x;
+                out[i] = y < height && at < pixels ? base + y * row + at * pixel : NULL;
+            }
+        task->kernels->winograd_output(job->kind, m + t * width, job->m_product, job->bias ? job->bias + column : NULL,
+                                       columns, out);
+    }
+    if (to->out) return;
+    for (int64_t y = 0; y < height; y++)
+        to->hole->store(to->hole, start + y * task->out_w, pixels, column, columns, scratch + y * row, columns, worker);
+}
+
+static void run_tile(void *context, int64_t index, int worker) {
+    const Job *job = context;
+    const ConvTask *task = job->task;
+    const ConvKernels *kernels = task->kernels;
+    int64_t first = index * job->tiles / job->runs, last = (index + 1) * job->tiles / job->runs, count = last - first;
+    float *v = run_worker(job->run, worker), *m = v + job->products * job->v_product;
+    float *scratch = m + job->products * job->m_product;
+    for (int64_t t = 0; t < count; t++) transform_input(job, first + t, v + t * task->ci);
+    int64_t blocks = divide_up(count, kernels->rows);
+    for (int64_t panel = 0; panel < conv_panels(task); panel++) {
+        int vectors = conv_panel_vectors(task, panel);
+        int64_t width = vectors * kernels->vector, column = panel * 2 * kernels->vector;
+        const float *u = job->u + panel * job->products * job->u_product;
+        for (int64_t e = 0; e < job->products; e++)
+            for (int64_t b = 0; b < blocks; b++) {
+                int64_t row = b * count / blocks, end = (b + 1) * count / blocks;
+                Stretch stretch = {v + e * job->v_product + row * task->ci, task->ci, 0, task->ci};
+                kernels->block(end - row, vectors, &stretch, 1, u + e * job->u_product, NULL,
+                               m + e * job->m_product + row * width, width, width);
+            }
+        for (int64_t t = 0; t < count;) {
+            int64_t end = smaller(count, t + job->tiles_x - (first + t) % job->tiles_x);
+            transform_output(job, first + t, first + end, m + t * width, width, column,
+                             smaller(width, task->co - column), scratch, worker);
+            t = end;
+        }
+    }
+}
+
+void conv_winograd_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
+                       const ConvTarget *to, char *shared) {
+    Job job = make_job(task);
+    job.run = run;
+    job.packed = packed;
+    job.bias = bias;
+    job.to = to;
+    job.zeros = (float *)(void *)shared;
+    memset(shared, 0, (size_t)zeros_bytes(task));
+    job.u = (float *)(void *)(shared + zeros_bytes(task));
+    pool_run(run->pool, conv_panels(task) * job.chunks, weights_tile, &job);
+    pool_run(run->pool, job.runs, run_tile, &job);
+}
+#endif

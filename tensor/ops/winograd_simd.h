@@ -1,0 +1,183 @@
+/* tensor/ops/winograd_simd.h - the three transforms of Winograd's minimal filtering (Lavin and Gray, Fast Algorithms
+ * for Convolutional Neural Networks, 2015), for three widths; conv_kernels.h tells their contracts.
+ *
+ * F(4,3) interpolates at 0, +-p, +-q and infinity. With M(x) = x (x^2-p^2) (x^2-q^2):
+ *   B^T  row 0:   p^2 q^2 d0 - (p^2+q^2) d2 + d4             G  row 0:  g0 / (p^2 q^2)
+ *        row +-p: (d4 - q^2 d2) +- p (d3 - q^2 d1)               row +-p: (g0 +- p g1 + p^2 g2) / (2 p^2 (p^2-q^2))
+ *        row +-q: (d4 - p^2 d2) +- q (d3 - p^2 d1)               row +-q: (g0 +- q g1 + q^2 g2) / (2 q^2 (q^2-p^2))
+ *        row inf: p^2 q^2 d1 - (p^2+q^2) d3 + d5                 row inf: g2
+ *   A^T  row i:   [i=0] m0 + p^i (m1 + (-1)^i m2) + q^i (m3 + (-1)^i m4) + [i=3] m5
+ * F(2,3) interpolates at 0, +-1 and infinity.
+ *
+ * One patch of F(4x4) and one vector of channels: 36 loads, 36 stores, 168 additions and multiplications (and 72 moves
+ * through L1, since 36 values do not fit the registers); the products for it are 36 multiply-adds per output column, so
+ * at 128 columns the transforms are a tenth of the work. */
+#include "tensor/ops/gemm_simd.h"
+
+/* Errors measured over points with p in 0.5..1, q in 1..2: see bench/bench_conv.c --points. */
+#ifndef WINOGRAD_P
+#define WINOGRAD_P 1.0f
+#define WINOGRAD_Q 2.0f
+#endif
+#define P2 (WINOGRAD_P * WINOGRAD_P)
+#define Q2 (WINOGRAD_Q * WINOGRAD_Q)
+
+/* B^T along one axis, in place over vectors `s` apart; n is the patch size along it: 6, 4 or 1 (nothing to do). */
+INLINE void input_axis(vf *d, const int s, const int n) {
+    if (n == 6) {
+        vf d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s], d4 = d[4 * s], d5 = d[5 * s];
+        vf even_p = d4 - Q2 * d2, odd_p = WINOGRAD_P * (d3 - Q2 * d1);
+        vf even_q = d4 - P2 * d2, odd_q = WINOGRAD_Q * (d3 - P2 * d1);
+        d[0] = P2 * Q2 * d0 + (d4 - (P2 + Q2) * d2);
+        d[s] = even_p + odd_p;
+        d[2 * s] = even_p - odd_p;
+        d[3 * s] = even_q + odd_q;
+        d[4 * s] = even_q - odd_q;
+        d[5 * s] = P2 * Q2 * d1 + (d5 - (P2 + Q2) * d3);
+    } else if (n == 4) {
+        vf d0 = d[0], d1 = d[s], d2 = d[2 * s], d3 = d[3 * s];
+        d[0] = d0 - d2;
+        d[s] = d2 + d1;
+        d[2 * s] = d2 - d1;
+        d[3 * s] = d3 - d1;
+    }
+}
+
+/* A^T along one axis: n products `s` apart give n-2 outputs `to` apart. */
+INLINE void output_axis(const vf *m, const int s, const int n, vf *o, const int to) {
+    if (n == 6) {
+        vf sum_p = m[s] + m[2 * s], difference_p = m[s] - m[2 * s];
+        vf sum_q = m[3 * s] + m[4 * s], difference_q = m[3 * s] - m[4 * s];
+        o[0] = m[0] + sum_p + sum_q;
+        o[to] = WINOGRAD_P * difference_p + WINOGRAD_Q * difference_q;
+        o[2 * to] = P2 * sum_p + Q2 * sum_q;
+        o[3 * to] = m[5 * s] + (P2 * WINOGRAD_P * difference_p + Q2 * WINOGRAD_Q * difference_q);
+    } else if (n == 4) {
+        o[0] = m[0] + (m[s] + m[2 * s]);
+        o[to] = (m[s] - m[2 * s]) + m[3 * s];
+    } else {
+        o[0] = m[0];
+    }
+}
+
+/* G along one axis: 3 taps (or 1) give n products. */
+INLINE void weight_axis(const vf *g, const int s, const int n, vf *u, const int to) {
+    if (n == 6) {
+        const float scale_p = 1 / (2 * P2 * (P2 - Q2)), scale_q = 1 / (2 * Q2 * (Q2 - P2));
+        vf even_p = scale_p * g[0] + scale_p * P2 * g[2 * s], odd_p = scale_p * WINOGRAD_P * g[s];
+        vf even_q = scale_q * g[0] + scale_q * Q2 * g[2 * s], odd_q = scale_q * WINOGRAD_Q * g[s];
+        u[0] = (1 / (P2 * Q2)) * g[0];
+        u[to] = even_p + odd_p;
+        u[2 * to] = even_p - odd_p;
+        u[3 * to] = even_q + odd_q;
+        u[4 * to] = even_q - odd_q;
+        u[5 * to] = g[2 * s];
+    } else if (n == 4) {
+        vf even = 0.5f * (g[0] + g[2 * s]), odd = 0.5f * g[s];
+        u[0] = g[0];
+        u[to] = even + odd;
+        u[2 * to] = even - odd;
+        u[3 * to] = g[2 * s];
+    } else {
+        u[0] = g[0];
+    }
+}
+
+INLINE void weights_body(const int ph, const int pw, const float *panel, int64_t channels, int64_t first, int64_t last,
+                         int64_t width, float *u, int64_t product) {
+    const int th = ph == 1 ? 1 : 3, tw = pw == 1 ? 1 : 3;
+    for (int64_t c = first; c < last; c++)
+        for (int64_t j = 0; j < width; j += VW) {
+            vf g[9], rows[18], out[36];
+            UNROLL for (int t = 0; t < th * tw; t++) g[t] = v_load(panel + (t * channels + c) * width + j);
+            UNROLL for (int x = 0; x < tw; x++) weight_axis(g + x, tw, ph, rows + x, tw);
+            UNROLL for (int y = 0; y < ph; y++) weight_axis(rows + y * tw, 1, pw, out + y * pw, 1);
+            for (int e = 0; e < ph * pw; e++) v_store(u + e * product + c * width + j, out[e]);
+        }
+}
+
+INLINE void input_body(const int ph, const int pw, const float *const *pixel, int64_t channels, float *v,
+                       int64_t product) {
+    int64_t c = 0;
+    for (; c + VW <= channels; c += VW) {
+        vf d[36];
+        UNROLL for (int x = 0; x < pw; x++) {
+            UNROLL for (int y = 0; y < ph; y++) d[y * pw + x] = v_load(pixel[y * pw + x] + c);
+            input_axis(d + x, pw, ph);
+        }
+        UNROLL for (int y = 0; y < ph; y++) {
+            input_axis(d + y * pw, 1, pw);
+            UNROLL for (int x = 0; x < pw; x++) v_store(v + (y * pw + x) * product + c, d[y * pw + x]);
+        }
+    }
+    if (c == channels) return;
+    vf d[36];
+    for (int e = 0; e < ph * pw; e++) d[e] = v_load_first(pixel[e] + c, channels - c);
+    for (int x = 0; x < pw; x++) input_axis(d + x, pw, ph);
+    for (int y = 0; y < ph; y++) input_axis(d + y * pw, 1, pw);
+    for (int e = 0; e < ph * pw; e++) v_store_first(v + e * product + c, d[e], channels - c);
+}
+
+INLINE void output_body(const int ph, const int pw, const float *m, int64_t product, const float *bias, int64_t columns,
+                        float *const *out) {
+    const int oh = ph == 1 ? 1 : ph - 2, ow = pw == 1 ? 1 : pw - 2;
+    for (int64_t j = 0; j < columns; j += VW) {
+        vf d[6], rows[24], o[16];
+        vf b = bias ? v_load(bias + j) : v_zero();
+        UNROLL for (int x = 0; x < pw; x++) {
+            UNROLL for (int y = 0; y < ph; y++) d[y] = v_load(m + (y * pw + x) * product + j);
+            output_axis(d, 1, ph, rows + x, pw);
+        }
+        UNROLL for (int y = 0; y < oh; y++) {
+            output_axis(rows + y * pw, 1, pw, o + y * ow, 1);
+        }
+        if (columns - j >= VW) {
+            UNROLL for (int i = 0; i < oh * ow; i++) if (out[i]) v_store(out[i] + j, o[i] + b);
+        } else {
+            for (int i = 0; i < oh * ow; i++)
+                if (out[i]) v_store_first(out[i] + j, o[i] + b, columns - j);
+        }
+    }
+}
+
+static void winograd_weights(WinogradKind kind, const float *panel, int64_t channels, int64_t first, int64_t last,
+                             int64_t width, float *u, int64_t product) {
+    if (kind == WINOGRAD_4X4)
+        weights_body(6, 6, panel, channels, first, last, width, u, product);
+    else if (kind == WINOGRAD_2X2)
+        weights_body(4, 4, panel, channels, first, last, width, u, product);
+    else if (kind == WINOGRAD_4X1)
+        weights_body(6, 1, panel, channels, first, last, width, u, product);
+    else
+        weights_body(1, 6, panel, channels, first, last, width, u, product);
+}
+
+static void winograd_input(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product) {
+    if (kind == WINOGRAD_4X4)
+        input_body(6, 6, pixel, channels, v, product);
+    else if (kind == WINOGRAD_2X2)
+        input_body(4, 4, pixel, channels, v, product);
+    else if (kind == WINOGRAD_4X1)
+        input_body(6, 1, pixel, channels, v, product);
+    else
+        input_body(1, 6, pixel, channels, v, product);
+}
+
+static void winograd_output(WinogradKind kind, const float *m, int64_t product, const float *bias, int64_t columns,
+                            float *const *out) {
+    if (kind == WINOGRAD_4X4)
+        output_body(6, 6, m, product, bias, columns, out);
+    else if (kind == WINOGRAD_2X2)
+        output_body(4, 4, m, product, bias, columns, out);
+    else if (kind == WINOGRAD_4X1)
+        output_body(6, 1, m, product, bias, columns, out);
+    else
+        output_body(1, 6, m, product, bias, columns, out);
+}
+
+/* The table of this level. */
+#define CONV_KERNELS_OF(cpu)                                                                                  \
+    {                                                                                                         \
+        .level = cpu, .vector = VW, .rows = BLOCK_ROWS, .block = block, .winograd_weights = winograd_weights, \
+        .winograd_input = winograd_input, .winograd_output = winograd_output, .few = few,                     \
+    }
