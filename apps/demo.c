@@ -98,7 +98,7 @@ typedef struct {
     SceneViews views;
     Image mask, colours, truth_colours, errors, anaglyph;
     StereoMaps maps;
-    Metrics metrics;
+    MetricFigures figures;
     MapSummary found, truth;
     double range, render_seconds; /* range in pixels, one for both maps */
 } Demo;
@@ -146,9 +146,11 @@ static int compute(const DemoOptions *o, Matcher *matcher, Demo *d) {
     d->render_seconds = clock_seconds() - began;
     if (!rc) rc = scene_mask(&d->mask, &d->views.visible);
     PairOptions how = pair_defaults();
+    Metrics metrics;
     if (!rc) rc = pair_match(matcher, &how, &d->views.left, &d->views.right, &d->maps);
-    if (!rc) rc = metrics_measure(&d->metrics, &d->maps.disparity, &d->views.disparity, &d->mask);
+    if (!rc) rc = metrics_measure(&metrics, &d->maps.disparity, &d->views.disparity, &d->mask);
     if (rc) return rc;
+    metric_figures(&d->figures, &metrics);
     map_summarise(&d->found, &d->maps.disparity);
     map_summarise(&d->truth, &d->views.disparity);
     d->range = colour_range(&d->views.disparity);
@@ -170,13 +172,13 @@ static void write_page(Html *html, const DemoOptions *o, Matcher *matcher, const
               "lies behind it; "
               "white is on it. Film people say parallax p = -d in %% of the picture's width: negative comes out.");
     html_text(html,
-              "A scene made of numbers was rendered for two eyes (%d x %d pixels, seed %lld, %.2f s). Its depth is "
-              "known exactly for "
-              "every pixel. The matcher %s saw nothing but the two pictures (%.2f s on %d threads).",
+              "A scene made of numbers was drawn for two eyes: %d x %d pixels, seed %lld, %.2f s. Its depth is known "
+              "exactly for every "
+              "pixel. Then the depth was looked for in the two pictures alone: %s; %.2f s on %d threads.",
               width, d->views.left.height, (long long)o->seed, d->render_seconds, matcher_describe(matcher),
               matcher_seconds(matcher), pool_threads(matcher_pool(matcher)));
     html_heading(html, "What was found, and what is true");
-    html_figures_begin(html);
+    html_figures_begin(html, 2);
     html_image(html, &d->colours, "signed map of the disparity that was found",
                "Found from the two pictures. Hatched: hidden from the right eye.");
     html_image(html, &d->truth_colours, "signed map of the true disparity", "True, on the same scale.");
@@ -186,7 +188,7 @@ static void write_page(Html *html, const DemoOptions *o, Matcher *matcher, const
                 "swing in opposite directions.");
     html_figures_end(html);
     html_heading(html, "How right it is");
-    metrics_html(html, &d->metrics,
+    metrics_html(html, &d->figures,
                  "EPE is the mean error in pixels; bad x the share of pixels more than x pixels off; D1 more than 3 "
                  "pixels and 5 % off; sign right "
                  "among pixels more than 2 pixels off the screen. Hidden pixels are seen by the left eye only: nothing "
@@ -207,7 +209,7 @@ static void write_page(Html *html, const DemoOptions *o, Matcher *matcher, const
               -100 * d->found.disparity[4] / width, -100 * d->found.disparity[0] / width,
               -100 * d->truth.disparity[4] / width, -100 * d->truth.disparity[0] / width);
     html_heading(html, "The pair");
-    html_figures_begin(html);
+    html_figures_begin(html, 3);
     html_image(html, &d->views.left, "the left eye's picture", "Left eye.");
     html_image(html, &d->views.right, "the right eye's picture",
                "Right eye. Side by side: let your left eye look at the left picture.");
@@ -253,10 +255,10 @@ static int write_files(const DemoOptions *o, Matcher *matcher, const Demo *d, co
 static void print_summary(const DemoOptions *o, const Demo *d, const char *page) {
     int width = d->views.left.width;
     if (o->json) {
-        metrics_json(stdout, &d->metrics);
+        metrics_json(stdout, &d->figures);
         putchar('\n');
     } else {
-        metrics_table(stdout, &d->metrics);
+        metrics_table(stdout, &d->figures);
     }
     say("found: parallax %+.2f to %+.2f %% of the width (true %+.2f to %+.2f); %.0f %% in front of the screen, %.0f %% "
         "behind (true %.0f, %.0f)",

@@ -12,6 +12,7 @@
 #else
 #define VERBS(X) \
     X(match)     \
+    X(eval)      \
     X(demo)      \
     X(model)     \
     X(devices)   \

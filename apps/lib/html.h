@@ -23,8 +23,9 @@ void html_note(Html *html, const char *format, ...) __attribute__((format(printf
 /* A command to type. */
 void html_command(Html *html, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Figures between begin and end stand side by side where there is room. `alt` is for who cannot see the picture. */
-void html_figures_begin(Html *html);
+/* Figures between begin and end stand side by side, at most `columns` of them, fewer on a narrow window. `alt` is for
+ * who cannot see the picture. */
+void html_figures_begin(Html *html, int columns);
 void html_figures_end(Html *html);
 void html_image(Html *html, const Image *image, const char *alt, const char *caption);
 /* Two pictures of one size that take turns twice a second (CSS; still when the reader asked for less motion). */
