@@ -199,6 +199,15 @@ static int compare(const EvalOptions *o, Pair *pair) {
     return rc;
 }
 
+/* Nearly all signs wrong is hardly ever a bad matcher: it is the other quantity, or the other eye first. */
+static void doubt_sign(const Pair *pair) {
+    double right = pair->figures.value[METRIC_EVERY][METRIC_ANYWHERE][FIGURE_SIGN];
+    if (right < 15)
+        say("%s: only %.1f %% of the signs are right; does it hold parallax (--kind parallax), or were the eyes "
+            "swapped?",
+            show_path(pair->prediction), right);
+}
+
 /* ---- the list ---- */
 
 enum { LIST_LINES_MAX = 1000000, LIST_LINE_MAX = 4096, LIST_FIELDS = 5 };
@@ -350,7 +359,10 @@ static int evaluate(const EvalOptions *o, Pairs *list) {
     for (int64_t i = 0; i < list->count; i++) {
         Pair *p = &list->pairs[i];
         if (run_stopped()) return run_stop("nothing was printed");
-        if (!compare(o, p)) continue;
+        if (!compare(o, p)) {
+            doubt_sign(p);
+            continue;
+        }
         if (!o->list || !o->keep_going) return err_code();
         say_always("panum eval: %s", err_sentence());
         p->failed = true;

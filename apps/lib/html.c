@@ -120,8 +120,8 @@ int html_end(Html *html) {
     return html->error;
 }
 
-void html_figures_begin(Html *html) {
-    raw(html, "<div class=\"figures\">\n");
+void html_figures_begin(Html *html, int columns) {
+    print(html, "<div class=\"figures\" style=\"--columns:%d\">\n", columns);
 }
 void html_figures_end(Html *html) {
     raw(html, "</div>\n");

@@ -70,6 +70,8 @@ int map_any_read(const char *path, const MapReadOptions *options, Map *map, Read
     if (content == CONTENT_NPY) {
         NpyArray array = {0};
         MapKind kind = options && options->kind_given ? options->kind : MAP_DISPARITY;
+        if (!options || !options->kind_given)
+            read_note(notes, "an .npy does not say what it holds; taken as disparity, positive in front");
         rc = npy_read_memory(bytes, size, &array);
         if (!rc) rc = map_from_array(&array, kind, map);
         npy_free(&array);
