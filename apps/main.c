@@ -15,7 +15,9 @@
     X(eval)      \
     X(demo)      \
     X(model)     \
+    X(bench)     \
     X(devices)   \
+    X(selftest)  \
     X(help)
 #endif
 

@@ -1,0 +1,126 @@
+/* apps/bench.c - how fast the matchers and their kernels are here, against the peaks of this machine. */
+#include "apps/lib/bench.h"
+#include "apps/lib/dots.h"
+#include "apps/lib/options.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "tensor/ops/sgm.h"
+
+#include <string.h>
+
+typedef struct {
+    bool json;
+    int64_t threads, rounds;
+    const char *only;
+} BenchOptions;
+
+#define AT(field) .at = offsetof(BenchOptions, field)
+static const Option options[] = {
+    {.name = "json", .kind = OPTION_FLAG, AT(json), .group = "Output", .help = "one JSON object on standard output"},
+    {.name = "only",
+     .kind = OPTION_TEXT,
+     .value = "NAME",
+     AT(only),
+     .shown = "all",
+     .group = "What",
+     .help = "measure only kernels whose name begins so"},
+    {.name = "threads",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1024,
+     AT(threads),
+     .shown = "as many as this process may use",
+     .group = "What",
+     .help = "threads"},
+    {.name = "rounds",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 50,
+     AT(rounds),
+     .shown = "7, more for quick ones",
+     .group = "What",
+     .help = "how often each is run after a first round that does not count"},
+};
+
+int app_bench(int argc, char **argv);
+const Verb verb_bench = {
+    .name = "bench",
+    .operands = "",
+    .summary = "measure the kernels against the peaks of this machine",
+    .description =
+        "Minimum and median of at least seven rounds. The peaks (multiply-adds on registers, reading from memory) are "
+        "measured in the same run with the same threads; a share says how close a kernel comes to what bounds it.",
+    .examples = "  panum bench --only sgm --threads 1\n  panum bench --json >bench.json",
+    .least = 0,
+    .most = 0,
+    .run = app_bench,
+    .options = options,
+    .count = sizeof options / sizeof *options,
+};
+
+/* ---- semi-global matching ------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    Pool *pool;
+    Image left, right;
+    SgmOptions options;
+    float *maps;
+} SgmRun;
+
+static int sgm_once(void *context) {
+    SgmRun *r = context;
+    size_t n = (size_t)image_pixels(&r->left);
+    return sgm_match(r->pool, r->left.bytes, r->right.bytes, r->left.width, r->left.height, 1, &r->options, r->maps,
+                     r->maps + n, r->maps + 2 * n, NULL);
+}
+
+static int bench_sgm(Bench *bench) {
+    static const struct {
+        int width, height, low, high;
+    } cases[] = {{640, 480, -32, 31}, {640, 480, -64, 63}, {1280, 720, -64, 63}, {1920, 1080, -64, 63}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases && bench_wants(bench, "sgm"); i++) {
+        int w = cases[i].width, h = cases[i].height, range = cases[i].high - cases[i].low + 1;
+        SgmRun run = {.pool = bench->pool, .options = sgm_defaults()};
+        run.options.automatic = false;
+        run.options.lo = cases[i].low;
+        run.options.hi = cases[i].high;
+        int rc = dots_make(&run.left, &run.right, w, h, 20, -15, i + 1);
+        if (rc) return rc;
+        run.maps = mem_array((size_t)w * (size_t)h * 3, sizeof *run.maps);
+        char shape[64];
+        snprintf(shape, sizeof shape, "%dx%d, %d disparities", w, h, range);
+        BenchRow *row = NULL;
+        rc = run.maps ? bench_run(bench, "sgm", shape, 0, 0, sgm_once, &run, &row) : ERR_MEMORY;
+        if (!rc)
+            snprintf(row->note, sizeof row->note, "%.0f M disparities/s", (double)w * h * range / row->ms_min * 1e-3);
+        image_free(&run.left);
+        image_free(&run.right);
+        mem_free(run.maps);
+        if (rc) return rc;
+    }
+    return 0;
+}
+
+int app_bench(int argc, char **argv) {
+    BenchOptions o = {0};
+    Parsed parsed;
+    int rc = options_parse(&verb_bench, argc, argv, &o, &parsed);
+    if (rc) return rc;
+    Pool *pool = pool_make((int)o.threads);
+    Bench *bench = mem_alloc(sizeof *bench);
+    rc = pool && bench ? bench_begin(bench, pool, o.only) : ERR_MEMORY;
+    if (!rc) bench->rounds = (int)o.rounds;
+    if (!rc) rc = bench_sgm(bench);
+    if (!rc && bench->count == 0) rc = usage_error(&verb_bench, "--only %s: no kernel's name begins so", o.only);
+    if (!rc && o.json)
+        bench_print_json(bench, stdout);
+    else if (!rc)
+        bench_print(bench, stdout);
+    mem_free(bench);
+    pool_drop(pool);
+    parsed_free(&parsed);
+    return rc;
+}

@@ -1,0 +1,146 @@
+#include "apps/lib/bench.h"
+#include "apps/lib/run.h"
+#include "base/cpu.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- peaks ------------------------------------------------------------------------------------------------------- */
+
+enum { STREAM_BYTES = 64 << 20 }; /* a thread: well beyond its share of the last cache */
+
+typedef struct {
+    double *rate;        /* of each tile */
+    const float *memory; /* a part of STREAM_BYTES for each tile */
+    float sink;
+} Peak;
+
+static void compute_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    Peak *p = context;
+    CpuLevel level = cpu_level();
+    p->rate[tile] = level == CPU_AVX512 ? peak_gflops_avx512(0.2)
+                    : level == CPU_AVX2 ? peak_gflops_avx2(0.2)
+                                        : peak_gflops_base(0.2);
+}
+
+static void stream_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    Peak *p = context;
+    enum { FLOATS = STREAM_BYTES / 4 };
+    const float *from = p->memory + tile * FLOATS;
+    double best = 0;
+    float total = 0;
+    for (int round = 0; round < 6; round++) {
+        double t = clock_seconds();
+        float sum[64] = {0};
+        for (int i = 0; i < FLOATS; i += 64)
+            for (int k = 0; k < 64; k++) sum[k] += from[i + k];
+        for (int k = 0; k < 64; k++) total += sum[k];
+        t = clock_seconds() - t;
+        if (STREAM_BYTES / t * 1e-9 > best) best = STREAM_BYTES / t * 1e-9;
+    }
+    p->rate[tile] = best;
+    if (total != 0) p->sink = total; /* the memory is zeros: only the compiler believes that this may happen */
+}
+
+int bench_begin(Bench *bench, Pool *pool, const char *filter) {
+    memset(bench, 0, sizeof *bench);
+    bench->pool = pool;
+    bench->filter = filter;
+    int threads = pool_threads(pool);
+    Peak peak = {.rate = mem_zero((size_t)threads, sizeof(double))};
+    size_t bytes;
+    if (!peak.rate || !size_mul((size_t)threads, STREAM_BYTES, &bytes)) return ERR_MEMORY;
+    float *memory = mem_block_map(bytes);
+    if (!memory) {
+        mem_free(peak.rate);
+        return ERR_MEMORY;
+    }
+    memset(memory, 0, bytes);
+    peak.memory = memory;
+    pool_run(pool, threads, compute_tile, &peak);
+    for (int i = 0; i < threads; i++) bench->peak_gflops += peak.rate[i];
+    pool_run(pool, threads, stream_tile, &peak);
+    for (int i = 0; i < threads; i++) bench->peak_gbytes += peak.rate[i];
+    mem_block_unmap(memory, bytes);
+    mem_free(peak.rate);
+    return 0;
+}
+
+bool bench_wants(const Bench *bench, const char *kernel) {
+    return !bench->filter || strncmp(kernel, bench->filter, strlen(bench->filter)) == 0;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int bench_run(Bench *bench, const char *kernel, const char *shape, double flops, double bytes,
+              int (*run)(void *context), void *context, BenchRow **row) {
+    enum { LEAST = 7, MOST = 50 };
+    double times[MOST], start = 0;
+    int n = 0, rc = run(context);
+    for (start = clock_seconds(); !rc && n < MOST; n++) {
+        if (bench->rounds ? n >= bench->rounds : n >= LEAST && clock_seconds() - start > 0.5) break;
+        if (run_stopped()) return run_stop("the measurement is not complete");
+        double t = clock_seconds();
+        rc = run(context);
+        times[n] = clock_seconds() - t;
+    }
+    if (rc) return rc;
+    BUG_IF(bench->count == BENCH_ROWS_MAX, "more than %d rows in a bench", BENCH_ROWS_MAX);
+    qsort(times, (size_t)n, sizeof *times, by_value);
+    BenchRow *r = &bench->rows[bench->count++];
+    *r = (BenchRow){.flops = flops, .bytes = bytes, .ms_min = times[0] * 1e3, .ms_median = times[n / 2] * 1e3};
+    snprintf(r->kernel, sizeof r->kernel, "%s", kernel);
+    snprintf(r->shape, sizeof r->shape, "%s", shape);
+    if (row) *row = r;
+    return 0;
+}
+
+/* The larger of the two shares: what bounds the kernel. */
+static double share(const Bench *bench, const BenchRow *r) {
+    double compute = r->flops / r->ms_min * 1e-6 / bench->peak_gflops,
+           memory = r->bytes / r->ms_min * 1e-6 / bench->peak_gbytes;
+    return compute > memory ? compute : memory;
+}
+
+void bench_print(const Bench *bench, FILE *to) {
+    fprintf(to, "%s, %s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s, measured just now\n", cpu_model(),
+            cpu_level_name(cpu_level()), pool_threads(bench->pool), bench->peak_gflops, bench->peak_gbytes);
+    fprintf(to, "%-20s %-28s %9s %9s %9s %8s %6s\n", "kernel", "shape", "min ms", "median", "GFLOP/s", "GB/s", "peak");
+    for (int i = 0; i < bench->count; i++) {
+        const BenchRow *r = &bench->rows[i];
+        char gflops[32] = "-", gbytes[32] = "-", peak[32] = "-";
+        if (r->flops > 0) snprintf(gflops, sizeof gflops, "%.1f", r->flops / r->ms_min * 1e-6);
+        if (r->bytes > 0) snprintf(gbytes, sizeof gbytes, "%.1f", r->bytes / r->ms_min * 1e-6);
+        if (r->flops > 0 || r->bytes > 0) snprintf(peak, sizeof peak, "%.0f %%", 100 * share(bench, r));
+        fprintf(to, "%-20s %-28s %9.3f %9.3f %9s %8s %6s  %s\n", r->kernel, r->shape, r->ms_min, r->ms_median, gflops,
+                gbytes, peak, r->note);
+    }
+}
+
+void bench_print_json(const Bench *bench, FILE *to) {
+    char model[256], kernel[128], shape[160], note[160];
+    fprintf(to,
+            "{\"version\":\"" PANUM_VERSION "\",\"cpu\":%s,\"instructions\":\"%s\",\"threads\":%d,\"peak_gflops\":%.1f,"
+            "\"peak_gbytes\":%.2f,\"rows\":[",
+            json_quote(model, sizeof model, cpu_model()), cpu_level_name(cpu_level()), pool_threads(bench->pool),
+            bench->peak_gflops, bench->peak_gbytes);
+    for (int i = 0; i < bench->count; i++) {
+        const BenchRow *r = &bench->rows[i];
+        fprintf(to,
+                "%s{\"kernel\":%s,\"shape\":%s,\"ms_min\":%.4f,\"ms_median\":%.4f,\"gflops\":%.2f,\"gbytes\":%.2f,"
+                "\"share\":%.4f,"
+                "\"note\":%s}",
+                i ? ",\n" : "\n", json_quote(kernel, sizeof kernel, r->kernel),
+                json_quote(shape, sizeof shape, r->shape), r->ms_min, r->ms_median, r->flops / r->ms_min * 1e-6,
+                r->bytes / r->ms_min * 1e-6, share(bench, r), json_quote(note, sizeof note, r->note));
+    }
+    fprintf(to, "]}\n");
+}

@@ -1,0 +1,45 @@
+/* apps/lib/bench.h - timing a kernel against what this machine can do, measured in the same run.
+ *
+ * Protocol: one round to warm up, then at least seven, or as many as fit in half a second (fifty at most); minimum and
+ * median are kept. The peaks are those of the threads in use: multiply-adds on registers, and reading memory that is
+ * larger than the caches. Shares of a peak mean little on a machine that others use too; the minimum is the steadier.
+ */
+#ifndef PANUM_APPS_LIB_BENCH_H
+#define PANUM_APPS_LIB_BENCH_H
+#include "base/pool.h"
+#include <stdbool.h>
+#include <stdio.h>
+
+typedef struct {
+    char kernel[48], shape[64];
+    char note[64];       /* a figure of its own kind, "312 million disparities a second" */
+    double flops, bytes; /* of one run, as the source says it should compute and move; 0: not counted */
+    double ms_min, ms_median;
+} BenchRow;
+
+enum { BENCH_ROWS_MAX = 256 };
+typedef struct {
+    Pool *pool;
+    const char *filter;              /* only kernels whose name begins so; NULL: all */
+    int rounds;                      /* 0: as the protocol says */
+    double peak_gflops, peak_gbytes; /* of all threads of the pool together */
+    int count;
+    BenchRow rows[BENCH_ROWS_MAX];
+} Bench;
+
+/* Measures the peaks. ERR_MEMORY. */
+int bench_begin(Bench *bench, Pool *pool, const char *filter);
+/* Should a kernel of this name be measured? Ask before its data are made. */
+bool bench_wants(const Bench *bench, const char *kernel);
+/* Times `run`; `note` may be NULL. Stops early (ERR_STOPPED) on SIGINT; passes on the first failure of run. The row may
+ * be completed by the caller afterwards. */
+int bench_run(Bench *bench, const char *kernel, const char *shape, double flops, double bytes,
+              int (*run)(void *context), void *context, BenchRow **row);
+void bench_print(const Bench *bench, FILE *to);
+void bench_print_json(const Bench *bench, FILE *to);
+
+/* Multiply-adds on registers for about this many seconds in this thread: GFLOP/s. One per instruction level. */
+double peak_gflops_base(double seconds);
+double peak_gflops_avx2(double seconds);
+double peak_gflops_avx512(double seconds);
+#endif

@@ -1,0 +1,3 @@
+#define NAME peak_gflops_base
+#define WIDTH 16
+#include "apps/lib/peak_simd.h"
