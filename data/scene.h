@@ -2,10 +2,11 @@
  *
  * Space: x right, y down, z away from the viewer, in any one unit; the eyes stand at (-interaxial/2, 0, 0) and
  * (+interaxial/2, 0, 0) and look along z. Both pictures are cut from parallel cameras so that the plane z = convergence
- * is the screen, as a film camera's shifted sensors do; so rows correspond exactly and, with f the focal length in
- * pixels and b the interaxial, x_left = f (X + b/2)/Z - f b/(2 convergence) + (width - 1)/2,   d = x_left - x_right = f
- * b (1/Z - 1/convergence): positive in front of the screen, negative behind it, and never below -f b/convergence,
- * infinity's.
+ * is the screen, as a film camera's shifted sensors do. So rows correspond exactly, and with f the focal length in
+ * pixels and b the interaxial
+ *     x_left = f (x + b/2) / z - f b / (2 convergence) + (width - 1) / 2
+ *     d = x_left - x_right = f b (1/z - 1/convergence)
+ * positive in front of the screen, negative behind it, and never below -f b / convergence, which is infinity's.
  *
  * Colours are anti-aliased (several rays a pixel); truth is that of the ray through the pixel's centre: the disparity
  * of the surface hit there, and whether the same surface point is seen, unhidden and inside the picture, by the other
