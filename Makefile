@@ -3,7 +3,7 @@
 BUILD ?= build
 CC ?= gcc
 OPT ?= -O3
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wno-psabi -Wno-format-truncation -Wno-stringop-truncation -Werror
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wno-psabi -Wno-unknown-warning-option -Wno-format-truncation -Wno-stringop-truncation -Werror
 CFLAGS += -std=c11 -D_GNU_SOURCE -g $(OPT) $(WARN) -fno-math-errno -fno-trapping-math -ffp-contract=off \
           -ffunction-sections -fdata-sections -fstack-protector-strong -fPIE -I.
 LDFLAGS += -pie -Wl,--gc-sections -Wl,-z,relro,-z,now

@@ -117,8 +117,9 @@ static int write_tensor(const Weights *weights, const WeightEntry *entry, const 
     return 0;
 }
 
+/* Wider elements come first, as the format's own library writes them: so each tensor lies aligned. */
 static int write_all(const Weights *weights, const WeightsConvert *convert, SafetensorsTensor *tensors,
-                     SafetensorsNote *notes, Out *out) {
+                     SafetensorsNote *notes, int *order, Out *out) {
     static const char *const ours[] = {"source", "source_sha256", "converted_by"};
     char sha256[65];
     int note_count = 0, count = weights_count(weights);
@@ -136,20 +137,25 @@ static int write_all(const Weights *weights, const WeightsConvert *convert, Safe
     notes[note_count++] = (SafetensorsNote){ours[1], sha256};
     notes[note_count++] = (SafetensorsNote){ours[2], "panum " PANUM_VERSION};
     size_t prefix = convert->strip_prefix ? strlen(convert->strip_prefix) : 0;
-    for (int i = 0; i < count; i++) {
-        const WeightEntry *entry = weights_entry(weights, i);
-        bool strip = prefix && strncmp(entry->name, convert->strip_prefix, prefix) == 0 && entry->name[prefix];
-        tensors[i] = (SafetensorsTensor){.name = entry->name + (strip ? prefix : 0),
-                                         .dtype = target_dtype(convert, entry->dtype),
-                                         .rank = entry->rank};
-        memcpy(tensors[i].size, entry->size, sizeof entry->size);
+    int placed = 0;
+    for (size_t width = 8; width > 0; width /= 2) {
+        for (int i = 0; i < count; i++) {
+            const WeightEntry *entry = weights_entry(weights, i);
+            WeightDType to = target_dtype(convert, entry->dtype);
+            if (weight_dtype_size(to) != width) continue;
+            bool strip = prefix && strncmp(entry->name, convert->strip_prefix, prefix) == 0 && entry->name[prefix];
+            tensors[placed] =
+                (SafetensorsTensor){.name = entry->name + (strip ? prefix : 0), .dtype = to, .rank = entry->rank};
+            memcpy(tensors[placed].size, entry->size, sizeof entry->size);
+            order[placed++] = i;
+        }
     }
     if ((rc = safetensors_write_header(out, tensors, count, notes, note_count))) return rc;
     float *values = mem_array(CHUNK, sizeof *values);
     void *converted = mem_array(CHUNK, 8);
     rc = values && converted ? 0 : (int)ERR_MEMORY;
     for (int i = 0; i < count && !rc; i++)
-        rc = write_tensor(weights, weights_entry(weights, i), convert, values, converted, out);
+        rc = write_tensor(weights, weights_entry(weights, order[i]), convert, values, converted, out);
     mem_free(values);
     mem_free(converted);
     return rc;
@@ -161,8 +167,10 @@ int weights_convert(const Weights *weights, const WeightsConvert *convert, Out *
            "weights_convert to %s", weight_dtype_name(convert->dtype));
     SafetensorsTensor *tensors = mem_zero((size_t)weights_count(weights), sizeof *tensors);
     SafetensorsNote *notes = mem_zero((size_t)weights_metadata_count(weights) + 3, sizeof *notes);
-    int rc = tensors && notes ? write_all(weights, convert, tensors, notes, out) : (int)ERR_MEMORY;
+    int *order = mem_array((size_t)weights_count(weights), sizeof *order);
+    int rc = tensors && notes && order ? write_all(weights, convert, tensors, notes, order, out) : (int)ERR_MEMORY;
     mem_free(tensors);
     mem_free(notes);
+    mem_free(order);
     return rc;
 }

@@ -29,7 +29,7 @@ typedef struct {
     bool allow_nonfinite;     /* NaN and infinity are copied; otherwise they, and f32 values that overflow f16, are refused */
     const char *strip_prefix; /* taken off the names that have it; NULL for none */
 } WeightsConvert;
-/* Writes all tensors, row-major, in the order of the file, with the old metadata and where they came from ("source",
+/* Writes all tensors, row-major, wider elements first and else in the order of the file, with the old metadata and where they came from ("source",
  * "source_sha256", "converted_by"). Integers stay as they are. The caller opens and commits `out`. */
 int weights_convert(const Weights *weights, const WeightsConvert *convert, Out *out);
 #endif

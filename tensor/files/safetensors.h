@@ -1,6 +1,7 @@
 /* tensor/files/safetensors.h - writing safetensors. Reading is weights_open.
  * Layout: u64 length of the header, a JSON header padded with spaces so that the data starts at a multiple of 64, then the
- * tensors one after another, little endian, row-major, in the order given. */
+ * tensors one after another, little endian, row-major, in the order given. Give wider elements first, so that all are
+ * aligned: other readers map them. */
 #ifndef PANUM_TENSOR_FILES_SAFETENSORS_H
 #define PANUM_TENSOR_FILES_SAFETENSORS_H
 #include "base/file.h"
