@@ -104,7 +104,7 @@ typedef struct {
     int64_t blocks;                              /* of queries in a head, as even as can be */
     int64_t group;                               /* (batch, head) pairs, or blocks, in a tile */
     float *packed;                               /* shared panels, or NULL */
-    const float *pe_weight, *pe_bias;            /* packed, or NULL */
+    const float *pe_panels;                      /* packed, or NULL */
 } Job;
 
 /* About 200 microseconds of one core. */
@@ -118,9 +118,9 @@ static bool packs_first(const Node *node) {
     return flops > 4 * TILE_FLOPS && q->size[0] * a->heads < 64;
 }
 
-/* Floats of the position weights packed: [32][columns] and the bias. */
+/* Floats of the position weights and bias, packed. */
 static int64_t pe_floats(const AttentionAttributes *a, int64_t width) {
-    return a->h ? (PE_WIDTH + 1) * attention_padded(width, 16) : 0;
+    return a->h ? ATTENTION_PE_DEPTH * attention_padded(width, 16) : 0;
 }
 
 static size_t attention_scratch_shared(const Node *node, bool exact) {
@@ -174,23 +174,21 @@ static void run_blocks(const Job *job, int64_t pair, int64_t first, int64_t last
         .w = a->w,
         .table_x = a->table_x,
         .table_y = a->table_y,
-        .pe_weight = job->pe_weight,
-        .pe_bias = job->pe_bias,
+        .pe_panels = job->pe_panels,
     };
     float *tile = work, *rest = work + ATTENTION_ROWS * attention_padded(job->width, 16);
     float *direct = hole ? hole->direct : run_real(job->run, job->node->output[0]);
-    const int64_t stride = hole ? hole->direct_stride : job->heads * job->width;
+    const int64_t stride = hole ? hole->direct_stride : job->heads * job->width, column = head * job->width;
+    const bool in_place = direct && columns == job->width; /* whole vectors may be written to the result */
     for (int64_t block = first; block < last; block++) {
-        const int64_t from = block * job->queries / job->blocks, to = (block + 1) * job->queries / job->blocks;
+        const int64_t from = block * job->queries / job->blocks, rows = (block + 1) * job->queries / job->blocks - from;
         const int64_t row = b * job->queries + from;
-        job->kernels->block(&part, from, (int)(to - from), rest, tile);
-        if (!direct) {
-            hole->store(hole, row, to - from, head * job->width, job->width, tile, columns, worker);
-            continue;
-        }
-        for (int64_t r = 0; r < to - from; r++)
-            memcpy(direct + (row + r) * stride + head * job->width, tile + r * columns,
-                   (size_t)job->width * sizeof(float));
+        float *to = in_place ? direct + row * stride + column : tile;
+        job->kernels->block(&part, from, (int)rows, rest, to, in_place ? stride : columns);
+        if (in_place) continue;
+        if (!direct) hole->store(hole, row, rows, column, job->width, tile, columns, worker);
+        for (int64_t r = 0; direct && r < rows; r++)
+            memcpy(direct + (row + r) * stride + column, tile + r * columns, (size_t)job->width * sizeof(float));
     }
 }
 
@@ -218,17 +216,6 @@ static void run_some_blocks(void *context, int64_t tile, int worker) {
                job->packed + pair * (job->key_floats + job->value_floats), run_worker(job->run, worker), worker);
 }
 
-/* Wpe transposed to [32][columns] and the bias, both padded with zeros. */
-static void pack_position(Job *job, float *to) {
-    const int64_t columns = job->kernels->columns(job->width);
-    const float *weight = run_real(job->run, job->node->input[3]), *bias = run_real(job->run, job->node->input[4]);
-    for (int64_t d = 0; d <= PE_WIDTH; d++)
-        for (int64_t c = 0; c < columns; c++)
-            to[d * columns + c] = c >= job->width ? 0 : d < PE_WIDTH ? weight[c * PE_WIDTH + d] : bias[c];
-    job->pe_weight = to;
-    job->pe_bias = to + PE_WIDTH * columns;
-}
-
 static void attention_run(const Node *node, const Run *run) {
     const AttentionAttributes *a = node->attributes;
     const Tensor *q = node->input[0], *k = node->input[1];
@@ -247,7 +234,11 @@ static void attention_run(const Node *node, const Run *run) {
     job.blocks = (job.queries + job.kernels->rows - 1) / job.kernels->rows;
     const double block_flops = 4.0 * job.kernels->rows * (double)(job.keys * job.width);
     const int64_t pairs = job.batches * job.heads;
-    if (a->h) pack_position(&job, run_shared(run));
+    if (a->h) {
+        job.kernels->pack_position(run_real(run, node->input[3]), run_real(run, node->input[4]), job.width,
+                                   run_shared(run));
+        job.pe_panels = run_shared(run);
+    }
     if (packs_first(node)) {
         job.packed = (float *)run_shared(run) + pe_floats(a, job.width);
         job.group = 1 + (int64_t)(TILE_FLOPS / block_flops);

@@ -17,6 +17,7 @@ enum {
     ATTENTION_KEYS = 256, /* most keys scored at a time */
     ATTENTION_PAD = 32,   /* keys are padded to a multiple of this, head columns to half of it, at any level */
     ATTENTION_PE_HALF = 16,
+    ATTENTION_PE_DEPTH = 2 * ATTENTION_PE_HALF + 1, /* position values and a one for the bias */
 };
 
 /* One head of one batch, packed. */
@@ -26,10 +27,9 @@ typedef struct {
     int64_t keys, width; /* S, e */
     float scale;         /* of scores: log2(e) / sqrt(width), since exponentials are to base 2 */
     const float *key_panels, *value_panels;
-    /* The relative term; h 0 without. pe_weight is transposed, [32][columns], padded with zeros like pe_bias [columns].
-     */
+    /* The relative term; h 0 without. */
     int64_t h, w;
-    const float *table_x, *table_y, *pe_weight, *pe_bias;
+    const float *table_x, *table_y, *pe_panels;
 } AttentionHead;
 
 typedef struct {
@@ -38,9 +38,10 @@ typedef struct {
     int64_t (*columns)(int64_t width);
     void (*pack_keys)(const float *k, int64_t stride, int64_t keys, int64_t width, float *panels);
     void (*pack_values)(const float *v, int64_t stride, int64_t keys, int64_t width, float *panels);
-    /* Queries first .. first+rows-1 into out [rows][columns(width)], normalised. `work` is attention_work(...) floats.
-     */
-    void (*block)(const AttentionHead *head, int64_t first, int rows, float *work, float *out);
+    void (*pack_position)(const float *weight, const float *bias, int64_t width, float *panels);
+    /* Queries first .. first+rows-1 into the rows of out, columns(width) of each, normalised. `work` is
+     * attention_work_floats(...), its contents of no meaning before and after. */
+    void (*block)(const AttentionHead *head, int64_t first, int rows, float *work, float *out, int64_t out_stride);
 } AttentionKernels;
 
 const AttentionKernels *attention_kernels(CpuLevel level);
@@ -56,8 +57,14 @@ static inline int64_t attention_key_floats(int64_t keys, int64_t width) {
 static inline int64_t attention_value_floats(int64_t keys, int64_t width) {
     return keys * attention_padded(width, ATTENTION_PAD / 2);
 }
+/* Between the scaled queries of a block: an odd number of cache lines, or 14 rows would share a few sets of the cache.
+ */
+static inline int64_t attention_query_stride(int64_t width) {
+    return attention_padded(width, 32) + 16;
+}
 static inline int64_t attention_work_floats(int64_t width, int64_t h, int64_t w) {
-    return ATTENTION_ROWS *
-           (attention_padded(width, 16) + (ATTENTION_KEYS + 16) + attention_padded(w, 16) + attention_padded(h, 16));
+    return ATTENTION_ROWS * (attention_query_stride(width) + (ATTENTION_KEYS + 16) + attention_padded(w, 16) +
+                             attention_padded(h, 16)) +
+           16;
 }
 #endif

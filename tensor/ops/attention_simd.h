@@ -1,6 +1,7 @@
 /* tensor/ops/attention_simd.h - see attention_kernels.h; included once for each instruction level. */
 #include "tensor/ops/attention_kernels.h"
 #include "tensor/ops/simd_math.h"
+#include "tensor/ops/simd_transpose.h"
 #include <math.h>
 
 /* Queries in a block: with panels of two vectors, 28 of 32 registers hold sums, or 12 of 16. */
@@ -84,13 +85,24 @@ static int64_t columns_of(int64_t width) {
     return attention_padded(width, VW);
 }
 
-/* panels[j/PANEL][c][j%PANEL] = k[j][c], zeros beyond the last key. */
+/* panels[j/PANEL][c][j%PANEL] = k[j][c], zeros beyond the last key; the last panel may be one vector wide. */
 static void pack_keys(const float *k, int64_t stride, int64_t keys, int64_t width, float *panels) {
-    for (int64_t j = 0; j < keys; j += PANEL, panels += PANEL * width) {
-        const int64_t count = keys - j < PANEL ? keys - j : PANEL;
-        if (count < PANEL) memset(panels, 0, (size_t)(PANEL * width) * sizeof *panels);
-        for (int64_t i = 0; i < count; i++)
-            for (int64_t c = 0; c < width; c++) panels[c * PANEL + i] = k[(j + i) * stride + c];
+    for (int64_t j = 0; j < keys; j += VW) {
+        const int64_t panel = j / PANEL * PANEL, count = keys - j < VW ? keys - j : VW;
+        const int64_t wide = keys - panel > VW ? PANEL : VW;
+        float *to = panels + panel * width + (j - panel);
+        if (wide == PANEL && j == panel && keys - j < PANEL) /* nothing may be left undefined beyond the last key */
+            for (int64_t c = 0; c < width; c++) v_store(to + c * wide + VW, v_zero());
+        for (int64_t c = 0; c < width; c += VW) {
+            const int64_t columns = width - c < VW ? width - c : VW;
+            vf row[VW];
+            for (int64_t i = 0; i < VW; i++) {
+                const float *from = k + (j + i) * stride + c;
+                row[i] = i >= count ? v_zero() : columns == VW ? v_load(from) : v_load_part(from, columns);
+            }
+            v_transpose(row);
+            for (int64_t i = 0; i < columns; i++) v_store(to + (c + i) * wide, row[i]);
+        }
     }
 }
 
@@ -110,64 +122,87 @@ static void pack_values(const float *v, int64_t stride, int64_t keys, int64_t wi
     }
 }
 
-/* sum_columns[x] += weights[j] and sum_rows[y] += weights[j] for key j = y w + x. */
-static void add_to_grid(const float *weights, int64_t first, int64_t count, int64_t w, float *sum_columns,
-                        float *sum_rows) {
-    while (count > 0) {
-        const int64_t y = first / w, x = first % w, run = w - x < count ? w - x : count;
-        float *columns = sum_columns + x;
-        vf total = v_zero();
-        int64_t i = 0;
-        for (; i + VW <= run; i += VW) {
-            vf e = v_load(weights + i);
-            v_store(columns + i, v_load(columns + i) + e);
-            total += e;
-        }
-        vf e = v_load_part(weights + i, run - i);
-        v_store_part(columns + i, v_load_part(columns + i, run - i) + e, run - i);
-        sum_rows[y] += v_sum(total + e);
-        weights += run, first += run, count -= run;
+/* panels[c/PANEL][d][c%PANEL] = weight[c][d] for d < 32, bias[c] for d = 32, zeros beyond the last column. */
+static void pack_position(const float *weight, const float *bias, int64_t width, float *panels) {
+    const int64_t columns = columns_of(width);
+    for (int64_t first = 0; first < columns; first += PANEL) {
+        const int64_t wide = columns - first > VW ? PANEL : VW;
+        for (int64_t d = 0; d < ATTENTION_PE_DEPTH; d++)
+            for (int64_t c = first; c < first + wide; c++)
+                *panels++ = c >= width                   ? 0
+                            : d + 1 < ATTENTION_PE_DEPTH ? weight[c * (ATTENTION_PE_DEPTH - 1) + d]
+                                                         : bias[c];
     }
 }
 
-/* out[columns] += Wpe (1/2 [sum_x columns[x] T_x(query column - x), sum_y rows[y] T_y(query row - y)]) / total + bias
- */
-static void add_position(const AttentionHead *head, int64_t query, const float *sum_columns, const float *sum_rows,
-                         float half_share, float *out) {
-    float position[2 * ATTENTION_PE_HALF];
+/* Lanes whose number is below n. */
+static inline vi lanes_below(int64_t n) {
+    static const int32_t number[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vi lane;
+    memcpy(&lane, number, sizeof lane);
+    return lane < (int32_t)n;
+}
+
+/* sum_columns[x] += weights[j] and sum_rows[y] += weights[j] for key j = y w + x. Reads and rewrites up to a vector
+ * beyond what it adds to: there is room behind both. */
+static void add_to_grid(const float *weights, int64_t first, int64_t count, int64_t w, float *sum_columns,
+                        float *sum_rows) {
+    int64_t y = first / w, x = first % w;
+    while (count > 0) {
+        const int64_t run = w - x < count ? w - x : count;
+        float *columns = sum_columns + x;
+        vf total = v_zero();
+        for (int64_t i = 0; i < run; i += VW) {
+            vf e = v_load(weights + i);
+            if (run - i < VW) e = (vf)(v_bits(e) & lanes_below(run - i));
+            v_store(columns + i, v_load(columns + i) + e);
+            total += e;
+        }
+        sum_rows[y] += v_sum(total);
+        weights += run, count -= run;
+        y++, x = 0;
+    }
+}
+
+/* half_share times [sum_x columns[x] T_x(query column - x), sum_y rows[y] T_y(query row - y), 1] into position. */
+static void position_of(const AttentionHead *head, int64_t query, const float *sum_columns, const float *sum_rows,
+                        float half_share, float *position) {
+    enum { VECTORS = ATTENTION_PE_HALF / VW, STEP = ATTENTION_PE_HALF };
     for (int side = 0; side < 2; side++) {
         const int64_t n = side ? head->h : head->w, at = side ? query / head->w : query % head->w;
-        const float *row = (side ? head->table_y : head->table_x) + (at + n - 1) * ATTENTION_PE_HALF;
+        const float *row = (side ? head->table_y : head->table_x) + (at + n - 1) * STEP;
         const float *sums = side ? sum_rows : sum_columns;
-        enum { VECTORS = ATTENTION_PE_HALF / VW };
-        vf sum[VECTORS];
-        for (int v = 0; v < VECTORS; v++) sum[v] = v_zero();
-        for (int64_t i = 0; i < n; i++, row -= ATTENTION_PE_HALF)
-            for (int v = 0; v < VECTORS; v++) sum[v] = v_fma(v_set(sums[i]), v_load(row + v * VW), sum[v]);
-        for (int v = 0; v < VECTORS; v++) v_store(position + side * ATTENTION_PE_HALF + v * VW, sum[v] * half_share);
+        vf even[VECTORS], odd[VECTORS]; /* two sums: one alone would wait for itself */
+        for (int v = 0; v < VECTORS; v++) even[v] = odd[v] = v_zero();
+        int64_t i = 0;
+        for (; i + 2 <= n; i += 2, row -= 2 * STEP)
+            for (int v = 0; v < VECTORS; v++) {
+                even[v] = v_fma(v_set(sums[i]), v_load(row + v * VW), even[v]);
+                odd[v] = v_fma(v_set(sums[i + 1]), v_load(row - STEP + v * VW), odd[v]);
+            }
+        for (int v = 0; v < VECTORS; v++) {
+            if (i < n) even[v] = v_fma(v_set(sums[i]), v_load(row + v * VW), even[v]);
+            v_store(position + side * STEP + v * VW, (even[v] + odd[v]) * half_share);
+        }
     }
-    const int64_t columns = columns_of(head->width);
-    for (int64_t c = 0; c < columns; c += VW) {
-        vf sum = v_load(out + c) + v_load(head->pe_bias + c);
-        for (int d = 0; d < 2 * ATTENTION_PE_HALF; d++)
-            sum = v_fma(v_set(position[d]), v_load(head->pe_weight + d * columns + c), sum);
-        v_store(out + c, sum);
-    }
+    position[2 * STEP] = 1; /* times the bias */
 }
 
 static void scale_row(float *row, int64_t count, float by) {
     for (int64_t c = 0; c < count; c += VW) v_store(row + c, v_load(row + c) * by);
 }
 
-static void attention_block(const AttentionHead *head, int64_t first, int rows, float *work, float *out) {
-    const int64_t width = head->width, columns = columns_of(width);
+static void attention_block(const AttentionHead *head, int64_t first, int rows, float *work, float *out,
+                            int64_t out_stride) {
+    const int64_t width = head->width, columns = columns_of(width), query_stride = attention_query_stride(width);
     const int64_t grid_w = attention_padded(head->w, 16), grid_h = attention_padded(head->h, 16);
-    float *queries = work, *scores = queries + ROWS * attention_padded(width, 16);
+    const Product *products = PRODUCTS[rows - 1];
+    float *queries = work, *scores = queries + ROWS * query_stride;
     float *sum_columns = scores + ROWS * SCORE_STRIDE, *sum_rows = sum_columns + ROWS * grid_w;
     float largest[ROWS], total[ROWS];
     for (int r = 0; r < rows; r++)
         for (int64_t c = 0; c < width; c++)
-            queries[r * width + c] = head->q[(first + r) * head->q_stride + c] * head->scale;
+            queries[r * query_stride + c] = head->q[(first + r) * head->q_stride + c] * head->scale;
     if (head->h) memset(sum_columns, 0, (size_t)(ROWS * (grid_w + grid_h)) * sizeof *sum_columns);
 
     /* Blocks of keys as even as can be, in whole panels. */
@@ -175,10 +210,10 @@ static void attention_block(const AttentionHead *head, int64_t first, int rows, 
     const int64_t block = attention_padded((head->keys + blocks - 1) / blocks, PANEL);
     for (int64_t start = 0; start < head->keys; start += block) {
         const int64_t count = head->keys - start < block ? head->keys - start : block;
-        const int64_t padded = attention_padded(count, PANEL);
+        const int64_t padded = attention_padded(count, VW);
         for (int64_t j = 0; j < padded; j += PANEL)
-            PRODUCTS[rows - 1][1](queries, width, width, head->key_panels + (start + j) * width, scores + j,
-                                  SCORE_STRIDE, false);
+            products[padded - j > VW](queries, query_stride, width, head->key_panels + (start + j) * width, scores + j,
+                                      SCORE_STRIDE, false);
         for (int r = 0; r < rows; r++) {
             float *row = scores + r * SCORE_STRIDE;
             for (int64_t j = count; j < padded; j++) row[j] = -3e38f;
@@ -196,7 +231,7 @@ static void attention_block(const AttentionHead *head, int64_t first, int rows, 
             if (start && now > before) {
                 const float fade = exp2f(before - now);
                 total[r] *= fade;
-                scale_row(out + r * columns, columns, fade);
+                scale_row(out + r * out_stride, columns, fade);
                 if (head->h) {
                     scale_row(sum_columns + r * grid_w, grid_w, fade);
                     scale_row(sum_rows + r * grid_h, grid_h, fade);
@@ -207,18 +242,22 @@ static void attention_block(const AttentionHead *head, int64_t first, int rows, 
             if (head->h) add_to_grid(row, start, count, head->w, sum_columns + r * grid_w, sum_rows + r * grid_h);
         }
         for (int64_t c = 0; c < columns; c += PANEL) {
-            const int vectors = columns - c > VW ? 2 : 1;
-            PRODUCTS[rows - 1][vectors - 1](scores, SCORE_STRIDE, count,
-                                            head->value_panels + c * head->keys + start * vectors * VW, out + c,
-                                            columns, start != 0);
+            const int64_t wide = columns - c > VW ? PANEL : VW;
+            products[wide > VW](scores, SCORE_STRIDE, count, head->value_panels + c * head->keys + start * wide,
+                                out + c, out_stride, start != 0);
         }
     }
     for (int r = 0; r < rows; r++) {
         const float share = 1 / total[r];
-        scale_row(out + r * columns, columns, share);
+        scale_row(out + r * out_stride, columns, share);
         if (head->h)
-            add_position(head, first + r, sum_columns + r * grid_w, sum_rows + r * grid_h, 0.5f * share,
-                         out + r * columns);
+            position_of(head, first + r, sum_columns + r * grid_w, sum_rows + r * grid_h, 0.5f * share,
+                        scores + r * SCORE_STRIDE);
+    }
+    for (int64_t c = 0; head->h && c < columns; c += PANEL) {
+        const int64_t wide = columns - c > VW ? PANEL : VW;
+        products[wide > VW](scores, SCORE_STRIDE, ATTENTION_PE_DEPTH, head->pe_panels + c * ATTENTION_PE_DEPTH, out + c,
+                            out_stride, true);
     }
 }
 
@@ -227,5 +266,6 @@ const AttentionKernels SIMD_NAME(attention_kernels) = {
     .columns = columns_of,
     .pack_keys = pack_keys,
     .pack_values = pack_values,
+    .pack_position = pack_position,
     .block = attention_block,
 };

@@ -9,3 +9,12 @@ MathApply math_apply(CpuLevel level) {
     (void)level;
     return math_apply_base;
 }
+
+MathPeak math_peak(CpuLevel level) {
+#if defined(__x86_64__)
+    if (level >= CPU_AVX512) return math_peak_avx512;
+    if (level >= CPU_AVX2) return math_peak_avx2;
+#endif
+    (void)level;
+    return math_peak_base;
+}

@@ -21,4 +21,12 @@ MathApply math_apply(CpuLevel level);
 void math_apply_base(MathFunction function, int64_t n, const float *x, float *y);
 void math_apply_avx2(MathFunction function, int64_t n, const float *x, float *y);
 void math_apply_avx512(MathFunction function, int64_t n, const float *x, float *y);
+
+/* Does `rounds` rounds of independent multiply-adds in registers; returns how many floating-point operations that were.
+ * (The sum goes to *keep, so that no compiler takes it away.) */
+typedef double (*MathPeak)(int64_t rounds, float *keep);
+MathPeak math_peak(CpuLevel level);
+double math_peak_base(int64_t rounds, float *keep);
+double math_peak_avx2(int64_t rounds, float *keep);
+double math_peak_avx512(int64_t rounds, float *keep);
 #endif

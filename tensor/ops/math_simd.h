@@ -31,3 +31,15 @@ void SIMD_NAME(math_apply)(MathFunction function, int64_t n, const float *x, flo
     for (; i + VW <= n; i += VW) v_store(y + i, apply(function, v_load(x + i)));
     if (i < n) v_store_part(y + i, apply(function, v_load_part(x + i, n - i)), n - i);
 }
+
+double SIMD_NAME(math_peak)(int64_t rounds, float *keep) {
+    enum { CHAINS = 12 }; /* two a cycle with four or five cycles of latency need ten */
+    vf sum[CHAINS], x = v_set(0.999f), y = v_set(keep[0]);
+    for (int k = 0; k < CHAINS; k++) sum[k] = v_set((float)k);
+    for (int64_t i = 0; i < rounds; i++)
+#pragma GCC unroll 12
+        for (int k = 0; k < CHAINS; k++) sum[k] = v_fma(sum[k], x, y);
+    for (int k = 1; k < CHAINS; k++) sum[0] += sum[k];
+    keep[0] = v_sum(sum[0]);
+    return 2.0 * VW * CHAINS * (double)rounds;
+}
