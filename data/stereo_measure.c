@@ -436,26 +436,61 @@ static int contour_cost(const Grey *a, const Grey *b, int x, int y, int d) {
     return least;
 }
 
-/* Votes of the contours of `a`; d is measured from a to b. */
+/* Column x of 5 rows around y: difference of the pictures at disparity d, grey levels. */
+static int column_cost(const Grey *a, const Grey *b, int x, int y, int d) {
+    int cost = 0, xr = x - d;
+    if (xr < 0 || xr >= b->width) return 5 * 64;
+    for (int j = -2; j <= 2; j++)
+        cost += abs(a->p[(size_t)(y + j) * (size_t)a->width + (size_t)x] -
+                    b->p[(size_t)(y + j) * (size_t)b->width + (size_t)xr]);
+    return cost;
+}
+
+/* Can the surface of disparity `left` give way to that of `right` at the contour in column x and nowhere else? The two
+ * costs say where it can, to a margin; every column that can must be without another contour half as strong. */
+static bool meet_at(const Grey *a, const Grey *b, int x, int reach, int y, int left, int right) {
+    int total[32], n = 2 * reach + 1, x0 = x - reach, least = 0;
+    total[0] = 0;
+    for (int i = 0; i < n; i++) total[0] += column_cost(a, b, x0 + i, y, right);
+    for (int i = 0; i < n; i++)
+        total[i + 1] = total[i] + column_cost(a, b, x0 + i, y, left) - column_cost(a, b, x0 + i, y, right);
+    for (int i = 1; i <= n; i++)
+        if (total[i] < total[least]) least = i;
+    int limit = total[least] + total[least] / 4 + 40; /* 40: five rows of 8 grey levels */
+    if (total[0] <= limit || total[n] <= limit) return false;
+    if (total[reach] > limit && total[reach + 1] > limit) return false;
+    const uint8_t *row = a->p + (size_t)y * (size_t)a->width;
+    int slope = abs(row[x + 1] - row[x - 1]);
+    for (int i = 0; i <= n; i++) {
+        if (total[i] > limit) continue;
+        for (int c = x0 + i - 2; c <= x0 + i + 1; c++)
+            if (abs(c - x) > 2 && 2 * abs(row[c + 1] - row[c - 1]) > slope) return false;
+    }
+    return true;
+}
+
+/* Votes of the contours of `a`; d is measured from a to b. Only where the left surface has the larger d: there, in
+ * either eye order, nothing of `a` is hidden from `b`, and the two surfaces meet in `a` at a column that can be found.
+ */
 static void vote(const Grey *a, const Grey *b, const int16_t *disparity, double *plus, double *minus) {
-    enum { NEAR = 4, FAR = 9, STRONG = 24, JUMP = 3 };
+    enum { NEAR = 4, FAR = 9, STRONG = 16, JUMP = 3 };
     for (int y = 3; y < a->height - 3; y++)
-        for (int x = FAR + 2; x < a->width - FAR - 2; x++) {
+        for (int x = FAR + 4; x < a->width - FAR - 4; x++) {
             const uint8_t *p = a->p + (size_t)y * (size_t)a->width + x;
             int slope = abs(p[1] - p[-1]), left, right;
             if (slope < STRONG || slope < abs(p[0] - p[-2]) || slope <= abs(p[2] - p[0])) continue;
             if (!surface(disparity, a->width, x - FAR, x - NEAR, y, &left) ||
                 !surface(disparity, a->width, x + NEAR, x + FAR, y, &right))
                 continue;
-            if (abs(left - right) < JUMP) continue;
-            int most = left > right ? left : right, least = left > right ? right : left;
-            int cost_most = contour_cost(a, b, x, y, most), cost_least = contour_cost(a, b, x, y, least);
-            if (cost_most == INT32_MAX || cost_least == INT32_MAX) continue;
+            if (left - right < JUMP) continue;
+            if (!meet_at(a, b, x, FAR, y, left, right)) continue;
+            int cost_left = contour_cost(a, b, x, y, left), cost_right = contour_cost(a, b, x, y, right);
+            if (cost_left == INT32_MAX || cost_right == INT32_MAX) continue;
             /* A clear winner that itself fits well against the contour's own strength (15 differences of it). */
-            int good = cost_most < cost_least ? cost_most : cost_least,
-                bad = cost_most < cost_least ? cost_least : cost_most;
-            if (2 * good > bad || good > 5 * slope) continue;
-            *(cost_most < cost_least ? plus : minus) += 1;
+            int good = cost_left < cost_right ? cost_left : cost_right,
+                bad = cost_left < cost_right ? cost_right : cost_left;
+            if (3 * good > 2 * bad || good > 5 * slope) continue;
+            *(cost_left < cost_right ? plus : minus) += 1;
         }
 }
 
@@ -468,6 +503,32 @@ static void flip(Grey *g) {
             *b = t;
         }
     }
+}
+
+/* Correlation of a row's height in the picture and its median disparity, over rows with enough of it. Weakened when the
+ * whole change from top to bottom is below half a percent of the width, where it may be noise. */
+static double ground(const int16_t *disparity, int width, int height, float *values) {
+    double n = 0, y1 = 0, y2 = 0, d1 = 0, d2 = 0, yd = 0;
+    for (int y = 0; y < height; y++) {
+        int k = 0;
+        for (int x = 0; x < width; x++) {
+            int16_t d = disparity[(size_t)y * (size_t)width + (size_t)x];
+            if (d != INT16_MIN) values[k++] = d;
+        }
+        if (k < width / 5) continue;
+        double d = (double)percentile(values, k, 0.5);
+        n += 1;
+        y1 += y;
+        y2 += (double)y * y;
+        d1 += d;
+        d2 += d * d;
+        yd += y * d;
+    }
+    if (n < 10) return 0;
+    double yy = y2 - y1 * y1 / n, dd = d2 - d1 * d1 / n, both = yd - y1 * d1 / n;
+    if (!(yy > 0) || !(dd > 0)) return 0;
+    double change = fabs(both / yy) * height / width, weight = change / 0.005;
+    return both / sqrt(yy * dd) * (weight < 1 ? weight : 1);
 }
 
 static int eye_order(const Grey *left, const Grey *right, const Rough *r, StereoMeasure *m) {
@@ -490,11 +551,13 @@ static int eye_order(const Grey *left, const Grey *right, const Rough *r, Stereo
         b.p = aligned.bytes;
     }
     int16_t *disparity = error ? NULL : mem_array((size_t)a.width * (size_t)a.height, sizeof *disparity);
-    if (!error && !disparity) error = (int)err_code();
+    float *values = error ? NULL : mem_array((size_t)a.width, sizeof *values);
+    if (!error && (!disparity || !values)) error = (int)err_code();
     double plus = 0, minus = 0;
     if (!error) error = dense(&a, &b, d_low, range, disparity);
     if (!error) {
         vote(&a, &b, disparity, &plus, &minus);
+        m->eye_ground = ground(disparity, a.width, a.height, values);
         /* The right picture's contours vote too: mirrored, it is a left picture with the same sign of d. */
         flip(&a);
         flip(&b);
@@ -503,12 +566,16 @@ static int eye_order(const Grey *left, const Grey *right, const Rough *r, Stereo
     }
     double votes = plus + minus;
     m->eye_votes = (int)votes;
-    if (votes > 0) {
-        m->eye_order = (plus - minus) / (votes + 10); /* ten abstentions: few votes give a small score */
-        /* Neighbouring rows see the same contour, so about eight votes count as one independent one. */
-        double independent = votes / 8, sigma = fabs(plus - minus) / votes * sqrt(independent);
-        m->eye_confidence = erf(sigma / 2.0);
+    if (!error) {
+        /* Neighbouring rows see the same contour: about eight votes count as one independent one. The balance in
+         * standard deviations, and 1.5 for a perfect ground, are taken as log-odds. On 22 real pairs, each in both
+         * orders, this gave no wrong sign above 0.4 (tests/data/test_stereo.c). */
+        m->eye_contours = votes > 0 ? (plus - minus) / votes : 0;
+        double odds = m->eye_contours * sqrt(votes / 8) + 1.5 * m->eye_ground;
+        m->eye_order = tanh(odds / 2);
+        m->eye_confidence = fabs(m->eye_order);
     }
+    mem_free(values);
     mem_free(disparity);
     grey_free(&a);
     grey_free(&b);
