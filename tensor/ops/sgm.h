@@ -31,7 +31,7 @@ typedef struct {
     size_t memory; /* bytes the search may take, 0 = 1 GiB; a larger picture is matched in overlapping strips of rows */
 } SgmOptions;
 
-/* The range is found automatically, memory 1 GiB. */
+/* The range is found automatically, memory 512 MiB. */
 SgmOptions sgm_defaults(void);
 
 typedef struct {
@@ -41,9 +41,9 @@ typedef struct {
     size_t memory;        /* bytes planned, as sgm_memory() */
 } SgmReport;
 
-/* Bytes sgm_match takes beyond its arguments for this range (an automatic search never takes more than the search in
- * the range it finds, plus a sixteenth). */
-size_t sgm_memory(int width, int height, int lo, int hi);
+/* Bytes sgm_match takes beyond its arguments for this range, volume limit (0 = the default) and number of threads. An
+ * automatic search of the range is over before and takes less, but for pictures under 200 pixels width. */
+size_t sgm_memory(int width, int height, int lo, int hi, size_t limit, int threads);
 
 /* left, right: height x width x channels bytes (channels 1 grey or 3 RGB, interleaved, rows without padding).
  * disparity, confidence, occlusion: height x width floats each; confidence and occlusion may be NULL, and so may
