@@ -8,7 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-SgmOptions sgm_defaults(void) { return (SgmOptions){.automatic = true, .memory = (size_t)512 << 20}; }
+SgmOptions sgm_defaults(void) {
+    return (SgmOptions){.automatic = true, .memory = (size_t)512 << 20};
+}
 
 static double now(void) {
     struct timespec t;
@@ -16,9 +18,12 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static inline int clamp(int v, int lo, int hi) { return v < lo ? lo : v > hi ? hi : v; }
+static inline int clamp(int v, int lo, int hi) {
+    return v < lo ? lo : v > hi ? hi : v;
+}
 
-/* --- pictures ------------------------------------------------------------------------------------------------------ */
+/* --- pictures ------------------------------------------------------------------------------------------------------
+ */
 
 /* Brings the right picture's greys to the left one's: the monotone curve that makes their distributions equal. Two
  * cameras, or two lenses of one, seldom agree in brightness, and then level differences would mislead. */
@@ -48,13 +53,18 @@ static void read_eye(const uint8_t *image, int channels, SgmEyes *eyes, int eye)
         uint8_t *out = eyes->level[eye] + (size_t)y * eyes->pitch + (eye ? eyes->width - 1 : 0);
         int step = eye ? -1 : 1;
         for (int x = 0; x < eyes->width; x++, image += channels)
-            out[step * x] = channels == 1 ? image[0] : (uint8_t)((77 * image[0] + 150 * image[1] + 29 * image[2] + 128) >> 8);
+            out[step * x] =
+                channels == 1 ? image[0] : (uint8_t)((77 * image[0] + 150 * image[1] + 29 * image[2] + 128) >> 8);
     }
 }
 
-/* --- the range ----------------------------------------------------------------------------------------------------- */
+/* --- the range -----------------------------------------------------------------------------------------------------
+ */
 
-enum { COARSE_WIDTH = 128 };
+enum {
+    COARSE_WIDTH = 128,
+    ROUNDING = 16 * 128, /* what base/mem.h may add to 16 blocks */
+};
 
 /* Means over factor x factor pixels. What the factor leaves over is cut off on the same side of both eyes. */
 static void shrink(const SgmEyes *in, int factor, SgmEyes *out) {
@@ -122,25 +132,27 @@ static int find_range(Pool *pool, const SgmKernels *kernels, const SgmEyes *eyes
     return rc;
 }
 
-/* --- the whole ----------------------------------------------------------------------------------------------------- */
+/* --- the whole -----------------------------------------------------------------------------------------------------
+ */
 
 size_t sgm_memory(int width, int height, int lo, int hi, size_t limit, int threads) {
     size_t pixels = (size_t)width * (size_t)height, pitch = (size_t)width + 2 * SGM_PAD;
     size_t search = sgm_search_memory(width, height, lo, hi, limit, threads), finish = sgm_finish_memory(width, height);
-    return 2 * pitch * (size_t)height + 6 * pixels + (search > finish ? search : finish);
+    return 2 * pitch * (size_t)height + 6 * pixels + (search > finish ? search : finish) + ROUNDING;
 }
 
 static int check(int width, int height, int channels, const SgmOptions *o) {
     if (width < 1 || height < 1 || width > SGM_SIDE_MAX || height > SGM_SIDE_MAX)
-        return fail(ERR_INPUT, "A picture of %d x %d pixels cannot be matched: each side must be 1 to %d pixels.", width,
-                    height, SGM_SIDE_MAX);
+        return fail(ERR_INPUT, "A picture of %d x %d pixels cannot be matched: each side must be 1 to %d pixels.",
+                    width, height, SGM_SIDE_MAX);
     if (channels != 1 && channels != 3)
         return fail(ERR_INPUT, "A picture with %d channels cannot be matched: it must have 1 or 3.", channels);
     if (o->automatic) return 0;
     if (o->hi < o->lo)
         return fail(ERR_USAGE, "The search range %d to %d is empty: its first end must be the smaller.", o->lo, o->hi);
     if ((int64_t)o->hi - o->lo >= SGM_RANGE_MAX)
-        return fail(ERR_USAGE, "The search range %d to %d holds more than %d disparities: narrow it or match a smaller picture.",
+        return fail(ERR_USAGE,
+                    "The search range %d to %d holds more than %d disparities: narrow it or match a smaller picture.",
                     o->lo, o->hi, SGM_RANGE_MAX);
     return 0;
 }

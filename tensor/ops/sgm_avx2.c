@@ -11,13 +11,27 @@ typedef uint16_t Shorts __attribute__((vector_size(32)));
 typedef int Mask; /* strides are multiples of 32: every vector is whole */
 typedef __m256i Choice;
 
-static inline Mask mask_of(ptrdiff_t n) { return n > 0; }
-static inline Bytes load(const uint8_t *p, Mask m) { return (void)m, (Bytes)_mm256_loadu_si256((const __m256i_u *)p); }
-static inline void store(uint8_t *p, Mask m, Bytes v) { (void)m, _mm256_storeu_si256((__m256i_u *)p, (__m256i)v); }
-static inline Bytes fill(uint8_t b) { return (Bytes)_mm256_set1_epi8((char)b); }
-static inline Bytes low(Bytes a, Bytes b) { return (Bytes)_mm256_min_epu8((__m256i)a, (__m256i)b); }
-static inline Bytes plus(Bytes a, Bytes b) { return (Bytes)_mm256_adds_epu8((__m256i)a, (__m256i)b); }
-static inline Bytes minus(Bytes a, Bytes b) { return (Bytes)_mm256_subs_epu8((__m256i)a, (__m256i)b); }
+static inline Mask mask_of(ptrdiff_t n) {
+    return n > 0;
+}
+static inline Bytes load(const uint8_t *p, Mask m) {
+    return (void)m, (Bytes)_mm256_loadu_si256((const __m256i_u *)p);
+}
+static inline void store(uint8_t *p, Mask m, Bytes v) {
+    (void)m, _mm256_storeu_si256((__m256i_u *)p, (__m256i)v);
+}
+static inline Bytes fill(uint8_t b) {
+    return (Bytes)_mm256_set1_epi8((char)b);
+}
+static inline Bytes low(Bytes a, Bytes b) {
+    return (Bytes)_mm256_min_epu8((__m256i)a, (__m256i)b);
+}
+static inline Bytes plus(Bytes a, Bytes b) {
+    return (Bytes)_mm256_adds_epu8((__m256i)a, (__m256i)b);
+}
+static inline Bytes minus(Bytes a, Bytes b) {
+    return (Bytes)_mm256_subs_epu8((__m256i)a, (__m256i)b);
+}
 
 static inline Bytes smallest(Bytes v) {
     __m128i a = _mm_min_epu8(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
@@ -54,21 +68,37 @@ static inline Bytes ones_count(Bytes v) {
     return (Bytes)_mm256_add_epi8(a, b);
 }
 
-static inline Bytes difference(Bytes a, Bytes b) { return minus(a, b) | minus(b, a); }
-static inline Bytes halved(Bytes v) { return (Bytes)_mm256_avg_epu8((__m256i)v, _mm256_setzero_si256()); }
+static inline Bytes difference(Bytes a, Bytes b) {
+    return minus(a, b) | minus(b, a);
+}
+static inline Bytes halved(Bytes v) {
+    return (Bytes)_mm256_avg_epu8((__m256i)v, _mm256_setzero_si256());
+}
 
-static inline Shorts load16(const uint16_t *p) { return (Shorts)_mm256_loadu_si256((const __m256i_u *)p); }
-static inline void store16(uint16_t *p, Shorts v) { _mm256_storeu_si256((__m256i_u *)p, (__m256i)v); }
-static inline Shorts fill16(uint16_t s) { return (Shorts)_mm256_set1_epi16((short)s); }
-static inline Shorts low16(Shorts a, Shorts b) { return (Shorts)_mm256_min_epu16((__m256i)a, (__m256i)b); }
-static inline Shorts sum16(Shorts a, Shorts b) { return a + b; }
+static inline Shorts load16(const uint16_t *p) {
+    return (Shorts)_mm256_loadu_si256((const __m256i_u *)p);
+}
+static inline void store16(uint16_t *p, Shorts v) {
+    _mm256_storeu_si256((__m256i_u *)p, (__m256i)v);
+}
+static inline Shorts fill16(uint16_t s) {
+    return (Shorts)_mm256_set1_epi16((short)s);
+}
+static inline Shorts low16(Shorts a, Shorts b) {
+    return (Shorts)_mm256_min_epu16((__m256i)a, (__m256i)b);
+}
+static inline Shorts sum16(Shorts a, Shorts b) {
+    return a + b;
+}
 
 static inline uint16_t smallest16(Shorts v) {
     __m128i a = _mm_min_epu16(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
     return (uint16_t)_mm_cvtsi128_si32(_mm_minpos_epu16(a));
 }
 
-static inline Choice equal16(Shorts a, Shorts b) { return _mm256_cmpeq_epi16((__m256i)a, (__m256i)b); }
+static inline Choice equal16(Shorts a, Shorts b) {
+    return _mm256_cmpeq_epi16((__m256i)a, (__m256i)b);
+}
 static inline Choice less16(Shorts a, Shorts b) { /* a < b: not (b <= a), unsigned */
     return _mm256_xor_si256(equal16(low16(a, b), b), _mm256_set1_epi16(-1));
 }
@@ -79,7 +109,9 @@ static inline int first16(Choice c) {
     unsigned mask = (unsigned)_mm256_movemask_epi8(c);
     return mask ? __builtin_ctz(mask) / 2 : -1;
 }
-static inline Shorts count16(void) { return (Shorts){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
+static inline Shorts count16(void) {
+    return (Shorts){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+}
 
 #include "tensor/ops/sgm_simd.h"
 

@@ -14,8 +14,8 @@
 #include "tensor/ops/sgm.h"
 
 enum {
-    SGM_CENSUS_BITS = 31,  /* every other neighbour of a 9 x 7 window */
-    SGM_LEVEL_MAX = 24,    /* grey difference beyond which a match is simply wrong */
+    SGM_CENSUS_BITS = 31, /* every other neighbour of a 9 x 7 window */
+    SGM_LEVEL_MAX = 24,   /* grey difference beyond which a match is simply wrong */
     SGM_COST_MAX = SGM_CENSUS_BITS + SGM_LEVEL_MAX / 2,
     SGM_COST_OUTSIDE = 20, /* a match outside the other picture */
     SGM_P2_MAX = 255 - SGM_COST_MAX,
@@ -42,7 +42,7 @@ typedef struct {
     int slot[3];            /* ring place of pixel `first`; places grow with x */
     int ring;               /* places in each ring, `state` bytes apart, SGM_PAD bytes of 255 before and after each */
     size_t state;
-    const uint8_t *p2[4];   /* P2 of pixel 0.. for each path */
+    const uint8_t *p2[4]; /* P2 of pixel 0.. for each path */
     uint8_t p1;
 } SgmSpan;
 
@@ -73,7 +73,7 @@ typedef struct {
 } SgmEyes;
 
 /* What the search finds, width x height each; d = lo + found / SGM_UNIT. */
-enum { SGM_UNIT = 32 };
+enum { SGM_UNIT = 16 }; /* SGM_UNIT * SGM_RANGE_MAX fits 15 bits */
 typedef struct {
     int lo, hi;
     uint16_t *found;  /* winner with sub-pixel part */

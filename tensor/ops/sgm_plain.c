@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static inline int least(int a, int b) { return a < b ? a : b; }
+static inline int least(int a, int b) {
+    return a < b ? a : b;
+}
 
 static int bits(const SgmFeatures *row, int x) {
     return row->census[0][x] | row->census[1][x] << 8 | row->census[2][x] << 16 | row->census[3][x] << 24;

@@ -1,10 +1,10 @@
 /* Semi-global matching's search: features, costs, paths, winners.
  *
- * Eight paths in two passes over the picture, four each; the second is the first with the picture turned by 180 degrees.
- * A pass goes down its rows; row y works a few pixels behind row y - 1 (a wavefront), so that every row is one tile of
- * the pool and yet every path runs through the whole picture. Since the sum of a pixel is finished inside its row's
- * tile in a fixed order, the result does not depend on who runs which. Tiles are claimed in order, so the row waited for
- * is always at work or done. */
+ * Eight paths in two passes over the picture, four each; the second is the first with the picture turned by 180
+ * degrees. A pass goes down its rows; row y works a few pixels behind row y - 1 (a wavefront), so that every row is one
+ * tile of the pool and yet every path runs through the whole picture. Since the sum of a pixel is finished inside its
+ * row's tile in a fixed order, the result does not depend on who runs which. Tiles are claimed in order, so the row
+ * waited for is always at work or done. */
 #include "base/err.h"
 #include "base/mem.h"
 #include "tensor/ops/sgm_inner.h"
@@ -16,13 +16,13 @@
 
 #ifdef TUNE
 int T1 = 0, T2 = 0, T3 = 0, T4 = 0;
-static int P1 = 25, P2 = 120, P2_LEAST = 30, P2_EDGE = 10;
+static int P1 = 25, P2 = 120, P2_LEAST = 30, P2_FALL = 5;
 static int tune(const char *n, int d) {
     const char *v = getenv(n);
     return v ? atoi(v) : d;
 }
 __attribute__((constructor)) static void tune_all(void) {
-    P1 = tune("P1", P1), P2 = tune("P2", P2), P2_LEAST = tune("P2MIN", P2_LEAST), P2_EDGE = tune("P2EDGE", P2_EDGE);
+    P1 = tune("P1", P1), P2 = tune("P2", P2), P2_LEAST = tune("P2MIN", P2_LEAST), P2_FALL = tune("P2F", P2_FALL);
     T1 = tune("T1", T1);
     T2 = tune("T2", T2);
     T3 = tune("T3", T3);
@@ -31,10 +31,10 @@ __attribute__((constructor)) static void tune_all(void) {
 enum {
 #else
 enum {
-    P1 = 25,        /* for a step of one disparity */
-    P2 = 120,       /* for a larger one inside a surface */
-    P2_LEAST = 30,  /* and across the strongest edge */
-    P2_EDGE = 10,   /* grey difference that halves P2 */
+    P1 = 25,       /* for a step of one disparity */
+    P2 = 120,      /* for a larger one inside a surface */
+    P2_LEAST = 30, /* and across the strongest edge */
+    P2_FALL = 5,   /* what P2 loses with each grey level */
 #endif
     SPAN = 32,           /* pixels between two looks at the row above */
     ROWS_IN_FLIGHT = 64, /* most rows of a pass at work at once; the rings are wider than a row by as many */
@@ -46,7 +46,7 @@ typedef struct {
     const SgmKernels *kernels;
     const SgmEyes *eyes;
     SgmFound *found;
-    int width, height;   /* height of the strip */
+    int width, height; /* height of the strip */
     int lo, count, stride, ring;
     int top;             /* picture row of the strip's first row */
     int keep, keep_end;  /* picture rows whose result is taken */
@@ -59,10 +59,11 @@ typedef struct {
     uint8_t *rings, *workers; /* path states; what each worker needs alone */
     size_t ring_bytes, worker_bytes, along_bytes, p2_bytes, row_sum_bytes, winner_bytes;
     _Atomic int *done; /* pixels finished, per row of the pass */
-    uint8_t p2_of[256];
 } Search;
 
-static inline int clamp(int v, int lo, int hi) { return v < lo ? lo : v > hi ? hi : v; }
+static inline int clamp(int v, int lo, int hi) {
+    return v < lo ? lo : v > hi ? hi : v;
+}
 
 /* --- pictures ----------------------------------------------------------------------------------------------------- */
 
@@ -83,7 +84,9 @@ void sgm_eyes_pad(SgmEyes *eyes) {
         }
 }
 
-void sgm_eyes_drop(SgmEyes *eyes) { mem_free(eyes->block); }
+void sgm_eyes_drop(SgmEyes *eyes) {
+    mem_free(eyes->block);
+}
 
 int sgm_found_make(SgmFound *found, int width, int height, int lo, int hi) {
     size_t pixels = (size_t)width * (size_t)height;
@@ -95,7 +98,15 @@ int sgm_found_make(SgmFound *found, int width, int height, int lo, int hi) {
     return 0;
 }
 
-void sgm_found_drop(SgmFound *found) { mem_free(found->block); }
+void sgm_found_drop(SgmFound *found) {
+    mem_free(found->block);
+}
+
+/* Sets the bits of `one` in out where the neighbour is darker. */
+static void mark_darker(const uint8_t *restrict neighbour, const uint8_t *restrict centre, int width, uint8_t one,
+                        uint8_t *restrict out) {
+    for (int x = 0; x < width; x++) out[x] = (uint8_t)(out[x] | (neighbour[x] < centre[x] ? one : 0));
+}
 
 /* Census: one bit for each second neighbour of a 9 x 7 window, set where it is darker than the centre. The right eye
  * lies mirrored, and so must its window. */
@@ -108,8 +119,7 @@ static void census_row(const SgmEyes *eyes, int eye, int y, uint8_t *const plane
             if (((u + v) & 1) == 0) continue;
             int row = clamp(y + v, 0, eyes->height - 1);
             const uint8_t *neighbour = eyes->level[eye] + (size_t)row * eyes->pitch + (eye ? -u : u);
-            uint8_t *out = planes[plane] + (size_t)y * eyes->pitch, one = (uint8_t)(1 << bit);
-            for (int x = 0; x < eyes->width; x++) out[x] |= neighbour[x] < centre[x] ? one : 0;
+            mark_darker(neighbour, centre, eyes->width, (uint8_t)(1 << bit), planes[plane] + (size_t)y * eyes->pitch);
             if (++bit == 8) bit = 0, plane++;
         }
 }
@@ -142,17 +152,29 @@ static void wait_for(const _Atomic int *done, int pixels) {
         if (i % 256 == 255) sched_yield();
 }
 
-static int ring_place(int place, int ring) { return (place % ring + ring) % ring; }
+static int ring_place(int place, int ring) {
+    return (place % ring + ring) % ring;
+}
+
+static inline uint8_t penalty(int here, int from) {
+    int p2 = P2 - P2_FALL * abs(here - from);
+    return (uint8_t)(p2 > P2_LEAST ? p2 : P2_LEAST);
+}
 
 /* P2 along the four paths into each pixel of a row of the pass, from the grey difference to the pixel before. */
-static void penalties(const Search *s, int y, uint8_t *p2) {
-    int step = s->backward ? -1 : 1, width = s->width;
+static void penalties(const Search *s, int y, uint8_t *restrict p2) {
+    int width = s->width, turn = s->backward ? -1 : 1;
     int row = s->top + (s->backward ? s->height - 1 - y : y);
-    const uint8_t *here = s->eyes->level[0] + (size_t)row * s->eyes->pitch + (s->backward ? width - 1 : 0);
-    const uint8_t *above = y ? here - step * (ptrdiff_t)s->eyes->pitch : here;
-    const uint8_t *const from[4] = {here - step, above - step, above, above + step};
-    for (int path = 0; path < 4; path++, p2 += width)
-        for (int x = 0; x < width; x++) p2[x] = s->p2_of[abs(here[step * x] - from[path][step * x])];
+    const uint8_t *restrict here = s->eyes->level[0] + (size_t)row * s->eyes->pitch;
+    const uint8_t *restrict above = y ? here - turn * (ptrdiff_t)s->eyes->pitch : here;
+    const uint8_t *const from[4] = {here - turn, above - turn, above, above + turn};
+    for (int path = 0; path < 4; path++, p2 += width) {
+        const uint8_t *restrict other = from[path];
+        if (s->backward)
+            for (int x = 0; x < width; x++) p2[width - 1 - x] = penalty(here[x], other[x]);
+        else
+            for (int x = 0; x < width; x++) p2[x] = penalty(here[x], other[x]);
+    }
 }
 
 /* The winner's place to a fraction: two straight lines of equal slope through the three sums round it (a symmetric V),
@@ -242,7 +264,9 @@ static void run_pass(Search *s, bool backward) {
 
 /* --- sizes -------------------------------------------------------------------------------------------------------- */
 
-static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
+static size_t round64(size_t n) {
+    return (n + 63) & ~(size_t)63;
+}
 
 /* Rows whose results one strip gives, and its rows with the overlap. */
 static int strip_rows(int width, int height, int stride, size_t memory, int *with_overlap) {
@@ -300,7 +324,6 @@ int sgm_search(Pool *pool, const SgmKernels *kernels, const SgmEyes *eyes, size_
             /* what a kernel reads beyond the rows is never used, but it is read */
             memset(census + (size_t)i * plane, 0, SGM_PAD);
         }
-        for (int i = 0; i < 256; i++) s.p2_of[i] = (uint8_t)clamp(P2 * P2_EDGE / (P2_EDGE + i), P2_LEAST, SGM_P2_MAX);
         pool_run(pool, eyes->height, census_tile, &s);
         for (s.keep = 0; s.keep < eyes->height; s.keep = s.keep_end) {
             s.keep_end = s.keep + keep < eyes->height ? s.keep + keep : eyes->height;

@@ -58,7 +58,8 @@ static inline __attribute__((always_inline)) void span_of(const SgmSpan *s, int 
         const uint8_t *pixel_cost = s->cost + x * s->step;
         Bytes value[4][MOST], least = ones, p2 = fill(s->p2[0][x]);
         for (int v = 0; v < vectors; v++) {
-            Bytes beside = low(up(along[v], v ? along[v - 1] : ones), down(along[v], v + 1 < vectors ? along[v + 1] : ones));
+            Bytes beside =
+                low(up(along[v], v ? along[v - 1] : ones), down(along[v], v + 1 < vectors ? along[v + 1] : ones));
             Bytes best = low(low(along[v], p2), plus(beside, p1));
             value[0][v] = plus(best, load(pixel_cost + v * LANES, v + 1 < vectors ? full : tail));
             least = low(least, value[0][v]);
@@ -103,11 +104,20 @@ static inline __attribute__((always_inline)) void span_of(const SgmSpan *s, int 
 static void paths(const SgmSpan *s) {
     int vectors = (s->stride + LANES - 1) / LANES;
     switch (vectors) {
-    case 1: span_of(s, 1); break;
-    case 2: span_of(s, 2); break;
-    case 3: span_of(s, 3); break;
-    case 4: span_of(s, 4); break;
-    default: span_of(s, vectors);
+    case 1:
+        span_of(s, 1);
+        break;
+    case 2:
+        span_of(s, 2);
+        break;
+    case 3:
+        span_of(s, 3);
+        break;
+    case 4:
+        span_of(s, 4);
+        break;
+    default:
+        span_of(s, vectors);
     }
 }
 

@@ -1,4 +1,5 @@
 /* Semi-global matching: signs, mirror, threads, instruction levels, odd pictures, the range, real pairs. */
+#include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -123,6 +124,68 @@ static void same_for_any_threads(void **state) {
     }
 }
 
+static const SgmKernels *level_kernels(CpuLevel level) {
+#if defined(__x86_64__)
+    if (level == CPU_AVX512) return &sgm_kernels_avx512;
+    if (level == CPU_AVX2) return &sgm_kernels_avx2;
+#endif
+    return level == CPU_BASE ? &sgm_kernels_plain : NULL;
+}
+
+/* Every instruction level gives the plain kernels' bits, for ranges that fill vectors wholly, partly and barely. */
+static void same_on_every_level(void **state) {
+    (void)state;
+    static Dots dots;
+    static float plain[3 * WIDTH * HEIGHT], vector[3 * WIDTH * HEIGHT];
+    static const int ranges[][2] = {{0, 0},    {-1, 1},   {-20, 11}, {-20, 12},  {-31, 32},
+                                    {-30, 34}, {-60, 30}, {3, 170},  {-172, 172}};
+    make_dots(&dots);
+    for (int i = 0; i < WIDTH * HEIGHT; i++)
+        dots.left[i] = (uint8_t)(dots.left[i] / (1 + i % WIDTH / 40)); /* some flat */
+    for (int level = CPU_AVX2; level <= (int)cpu_level(); level++)
+        for (size_t r = 0; r < sizeof ranges / sizeof *ranges; r++) {
+            SgmOptions options = {.lo = ranges[r][0], .hi = ranges[r][1]};
+            memset(plain, 0xff, sizeof plain);
+            memset(vector, 0xee, sizeof vector);
+            for (int k = 0; k < 2; k++) {
+                float *maps = k ? vector : plain;
+                assert_int_equal(sgm_match_with(level_kernels(k ? (CpuLevel)level : CPU_BASE), NULL, dots.left,
+                                                dots.right, WIDTH, HEIGHT, 1, &options, maps, maps + WIDTH * HEIGHT,
+                                                maps + 2 * WIDTH * HEIGHT, NULL),
+                                 0);
+            }
+            assert_memory_equal(plain, vector, sizeof plain);
+        }
+}
+
+/* A volume that must be cut into strips: same dots, nearly the same map, and the memory promised. */
+static void strips(void **state) {
+    (void)state;
+    enum { TALL = 6 * HEIGHT };
+    static Dots dots;
+    static uint8_t left[WIDTH * TALL], right[WIDTH * TALL];
+    static float whole[WIDTH * TALL], cut[WIDTH * TALL];
+    make_dots(&dots);
+    for (int i = 0; i < 6; i++) {
+        memcpy(left + i * WIDTH * HEIGHT, dots.left, sizeof dots.left);
+        memcpy(right + i * WIDTH * HEIGHT, dots.right, sizeof dots.right);
+    }
+    SgmOptions options = {.lo = -20, .hi = 11}, small = options;
+    small.memory = (size_t)3 * 32 * WIDTH * 200;
+    assert_int_equal(sgm_match(NULL, left, right, WIDTH, TALL, 1, &options, whole, NULL, NULL, NULL), 0);
+    size_t before = mem_use().live;
+    mem_reset_peak();
+    SgmReport report;
+    assert_int_equal(sgm_match(NULL, left, right, WIDTH, TALL, 1, &small, cut, NULL, NULL, &report), 0);
+    size_t taken = mem_use().peak - before;
+    assert_int_equal(mem_use().live, before);
+    assert_true(report.memory == sgm_memory(WIDTH, TALL, -20, 11, small.memory, 1));
+    assert_true(taken <= report.memory && taken > report.memory * 9 / 10);
+    int differ = 0;
+    for (int i = 0; i < WIDTH * TALL; i++) differ += fabsf(whole[i] - cut[i]) > 0.5f;
+    assert_true(differ < WIDTH * TALL / 500);
+}
+
 /* Odd sizes, flat pictures, ranges wider than the picture, one and three channels: finite values in range. */
 static void odd_pictures(void **state) {
     (void)state;
@@ -172,8 +235,13 @@ static void refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_dots),  cmocka_unit_test(mirrored_eyes), cmocka_unit_test(same_for_any_threads),
-        cmocka_unit_test(odd_pictures), cmocka_unit_test(refused),
+        cmocka_unit_test(random_dots),
+        cmocka_unit_test(mirrored_eyes),
+        cmocka_unit_test(same_for_any_threads),
+        cmocka_unit_test(same_on_every_level),
+        cmocka_unit_test(strips),
+        cmocka_unit_test(odd_pictures),
+        cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
