@@ -273,7 +273,7 @@ static int read_list(const EvalOptions *o, Arena *arena, Pairs *list) {
     int64_t number = 0;
     for (size_t at = 0; at < size && !rc;) {
         const uint8_t *end = memchr(bytes + at, '\n', size - at);
-        size_t n = end ? (size_t)(end - bytes) - at : size - at;
+        size_t n = end ? (size_t)(end - bytes) - at : size - at, taken = n + (end != NULL);
         if (++number > LIST_LINES_MAX) {
             rc = fail(ERR_INPUT, "%s: more than %d lines", show_path(o->list), LIST_LINES_MAX);
         } else if (n > LIST_LINE_MAX || memchr(bytes + at, 0, n)) {
@@ -285,7 +285,7 @@ static int read_list(const EvalOptions *o, Arena *arena, Pairs *list) {
             line[n] = 0;
             rc = read_line(o, arena, line, number, list);
         }
-        at += n + (end != NULL) + (end && n < (size_t)(end - bytes) - at); /* a carriage return taken off counts too */
+        at += taken;
     }
     mem_free(bytes);
     if (!rc && !list->count) rc = fail(ERR_INPUT, "%s: holds no pair", show_path(o->list));

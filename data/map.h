@@ -53,6 +53,10 @@ int flow_write(Out *out, const Map *u, const Map *v);
 
 /* By the name's end: .pfm, .d16.png; anything else is ERR_USAGE. */
 int map_write(const char *path, OutMode mode, const Map *map, const FileMeta *meta, MapWritten *written);
+/* Baseline JPEG; 16-bit pictures are narrowed. The encoder keeps full colour resolution above 90 only, which anaglyphs
+ * need: a halved chroma channel mixes the eyes. */
+enum { JPEG_QUALITY = 95 };
+int jpeg_write(Out *out, const Image *image, int quality);
 /* By the name's end: .png (with meta and `kind`, e.g. "colour map of parallax"; NULL: none), .ppm .pgm .pnm, .jpg
  * .jpeg. */
 int image_write(const char *path, OutMode mode, const Image *image, const char *kind, const FileMeta *meta);

@@ -139,14 +139,13 @@ static void take_jpeg(void *context, void *data, int size) {
     if (!sink->error) sink->error = out_write(sink->out, data, (size_t)size);
 }
 
-static int write_jpeg(Out *out, const Image *image) {
-    enum { QUALITY = 95 }; /* stb keeps full colour resolution above 90, which anaglyphs need */
+int jpeg_write(Out *out, const Image *image, int quality) {
     Image narrow;
     int error = image_copy(&narrow, image);
     if (!error) error = image_to_8bit(&narrow);
     JpegSink sink = {.out = out};
     if (!error &&
-        !stbi_write_jpg_to_func(take_jpeg, &sink, narrow.width, narrow.height, narrow.channels, narrow.bytes, QUALITY))
+        !stbi_write_jpg_to_func(take_jpeg, &sink, narrow.width, narrow.height, narrow.channels, narrow.bytes, quality))
         error = fail(ERR_FAILED, "the JPEG encoder refused a picture of %d x %d", narrow.width, narrow.height);
     image_free(&narrow);
     return error ? error : sink.error;
@@ -172,7 +171,7 @@ int image_write(const char *path, OutMode mode, const Image *image, const char *
             error = (int)err_code();
         mem_free(texts);
     } else
-        error = jpeg ? write_jpeg(out, image) : pnm_write(out, image);
+        error = jpeg ? jpeg_write(out, image, JPEG_QUALITY) : pnm_write(out, image);
     if (!error) return out_commit(&out);
     out_abort(&out);
     return error;

@@ -1,0 +1,248 @@
+#include "tests/lib/check.h"
+
+#include "data/map.h"
+#include "tests/lib/random_dot.h"
+
+/* The random-dot pair in a folder: truth in every form, and the prediction that is the truth with the square 1.5 px
+ * off. */
+static char folder[512];
+
+static const char *in_folder(const char *name) {
+    static char paths[8][600];
+    static int turn;
+    char *path = paths[turn++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static void write_files(void) {
+    snprintf(folder, sizeof folder, "%s", scratch_folder("eval"));
+    RandomDot pair;
+    assert_int_equal(random_dot_make(&pair, NULL), 0);
+    assert_int_equal(map_write(in_folder("truth.pfm"), OUT_NEW, &pair.truth, NULL, NULL), 0);
+    assert_int_equal(map_write(in_folder("truth.d16.png"), OUT_NEW, &pair.truth, NULL, NULL), 0);
+    assert_int_equal(image_write(in_folder("mask.png"), OUT_NEW, &pair.mask, NULL, NULL), 0);
+    for (int i = 0; i < 128 * 96; i++)
+        if (pair.truth.values[i] > 0) pair.truth.values[i] += 1.5f;
+    assert_int_equal(map_write(in_folder("found.pfm"), OUT_NEW, &pair.truth, NULL, NULL), 0);
+    map_set_quantity(&pair.truth, MAP_PARALLAX);
+    assert_int_equal(map_write(in_folder("parallax.pfm"), OUT_NEW, &pair.truth, NULL, NULL), 0);
+    assert_int_equal(map_write(in_folder("parallax.d16.png"), OUT_NEW, &pair.truth, NULL, NULL), 0);
+    random_dot_free(&pair);
+}
+
+static char text[40000];
+
+static int eval(const char *arguments) {
+    return run_command(text, sizeof text, "%s eval %s", panum_program(), arguments);
+}
+
+/* The number behind the n-th "key": of the answer. */
+static double number_of(const char *key, int n) {
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\":", key);
+    const char *at = text;
+    for (int i = 0; i <= n; i++) {
+        at = strstr(i ? at + 1 : at, quoted);
+        if (!at) fail_msg("no %s number %d in %s", key, n, text);
+    }
+    return strtod(at + strlen(quoted), NULL);
+}
+
+enum {
+    VISIBLE_BEHIND,
+    VISIBLE_SCREEN,
+    VISIBLE_FRONT,
+    VISIBLE_ALL,
+    HIDDEN_BEHIND,
+    EVERY_ALL = 11
+}; /* in the order of the JSON */
+
+/* Every form of the same map gives the same figures, disparity or parallax. */
+static void test_forms(void **state) {
+    (void)state;
+    write_files();
+    static const char *const found[] = {"found.pfm", "parallax.pfm", "parallax.d16.png"}, *const truth[] = {
+                                                                                              "truth.pfm",
+                                                                                              "truth.d16.png"};
+    for (int f = 0; f < 3; f++)
+        for (int t = 0; t < 2; t++) {
+            char arguments[2000];
+            snprintf(arguments, sizeof arguments, "%s --truth %s --mask %s --json", in_folder(found[f]),
+                     in_folder(truth[t]), in_folder("mask.png"));
+            assert_int_equal(eval(arguments), 0);
+            assert_true(number_of("pixels", VISIBLE_FRONT) == 42 * 48);
+            assert_true(number_of("epe", VISIBLE_FRONT) == 1.5 && number_of("epe", VISIBLE_BEHIND) == 0);
+            assert_true(number_of("bad_1", VISIBLE_FRONT) == 100 && number_of("bad_2", VISIBLE_FRONT) == 0);
+            assert_true(number_of("sign", EVERY_ALL) == 100);
+            assert_true(number_of("pixels", HIDDEN_BEHIND) == 13 * 48 + 5 * 96);
+            assert_non_null(strstr(text, "\"epe\":null")); /* nothing lies on the screen */
+        }
+}
+
+static void test_limits(void **state) {
+    (void)state;
+    write_files();
+    char arguments[2000];
+    static const struct {
+        const char *limits;
+        int code;
+    } cases[] = {{"--require 'bad-2<1' --require 'sign>99'", 0},
+                 {"--require 'bad-1<1'", 7},
+                 {"--require 'front.epe<1'", 7},
+                 {"--require 'visible.behind.epe<0.1' --require 'every.predicted>99.9'", 0},
+                 {"--require 'screen.epe<5'", 7}, /* no such pixel */
+                 {"--require 'bad-7<1'", 2},
+                 {"--require 'epe=1'", 2},
+                 {"--require 'epe<x'", 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(arguments, sizeof arguments, "%s --truth %s %s", in_folder("found.pfm"), in_folder("truth.pfm"),
+                 cases[i].limits);
+        int code = eval(arguments);
+        if (code != cases[i].code) fail_msg("%s: exit %d, not %d: %s", cases[i].limits, code, cases[i].code, text);
+    }
+}
+
+static void write_list(const char *content) {
+    FILE *f = fopen(in_folder("list.txt"), "wb");
+    assert_non_null(f);
+    fputs(content, f);
+    fclose(f);
+}
+
+static void test_list(void **state) {
+    (void)state;
+    write_files();
+    char content[4000], arguments[1000];
+    snprintf(content, sizeof content, "# two pairs\n%s %s %s - 0\r\n\n%s\t%s\n", in_folder("found.pfm"),
+             in_folder("truth.pfm"), in_folder("mask.png"), in_folder("truth.d16.png"), in_folder("truth.pfm"));
+    write_list(content);
+    snprintf(arguments, sizeof arguments, "--list %s --json", in_folder("list.txt"));
+    assert_int_equal(eval(arguments), 0);
+    const char *mean = strstr(text, "\"mean\":");
+    assert_non_null(mean);
+    memmove(text, mean, strlen(mean) + 1);
+    assert_true(number_of("epe", VISIBLE_FRONT) == 0.75); /* the mean of 1.5 and 0 */
+    snprintf(arguments, sizeof arguments, "--list %s", in_folder("list.txt"));
+    assert_int_equal(eval(arguments), 0);
+    assert_non_null(strstr(text, "means over the pairs"));
+    /* one bad line stops it, or is passed over */
+    strcat(content, "nowhere.pfm nothing.pfm\n");
+    write_list(content);
+    assert_int_equal(eval(arguments), 3);
+    strcat(arguments, " --keep-going");
+    assert_int_equal(eval(arguments), 1);
+    assert_non_null(strstr(text, "1 of 3"));
+    static const char *const bad[] = {"one\n", "a b c d e f\n", "a b - x\n", "a b - 0\n", "a b - - 1.5\n",
+                                      "",      "# only this\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_list(bad[i]);
+        assert_int_equal(eval(arguments), 3);
+    }
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    write_files();
+    char arguments[2000];
+    snprintf(arguments, sizeof arguments, "%s", in_folder("found.pfm"));
+    assert_int_equal(eval(arguments), 2); /* no truth */
+    assert_int_equal(eval("--truth x.pfm"), 2);
+    snprintf(arguments, sizeof arguments, "%s --truth %s --shift 3", in_folder("found.pfm"), in_folder("truth.pfm"));
+    assert_int_equal(eval(arguments), 3);
+    assert_non_null(strstr(text, "125x96"));
+    snprintf(arguments, sizeof arguments, "%s --truth %s --kind disparity", in_folder("parallax.d16.png"),
+             in_folder("truth.pfm"));
+    assert_int_equal(eval(arguments), 3); /* the file says parallax */
+    snprintf(arguments, sizeof arguments, "%s --truth %s", in_folder("mask.png"), in_folder("truth.pfm"));
+    assert_int_equal(eval(arguments), 2); /* integers without a scale */
+    snprintf(arguments, sizeof arguments, "%s --truth %s --list x", in_folder("mask.png"), in_folder("truth.pfm"));
+    assert_int_equal(eval(arguments), 2);
+}
+
+/* A map of the wrong sign is called so. */
+static void test_wrong_sign_is_said(void **state) {
+    (void)state;
+    write_files();
+    RandomDot pair;
+    assert_int_equal(random_dot_make(&pair, NULL), 0);
+    for (int i = 0; i < 128 * 96; i++) pair.truth.values[i] *= -1;
+    assert_int_equal(map_write(in_folder("wrong.pfm"), OUT_NEW, &pair.truth, NULL, NULL), 0);
+    random_dot_free(&pair);
+    char arguments[2000];
+    snprintf(arguments, sizeof arguments, "%s --truth %s", in_folder("wrong.pfm"), in_folder("truth.pfm"));
+    assert_int_equal(eval(arguments), 0);
+    assert_non_null(strstr(text, "signs are right"));
+}
+
+/* The benchmarks' own files: their truth against itself has no error and the share of pixels that the data's page
+ * tells. */
+static void test_benchmarks(void **state) {
+    (void)state;
+    NEEDS_DATA("stereo_gt/kitti12_000027/disp_occ_10.png");
+    static const struct {
+        const char *file;
+        const char *scale;
+        double least, most; /* share of pixels with truth */
+    } cases[] = {{"stereo_gt/kitti12_000027/disp_occ_10.png", "256", 0.2, 0.35},
+                 {"stereo_gt/eth3d_terrace_2s/disp0.pfm", "1", 0.5, 0.56},
+                 {"stereo_gt/midd2003_cones/disp2.png", "4", 0.9, 1},
+                 {"stereo_gt/midd2001_tsukuba/truedisp.row3.col3.pgm", "16", 0.7, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = shared_data(cases[i].file);
+        char arguments[2000];
+        assert_non_null(path);
+        snprintf(arguments, sizeof arguments, "%s --scale %s --truth %s --truth-scale %s --json", path, cases[i].scale,
+                 path, cases[i].scale);
+        if (eval(arguments) != 0) fail_msg("%s: %s", cases[i].file, text);
+        assert_true(number_of("epe", EVERY_ALL) == 0 && number_of("predicted", EVERY_ALL) == 100 &&
+                    number_of("bad_0.5", EVERY_ALL) == 0);
+        Map map;
+        MapReadOptions how = {.scale = atof(cases[i].scale)};
+        assert_int_equal(map_read(path, &how, &map, NULL), 0);
+        double share = number_of("pixels", EVERY_ALL) / ((double)map.width * map.height);
+        printf("%s: %.1f %% of the pixels have a truth\n", cases[i].file, 100 * share);
+        assert_true(share >= cases[i].least && share <= cases[i].most);
+        map_free(&map);
+    }
+}
+
+/* The demonstration leaves everything it promises, and the matcher is right about the sign. */
+static void test_demo(void **state) {
+    (void)state;
+    char out[600];
+    snprintf(out, sizeof out, "%s", scratch_folder("demo"));
+    assert_int_equal(run_command(text, sizeof text, "%s demo -q --json --width 320 -o %s/", panum_program(), out), 0);
+    assert_true(number_of("sign", VISIBLE_ALL) > 97 && number_of("bad_2", VISIBLE_ALL) < 10);
+    static const char *const files[] = {"left.png",      "right.png", "truth.pfm",  "mask.png",     "disparity.pfm",
+                                        "disparity.png", "truth.png", "errors.png", "anaglyph.png", "index.html"};
+    double sign = number_of("sign", VISIBLE_ALL);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char path[700];
+        snprintf(path, sizeof path, "%s/%s", out, files[i]);
+        FILE *f = fopen(path, "rb");
+        if (!f) fail_msg("%s is missing", files[i]);
+        fclose(f);
+    }
+    /* eval on its files says the same */
+    char arguments[2000];
+    snprintf(arguments, sizeof arguments, "%s/disparity.pfm --truth %s/truth.pfm --mask %s/mask.png --json", out, out,
+             out);
+    assert_int_equal(eval(arguments), 0);
+    assert_true(number_of("sign", VISIBLE_ALL) == sign);
+    /* and nothing is replaced unasked */
+    assert_int_equal(run_command(text, sizeof text, "%s demo -q --width 320 -o %s/", panum_program(), out), 2);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_wrong_sign_is_said),
+        cmocka_unit_test(test_benchmarks),
+        cmocka_unit_test(test_demo),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
