@@ -55,6 +55,10 @@ typedef struct {
      * outputs. weights[o*weight_stride + k]; at most FEW_OUTPUTS of them. */
     void (*few)(int64_t rows, const Stretch *stretch, int64_t stretches, const float *weights, int64_t weight_stride,
                 int64_t outputs, const float *bias, float *c, int64_t c_stride);
+    /* Lays a computed matrix out as a panel: panel[k*width + j] = b[k*k_stride + j*j_stride] for j < columns, zero up
+     * to width. Fast when one of the strides is 1. */
+    void (*panel)(const float *b, int64_t k_stride, int64_t j_stride, int64_t k, int64_t columns, int64_t width,
+                  float *panel);
 } ConvKernels;
 
 enum { FEW_OUTPUTS = 4 };

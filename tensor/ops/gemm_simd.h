@@ -92,7 +92,8 @@ INLINE void block_body(const int rows, const int vectors, const Stretch *stretch
 #define BLOCK_PAIR(rows) \
     { block_##rows##_1, block_##rows##_2 }
 BLOCKS(1)
-BLOCKS(2) BLOCKS(3) BLOCKS(4) BLOCKS(5) BLOCKS(6)
+BLOCKS(2)
+BLOCKS(3) BLOCKS(4) BLOCKS(5) BLOCKS(6)
 #if BLOCK_ROWS == 14
     BLOCKS(7) BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12) BLOCKS(13) BLOCKS(14)
 #endif
@@ -163,7 +164,8 @@ INLINE void few_body(const int rows, const int outputs, const Stretch *stretch, 
             few_body(1, outputs, stretch, stretches, weights, weight_stride, bias, c, c_stride);             \
     }
 FEW(1)
-FEW(2) FEW(3) FEW(4)
+FEW(2)
+FEW(3) FEW(4)
 
     enum {
         FEW_STRETCHES = 32
@@ -185,5 +187,37 @@ static void few(int64_t rows, const Stretch *stretch, int64_t stretches, const f
         }
         body[outputs - 1](rows - row < 4 ? rows - row : 4, at, stretches, weights, weight_stride, bias,
                           c + row * c_stride, c_stride);
+    }
+}
+
+typedef float v4 __attribute__((vector_size(16)));
+typedef float v4_unaligned __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* A transposition goes by squares of 4 x 4 in registers: 8 shuffles for 16 values on every width. */
+static void panel(const float *b, int64_t k_stride, int64_t j_stride, int64_t k, int64_t columns, int64_t width,
+                  float *to) {
+    int64_t whole = k_stride == 1 ? columns / 4 * 4 : 0, k4 = k / 4 * 4;
+    for (int64_t p = 0; p < k4; p += 4)
+        for (int64_t j = 0; j < whole; j += 4) {
+            const float *from = b + p + j * j_stride;
+            v4 r0 = *(const v4_unaligned *)from, r1 = *(const v4_unaligned *)(from + j_stride);
+            v4 r2 = *(const v4_unaligned *)(from + 2 * j_stride), r3 = *(const v4_unaligned *)(from + 3 * j_stride);
+            v4 s0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), s1 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+            v4 s2 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), s3 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+            float *at = to + p * width + j;
+            *(v4_unaligned *)at = __builtin_shufflevector(s0, s2, 0, 1, 4, 5);
+            *(v4_unaligned *)(at + width) = __builtin_shufflevector(s0, s2, 2, 3, 6, 7);
+            *(v4_unaligned *)(at + 2 * width) = __builtin_shufflevector(s1, s3, 0, 1, 4, 5);
+            *(v4_unaligned *)(at + 3 * width) = __builtin_shufflevector(s1, s3, 2, 3, 6, 7);
+        }
+    for (int64_t p = 0; p < k; p++) {
+        float *row = to + p * width;
+        const float *from = b + p * k_stride;
+        int64_t j = p < k4 ? whole : 0;
+        if (j_stride == 1)
+            memcpy(row, from, (size_t)columns * sizeof(float));
+        else
+            for (; j < columns; j++) row[j] = from[j * j_stride];
+        for (j = columns; j < width; j++) row[j] = 0;
     }
 }

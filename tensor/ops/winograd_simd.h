@@ -179,5 +179,5 @@ static void winograd_output(WinogradKind kind, const float *m, int64_t product, 
 #define CONV_KERNELS_OF(cpu)                                                                                  \
     {                                                                                                         \
         .level = cpu, .vector = VW, .rows = BLOCK_ROWS, .block = block, .winograd_weights = winograd_weights, \
-        .winograd_input = winograd_input, .winograd_output = winograd_output, .few = few,                     \
+        .winograd_input = winograd_input, .winograd_output = winograd_output, .few = few, .panel = panel,                     \
     }
