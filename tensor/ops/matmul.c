@@ -8,6 +8,7 @@
 #include "tensor/op.h"
 #include "tensor/ops/conv_kernels.h"
 #include "tensor/ops/conv_node.h"
+#include "tensor/ops/conv_task.h"
 #include "tensor/ops/ops.h"
 
 static const Op matmul_op, matmul_nt_op;
@@ -155,6 +156,9 @@ static void product_tile(void *context, int64_t tile, int worker) {
             for (int64_t block = 0; block < blocks; block++) {
                 int64_t top = block * rows / blocks, end = (block + 1) * rows / blocks;
                 Stretch stretch = {from + top * step, step, 0, product->k};
+                if (out)
+                    conv_ask_for(c + end * c_stride + j, c_stride, rows - end < rows_most ? rows - end : rows_most,
+                                 unit);
                 product->kernels->block(end - top, (int)vectors, &stretch, 1, packed + j * product->k, NULL,
                                         c + top * c_stride + j, c_stride, left_columns < unit ? left_columns : unit);
             }

@@ -73,6 +73,8 @@ static const Case cases[] = {
     {LINEAR, 2, 40, 1, 33, 48, 1, 1, 1, 0, 0, 1, 0, 1},
     {LINEAR, 3, 130, 1, 31, 80, 1, 1, 1, 0, 0, 3, 1, 0},
     {LINEAR, 1, 64, 1, 200, 600, 1, 1, 1, 0, 0, 1, 1, 1},
+    {LINEAR, 1, 1024, 1, 29, 48, 1, 1, 1, 0, 0, 1, 0, 1}, /* rows 4 KiB apart are copied */
+    {CONV, 1, 512, 5, 33, 16, 3, 3, 2, 1, 1, 1, 0, 1},
     {LINEAR, 1, 300, 1, 15, 9, 1, 1, 1, 0, 0, 2, 0, 1},
 };
 enum { CASES = sizeof cases / sizeof cases[0] };
