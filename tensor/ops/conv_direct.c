@@ -42,7 +42,7 @@ static Grid make_grid(const ConvTask *task) {
     if (task->sets == 1) {
         /* Columns are cut where a group alone would be too long a tile, and where there are too few groups to share. */
         int64_t unit = 2 * task->kernels->vector, limit = CHUNK_COLUMNS;
-        while (limit > unit && column_flops * (double)limit > 1.5 * tile_flops) limit /= 2;
+        while (limit > unit && column_flops * (double)limit > 2.5 * tile_flops) limit /= 2;
         int64_t groups = divide_up(grid.blocks, grid.group);
         while (limit > unit && groups * divide_up(task->co, limit) < 16 &&
                column_flops * (double)limit > tile_flops / 8)

@@ -84,7 +84,9 @@ typedef struct {
     const ConvKernels *kernels;
     int k_axis;
     int64_t m, n, k, parts; /* parts of the rows of a batch */
-    bool copy;              /* rows of the first operand are copied: their k is strided */
+    bool copy; /* rows of the first operand are copied: their k is strided, or they lie 4 KiB apart, which is
+                  one set of L1 for all */
+    int64_t copy_step;
 } Product;
 
 static Product make_product(const Node *node) {
@@ -93,7 +95,8 @@ static Product make_product(const Node *node) {
     product.m = to->size[1];
     product.n = to->size[2];
     product.k = a->size[2];
-    product.copy = a->stride[2] != 1;
+    product.copy = a->stride[2] != 1 || a->stride[1] % 1024 == 0;
+    product.copy_step = product.k + (product.k % 1024 == 0 ? 16 : 0);
     product.parts = 1;
     if (to->size[0] < FEW_BATCHES) {
         int64_t most = (product.m + LEAST_ROWS - 1) / LEAST_ROWS, wanted = FEW_BATCHES / to->size[0];
@@ -110,7 +113,8 @@ static int64_t packed_floats(const Product *product) {
 static size_t scratch_worker(const Node *node, bool exact) {
     (void)exact;
     Product product = make_product(node);
-    return (size_t)(packed_floats(&product) + GROUP_ROWS * product.n + (product.copy ? GROUP_ROWS * product.k : 0)) *
+    return (size_t)(packed_floats(&product) + GROUP_ROWS * product.n +
+                    (product.copy ? GROUP_ROWS * product.copy_step : 0)) *
            sizeof(float);
 }
 
@@ -145,9 +149,10 @@ static void product_tile(void *context, int64_t tile, int worker) {
         int64_t step = a->stride[1];
         if (product->copy) {
             for (int64_t r = 0; r < rows; r++)
-                for (int64_t k = 0; k < product->k; k++) copied[r * product->k + k] = from[r * step + k * a->stride[2]];
+                for (int64_t k = 0; k < product->k; k++)
+                    copied[r * product->copy_step + k] = from[r * step + k * a->stride[2]];
             from = copied;
-            step = product->k;
+            step = product->copy_step;
         }
         float *c = out ? out + (batch * product->m + i) * out_stride : tile_out;
         int64_t c_stride = out ? out_stride : product->n;
