@@ -14,6 +14,7 @@
 #include "models/s2m2.h"
 #include "tensor/op.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -252,7 +253,7 @@ static State refine(Net *net, State s, Tensor *context, Tensor *cv, Tensor *cv_h
         Tensor *lc = t_logit(s.confidence, 0.01), *lo = t_logit(s.occlusion, 0.01);
         Tensor *level1 = t_lookup(cv, s.disparity, .step = 1, .half_pixel = half_pixel);
         Tensor *level2 = t_lookup(cv_half, s.disparity, .step = 2, .half_pixel = half_pixel);
-        if (iteration == 0) {
+        if (iteration == 1) {
             program_tap(net->program, "lookup1", level1);
             program_tap(net->program, "lookup2", level2);
         }
@@ -285,6 +286,18 @@ static State refine(Net *net, State s, Tensor *context, Tensor *cv, Tensor *cv_h
         if (o.cinematic_occlusion) s.occlusion = t_mul(s.occlusion, t_affine(t_at_least(match, (double)w), -1, 1));
     }
     return s;
+}
+
+static void tap_iteration(Program *program, State s, int iteration) {
+    const struct {
+        const char *name;
+        Tensor *t;
+    } taps[] = {{"d", s.disparity}, {"conf", s.confidence}, {"occ", s.occlusion}, {"hidden", s.hidden}};
+    for (int i = 0; i < 4; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s_iter%d", taps[i].name, iteration);
+        program_tap(program, name, taps[i].t);
+    }
 }
 
 /* Logits of the 3x3 weights that take 1/4 resolution to full. */
@@ -330,7 +343,7 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
                "pictures of shape %s: (2B,3,H,W) with H and W multiples of 32",
                tensor_shape_text(pictures, shape, sizeof shape));
 
-    Tensor *v = t_from_u8(pictures, 2.0 / 255, -1);
+    Tensor *v = pictures->dtype == DTYPE_U8 ? t_from_u8(pictures, 2.0 / 255, -1) : t_affine(pictures, 2.0 / 255, -1);
     Features left = cnn_backbone(net, first_half(v), c), right = cnn_backbone(net, second_half(v), c);
     Tensor *quarter = t_cat(0, left.quarter, right.quarter);
     program_tap(program, "feature_2x", left.half);
@@ -361,35 +374,34 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
     Tensor *tr4_left = first_half(tr4);
     State s = {.confidence = start.confidence, .occlusion = start.occlusion};
     s.disparity = global_refiner(net, tr4_left, start.disparity, start.confidence);
+    program_tap(program, "d_global", s.disparity);
     if (o.positive) s.disparity = t_clamp(s.disparity, 0, 1e30);
 
     Tensor *context = gated_fusion(net, "feat_fusion_layer", tr4_left, py4, c, 3);
+    program_tap(program, "fused", context);
     NN_SCOPE(net, "ctx_feat") context = nn_conv1(net, "2", t_gelu(nn_conv1(net, "0", context, c)), c);
+    program_tap(program, "ctx", context);
     s.hidden = t_tanh(context);
     program_tap(program, "hidden", s.hidden);
 
     /* R1 correlates features taken at even rows and columns instead of averaging the volume */
     Tensor *cv_half = o.behaviour == S2M2_R1 ? t_even_pairs(cv) : t_pool_pairs(cv);
     Tensor *column = t_column_index(s.disparity);
-    for (int i = 0; i < o.refine_iterations; i++) {
+    for (int i = 1; i <= o.refine_iterations; i++) {
         s = refine(net, s, context, cv, cv_half, column, o, i);
-        if (i == 0) {
-            program_tap(program, "hidden1", s.hidden);
-            program_tap(program, "disparity1", s.disparity);
-            program_tap(program, "confidence1", s.confidence);
-            program_tap(program, "occlusion1", s.occlusion);
-        }
+        tap_iteration(program, s, i);
     }
-    program_tap(program, "disparity_quarter", s.disparity);
 
     bool clipped = o.behaviour == S2M2_R1;
     Tensor *mask = upsample_mask_4x(net, s.hidden, left.half);
+    program_tap(program, "mask4", mask);
     Tensor *d = t_convex_upsample(t_affine(s.disparity, 4, 0), mask, .factor = 4, .clipped = clipped);
     Tensor *occlusion = t_convex_upsample(s.occlusion, mask, .factor = 4, .clipped = clipped);
     Tensor *confidence = t_convex_upsample(s.confidence, mask, .factor = 4, .clipped = clipped);
     program_tap(program, "d_up", d);
 
     Tensor *filter = upsample_mask_1x(net, d, first_half(v), left.half);
+    program_tap(program, "mask1", filter);
     int factor = o.output_upsample ? 2 : 1;
     if (o.output_upsample) filter = t_resize_bilinear(filter, 2 * filter->size[2], 2 * filter->size[3]);
     d = t_convex_upsample(d, filter, .factor = factor, .clipped = clipped);

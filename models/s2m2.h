@@ -1,7 +1,7 @@
 /* models/s2m2.h - S2M2, scalable stereo matching (Min et al., ICCV 2025), signed.
  *
- * Input: u8 pictures (2B,3,H,W), left ones first, H and W multiples of 32 (s2m2_pad in apps/lib pads and crops as the
- * reference does). Outputs (B,1,H,W): disparity d = x_left - x_right in pixels of the left picture, positive in front;
+ * Input: pictures (2B,3,H,W) of 0..255, u8 or f32, left ones first, H and W multiples of 32 (data/pad.h pads and crops as
+ * the reference does). Outputs (B,1,H,W): disparity d = x_left - x_right in pixels of the left picture, positive in front;
  * occlusion 1 = visible in both eyes; confidence = probability that the error is below 4 px. */
 #ifndef PANUM_MODELS_S2M2_H
 #define PANUM_MODELS_S2M2_H

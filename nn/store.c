@@ -23,6 +23,11 @@ struct ParameterStore {
     Weights *file; /* NULL for seeded values */
     Arena *names;
     Table values, packed;
+    struct {
+        const char *name;
+        double gain;
+    } gain[8];
+    int gains;
     size_t packed_bytes;
 };
 
@@ -95,13 +100,28 @@ void store_close(ParameterStore *store) {
 
 size_t store_packed_bytes(const ParameterStore *store) { return store->packed_bytes; }
 
-static void seeded_values(const Tensor *t, real *out) {
+int store_set_gain(ParameterStore *store, const char *name, double gain) {
+    const char *copy = arena_text(store->names, name);
+    if (!copy) return ERR_MEMORY;
+    BUG_IF(store->gains == 8, "more than 8 gains");
+    store->gain[store->gains].name = copy;
+    store->gain[store->gains++].gain = gain;
+    return 0;
+}
+
+static void seeded_values(const ParameterStore *store, const Tensor *t, real *out) {
     uint64_t seed = fnv1a64(t->name, strlen(t->name));
     int64_t n = tensor_count(t);
     bool norm = strstr(t->name, "norm") != NULL, scale = norm && strstr(t->name, "weight") != NULL;
     double gain = t->rank == 1 ? 0.1 : sqrt(3.0 * (double)t->size[0] / (double)n);
+    double factor = 1;
+    for (int i = 0; i < store->gains; i++)
+        if (strcmp(store->gain[i].name, t->name) == 0) factor = store->gain[i].gain;
     /* rounded to f32 in every build: the reference's weights are f32 */
-    for (int64_t i = 0; i < n; i++) out[i] = (real)(float)((scale ? 1 : 0) + gain * rng_signed(seed, (uint64_t)i));
+    for (int64_t i = 0; i < n; i++) {
+        float value = (float)((scale ? 1 : 0) + gain * rng_signed(seed, (uint64_t)i));
+        out[i] = (real)(factor == 1 ? value : (float)(factor * value));
+    }
 }
 
 static const real *parameter_values(void *context, const Tensor *t) {
@@ -142,7 +162,7 @@ static const real *parameter_values(void *context, const Tensor *t) {
         if (weights_read_f32(store->file, entry, values)) mem_free(values), values = NULL;
 #endif
     } else if (values) {
-        seeded_values(t, values);
+        seeded_values(store, t, values);
     }
     slot->bytes = values;
     slot->size = count * sizeof *values;

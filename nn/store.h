@@ -12,6 +12,8 @@ int store_open(const char *path, ParameterStore **store);
 /* Deterministic values without a file: the rule of the parity vectors (specs s2m2, section 11): seed = FNV-1a of the
  * name; weights uniform with variance 1/fan_in, norm scales around 1. */
 int store_make_seeded(ParameterStore **store);
+/* Multiplies the seeded values of one parameter, in double before rounding; before they are first asked for. */
+int store_set_gain(ParameterStore *store, const char *name, double gain);
 void store_close(ParameterStore *store);
 
 /* Are exactly the weights of `program` there, in these shapes? All that is missing, unexpected or misshapen in one

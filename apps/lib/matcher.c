@@ -10,8 +10,8 @@ static const char *const model_names[] = {"auto", "sgm", "s2m2-XS", "s2m2-S", "s
 
 /* Which back end runs which model; NULL: not in this build. */
 static const MatcherBackend *const backends[] = {
-    [MODEL_SGM] = &matcher_sgm,
-    [MODEL_S2M2_XL] = NULL,
+    [MODEL_SGM] = &matcher_sgm,      [MODEL_S2M2_XS] = &matcher_s2m2, [MODEL_S2M2_S] = &matcher_s2m2,
+    [MODEL_S2M2_M] = &matcher_s2m2,  [MODEL_S2M2_L] = &matcher_s2m2,  [MODEL_S2M2_XL] = &matcher_s2m2,
 };
 /* What `auto` tries, best first. */
 static const MatcherModel preference[] = {MODEL_S2M2_XL, MODEL_S2M2_L,  MODEL_S2M2_M,

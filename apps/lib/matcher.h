@@ -61,5 +61,5 @@ typedef struct {
     /* Whether `auto` may take it: its weights are where weights are looked for. NULL: always. */
     bool (*ready)(const MatcherOptions *options, MatcherModel model);
 } MatcherBackend;
-extern const MatcherBackend matcher_sgm;
+extern const MatcherBackend matcher_sgm, matcher_s2m2;
 #endif

@@ -1,0 +1,156 @@
+/* apps/lib/matcher_s2m2.c - S2M2 as a matcher: weights found and checked, pictures padded, one plan a picture size. */
+#include "apps/lib/matcher.h"
+#include "apps/lib/model_files.h"
+#include "base/mem.h"
+#include "data/pad.h"
+#include "models/s2m2.h"
+#include "nn/store.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FACTOR = 32, CHECK_SIDE = 64 };
+
+typedef struct {
+    MatcherOptions options;
+    const S2m2Size *size;
+    ParameterStore *store;
+    Pool *pool;
+    char weights[2048];
+    /* the plan of the last size: a film's frames all have one */
+    Program *program;
+    Plan *plan;
+    Tensor *pictures;
+    S2m2Output maps;
+    Padding padding;
+    bool padded;
+} S2m2State;
+
+static S2m2Options network_options(const S2m2State *s) {
+    static const S2m2Behaviour behaviours[] = {[BEHAVIOUR_R1] = S2M2_R1, [BEHAVIOUR_R2] = S2M2_R2, [BEHAVIOUR_R3] = S2M2_R3};
+    return (S2m2Options){.channels = s->size->channels,
+                         .blocks = s->size->blocks,
+                         .refine_iterations = s->options.refine_iter,
+                         .positive = s->options.positive,
+                         .behaviour = behaviours[s->options.behaviour]};
+}
+
+static void drop_plan(S2m2State *s) {
+    plan_drop(s->plan);
+    program_drop(s->program);
+    s->plan = NULL;
+    s->program = NULL;
+}
+
+static int record(S2m2State *s, Padding padding, bool padded) {
+    s->program = program_make();
+    if (!s->program) return ERR_MEMORY;
+    Net net = {s->program};
+    /* padding makes fractions, so a padded picture is given as numbers and not as bytes */
+    s->pictures = program_input(s->program, "pictures", padded ? DTYPE_F32 : DTYPE_U8, 4, (int64_t[]){2, 3, padding.height, padding.width});
+    s->maps = s2m2(&net, s->pictures, network_options(s));
+    s->padding = padding;
+    s->padded = padded;
+    return 0;
+}
+
+static int prepare(S2m2State *s, int width, int height) {
+    Padding padding = padding_of(width, height, FACTOR);
+    bool padded = padding_needed(padding, width, height);
+    if (s->plan && padding.width == s->padding.width && padding.height == s->padding.height && padded == s->padded) {
+        s->padding = padding;
+        return 0;
+    }
+    drop_plan(s);
+    int code = record(s, padding, padded);
+    if (code) return code;
+    WeightSource source = store_source(s->store);
+    PlanOptions options = {.exact = s->options.exact, .bf16 = s->options.precision == PRECISION_BF16,
+                           .memory_limit = (size_t)s->options.max_memory};
+    code = plan_make(s->program, &source, s->pool, options, &s->plan);
+    if (code) drop_plan(s);
+    return code;
+}
+
+static void s2m2_close(void *state) {
+    S2m2State *s = state;
+    drop_plan(s);
+    store_close(s->store);
+    mem_free(s);
+}
+
+static int open_weights(S2m2State *s, MatcherModel model) {
+    char names[128];
+    if (s->options.weights) snprintf(s->weights, sizeof s->weights, "%s", s->options.weights);
+    else if (!model_file_find(model, s->weights, sizeof s->weights))
+        return fail(ERR_WEIGHTS, "no weights of %s found: put %s into ./models or ~/.local/share/panum/models, set PANUM_MODELS, or name the file with --weights",
+                    matcher_model_name(model), model_file_names(model, names, sizeof names));
+    int code = store_open(s->weights, &s->store);
+    /* a small recording knows every name and shape: a wrong file is refused before any picture is looked at */
+    if (!code) code = record(s, (Padding){CHECK_SIDE, CHECK_SIDE, 0, 0}, false);
+    if (!code) code = store_check(s->store, s->program);
+    drop_plan(s);
+    return code;
+}
+
+static int s2m2_open(const MatcherOptions *options, MatcherModel model, Pool *pool, void **state) {
+    if (options->ranged) return fail(ERR_USAGE, "--range: the model %s searches every disparity; a range is for --model sgm", matcher_model_name(model));
+    S2m2State *s = mem_zero(1, sizeof *s);
+    if (!s) return ERR_MEMORY;
+    *s = (S2m2State){.options = *options, .pool = pool, .size = s2m2_size(matcher_model_name(model))};
+    int code = open_weights(s, model);
+    if (code) {
+        s2m2_close(s);
+        return code;
+    }
+    *state = s;
+    return 0;
+}
+
+/* One eye into its half of the network's input. */
+static int fill_eye(const S2m2State *s, const Image *image, int eye) {
+    size_t values = (size_t)s->padding.width * (size_t)s->padding.height * 3;
+    if (s->padded) return pad_picture(image, s->padding, FACTOR, (float *)plan_data(s->plan, s->pictures) + (size_t)eye * values);
+    uint8_t *to = (uint8_t *)plan_data(s->plan, s->pictures) + (size_t)eye * values;
+    if (image->channels == 3) memcpy(to, image->bytes, values);
+    else
+        for (size_t i = 0; i < values; i++) to[i] = image->bytes[i / 3];
+    return 0;
+}
+
+static int take_map(const S2m2State *s, const Tensor *t, int width, int height, MapKind kind, Map *map) {
+    int code = map_make(map, width, height, kind);
+    if (code) return code;
+    unpad_plane(plan_data(s->plan, t), s->padding, 1, map);
+    for (int64_t i = 0; i < (int64_t)width * height; i++)
+        if (!isfinite(map->values[i]))
+            return fail(ERR_WEIGHTS, "%s: these weights give a %s that is not a number at pixel %lld; panum model verify looks for damage",
+                        s->weights, map_kind_name(kind), (long long)i);
+    return 0;
+}
+
+static int s2m2_run(void *state, const Image *left, const Image *right, StereoMaps *maps, char *describe, size_t size) {
+    S2m2State *s = state;
+    int w = left->width, h = left->height;
+    int code = prepare(s, w, h);
+    if (!code) code = fill_eye(s, left, 0);
+    if (!code) code = fill_eye(s, right, 1);
+    if (!code) code = plan_run(s->plan);
+    if (!code) code = take_map(s, s->maps.disparity, w, h, MAP_DISPARITY, &maps->disparity);
+    if (!code) code = take_map(s, s->maps.confidence, w, h, MAP_CONFIDENCE, &maps->confidence);
+    if (!code) code = take_map(s, s->maps.occlusion, w, h, MAP_OCCLUSION, &maps->occlusion);
+    if (code) return code;
+    char name[300];
+    PlanFacts facts = plan_facts(s->plan);
+    snprintf(describe, size, "%s, weights %s, %d refinements, %.0f MiB working memory", s->size->name,
+             err_printable(name, sizeof name, s->weights), s->options.refine_iter, (double)facts.bytes / 1048576);
+    return 0;
+}
+
+static bool s2m2_ready(const MatcherOptions *options, MatcherModel model) {
+    char path[2048];
+    return !options->weights && model_file_find(model, path, sizeof path);
+}
+
+const MatcherBackend matcher_s2m2 = {s2m2_open, s2m2_run, s2m2_close, s2m2_ready};

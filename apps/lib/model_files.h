@@ -1,0 +1,15 @@
+/* apps/lib/model_files.h - where weights are looked for, and under which names.
+ *
+ * In this order: the file that --weights names; then, in PANUM_MODELS, ./models, ~/.local/share/panum/models, for each
+ * model: its own name (s2m2-S.safetensors, s2m2-S.pth), then the name the authors published it under (CH128NTR1.pth). */
+#ifndef PANUM_APPS_LIB_MODEL_FILES_H
+#define PANUM_APPS_LIB_MODEL_FILES_H
+#include "apps/lib/matcher.h"
+
+/* Writes the path of the first file found into out; false when there is none. */
+bool model_file_find(MatcherModel model, char *out, size_t size);
+/* The folders that are searched, best first, for messages and lists: 0.. ; false past the last. */
+bool model_folder(int index, char *out, size_t size);
+/* "s2m2-S.safetensors or CH128NTR1.pth" */
+const char *model_file_names(MatcherModel model, char *out, size_t size);
+#endif
