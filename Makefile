@@ -53,6 +53,21 @@ $(BUILD)/%.o: %.c
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
 	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
 
+# The runtime once more with `real` = double: definitions and interpreter only. Tests that have a case for it are built
+# against it from the same source.
+F64_ROOMS = base tensor tensor/ops tensor/files exec nn models data
+F64_OBJ := $(foreach r,$(F64_ROOMS),$(patsubst %.c,$(BUILD)/f64/%.o,$(wildcard $(r)/*.c)))
+F64_TESTS := $(patsubst %.c,$(BUILD)/f64/%,$(shell grep -ls PANUM_F64 tests/*/test_*.c))
+$(BUILD)/f64/%.o: CPPFLAGS += -DPANUM_F64
+$(BUILD)/f64/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/f64/libpanum.a: $(F64_OBJ)
+	@rm -f $@
+	ar rcs $@ $^
+$(BUILD)/f64/tests/%: $(BUILD)/f64/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/f64/%.o) $(BUILD)/f64/libpanum.a
+	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+
 # Each verb alone: the same main with a list of one verb. A verb's other files are called VERB_something.c.
 define ONE_VERB
 $(BUILD)/only/$(1).o: apps/main.c
@@ -67,8 +82,8 @@ apps: $(VERBS:%=$(BUILD)/panum-%) ## each verb as a program of its own: build/pa
 demo: all ## renders a scene with known depth, matches it, and writes pictures and a report to build/demo
 	$(BUILD)/panum demo -y -o $(BUILD)/demo/
 
-test: all layers $(TEST_BIN) $(REPLAY_BIN) $(BUILD)/install/libpanum.a ## builds and runs every test
-	@CC="$(CC)" sh tests/run.sh $(BUILD) $(TEST_BIN) $(REPLAY_BIN)
+test: all layers $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN) $(BUILD)/install/libpanum.a ## builds and runs every test
+	@CC="$(CC)" sh tests/run.sh $(BUILD) $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN)
 
 # The same tests under a sanitizer, each in a build folder of its own.
 asan: ## every test with the address sanitizer (leaks too)
@@ -156,4 +171,4 @@ help: ## this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_BIN:=.d) $(TEST_LIB_OBJ:.o=.d) $(REPLAY_BIN:=.d) $(BENCH_BIN:=.d)
+-include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_BIN:=.d) $(TEST_LIB_OBJ:.o=.d) $(REPLAY_BIN:=.d) $(BENCH_BIN:=.d) $(F64_OBJ:.o=.d) $(F64_TESTS:=.d)

@@ -16,13 +16,16 @@ static void average_cells(const float *canvas, int width, int height, float *cel
     for (int r = 0; r < rows; r++) {
         int y0 = (int)((int64_t)r * height / rows), y1 = (int)(((int64_t)(r + 1) * height + rows - 1) / rows);
         for (int c = 0; c < columns; c++) {
-            int x0 = (int)((int64_t)c * width / columns), x1 = (int)(((int64_t)(c + 1) * width + columns - 1) / columns);
+            int x0 = (int)((int64_t)c * width / columns),
+                x1 = (int)(((int64_t)(c + 1) * width + columns - 1) / columns);
             double sum[3] = {0};
             for (int y = y0; y < y1; y++)
                 for (int x = x0; x < x1; x++)
-                    for (int k = 0; k < 3; k++) sum[k] += canvas[((size_t)y * (size_t)width + (size_t)x) * 3 + (size_t)k];
+                    for (int k = 0; k < 3; k++)
+                        sum[k] += canvas[((size_t)y * (size_t)width + (size_t)x) * 3 + (size_t)k];
             for (int k = 0; k < 3; k++)
-                cells[((size_t)r * (size_t)columns + (size_t)c) * 3 + (size_t)k] = (float)(sum[k] / ((double)(y1 - y0) * (x1 - x0)));
+                cells[((size_t)r * (size_t)columns + (size_t)c) * 3 + (size_t)k] =
+                    (float)(sum[k] / ((double)(y1 - y0) * (x1 - x0)));
         }
     }
 }
@@ -47,15 +50,20 @@ static void enlarge_cells(const float *cells, int columns, int rows, float *canv
             float u;
             bilinear_place(x, width, columns, &c0, &c1, &u);
             for (size_t k = 0; k < 3; k++) {
-                float a = cells[((size_t)r0 * (size_t)columns + (size_t)c0) * 3 + k], b = cells[((size_t)r0 * (size_t)columns + (size_t)c1) * 3 + k];
-                float c = cells[((size_t)r1 * (size_t)columns + (size_t)c0) * 3 + k], d = cells[((size_t)r1 * (size_t)columns + (size_t)c1) * 3 + k];
-                canvas[((size_t)y * (size_t)width + (size_t)x) * 3 + k] = (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d);
+                float a = cells[((size_t)r0 * (size_t)columns + (size_t)c0) * 3 + k],
+                      b = cells[((size_t)r0 * (size_t)columns + (size_t)c1) * 3 + k];
+                float c = cells[((size_t)r1 * (size_t)columns + (size_t)c0) * 3 + k],
+                      d = cells[((size_t)r1 * (size_t)columns + (size_t)c1) * 3 + k];
+                canvas[((size_t)y * (size_t)width + (size_t)x) * 3 + k] =
+                    (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d);
             }
         }
     }
 }
 
-static int clamp(int v, int high) { return v < 0 ? 0 : v > high ? high : v; }
+static int clamp(int v, int high) {
+    return v < 0 ? 0 : v > high ? high : v;
+}
 
 /* The picture into the middle of the canvas; `grow_x` and `grow_y` repeat its edges to the canvas's border. */
 static void place(const Image *image, Padding p, bool grow_x, bool grow_y, float *out) {
@@ -67,7 +75,8 @@ static void place(const Image *image, Padding p, bool grow_x, bool grow_y, float
             int from_x = x - p.left;
             if (!grow_x && (from_x < 0 || from_x >= image->width)) continue;
             from_x = clamp(from_x, image->width - 1);
-            const uint8_t *s = image->bytes + ((size_t)from_y * (size_t)image->width + (size_t)from_x) * (size_t)image->channels;
+            const uint8_t *s =
+                image->bytes + ((size_t)from_y * (size_t)image->width + (size_t)from_x) * (size_t)image->channels;
             float *to = out + ((size_t)y * (size_t)p.width + (size_t)x) * 3;
             for (int k = 0; k < 3; k++) to[k] = s[image->channels == 3 ? k : 0];
         }

@@ -321,7 +321,7 @@ static int bind(Plan *plan, const WeightSource *source, const int *scratch_item)
         plan->bytes[i] = weight.bytes; /* never written: weights are inputs only */
     }
     for (int i = 0; i < plan->steps.steps; i++) {
-        const Step *step = &plan->steps.step[i];
+        const Step *step __attribute__((unused)) = &plan->steps.step[i];
         Player *player = &plan->player[i];
         Run *run = &player->run;
         run->pool = plan->pool;

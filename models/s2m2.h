@@ -1,8 +1,8 @@
 /* models/s2m2.h - S2M2, scalable stereo matching (Min et al., ICCV 2025), signed.
  *
- * Input: pictures (2B,3,H,W) of 0..255, u8 or f32, left ones first, H and W multiples of 32 (data/pad.h pads and crops as
- * the reference does). Outputs (B,1,H,W): disparity d = x_left - x_right in pixels of the left picture, positive in front;
- * occlusion 1 = visible in both eyes; confidence = probability that the error is below 4 px. */
+ * Input: pictures (2B,3,H,W) of 0..255, u8 or f32, left ones first, H and W multiples of 32 (data/pad.h pads and crops
+ * as the reference does). Outputs (B,1,H,W): disparity d = x_left - x_right in pixels of the left picture, positive in
+ * front; occlusion 1 = visible in both eyes; confidence = probability that the error is below 4 px. */
 #ifndef PANUM_MODELS_S2M2_H
 #define PANUM_MODELS_S2M2_H
 #include "nn/net.h"

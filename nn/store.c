@@ -2,6 +2,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "tensor/files/compare.h"
 #include "tensor/files/weights.h"
 
 #include <math.h>
@@ -87,7 +88,9 @@ int store_open(const char *path, ParameterStore **out) {
     return code;
 }
 
-int store_make_seeded(ParameterStore **out) { return make(out); }
+int store_make_seeded(ParameterStore **out) {
+    return make(out);
+}
 
 void store_close(ParameterStore *store) {
     if (!store) return;
@@ -98,7 +101,9 @@ void store_close(ParameterStore *store) {
     mem_free(store);
 }
 
-size_t store_packed_bytes(const ParameterStore *store) { return store->packed_bytes; }
+size_t store_packed_bytes(const ParameterStore *store) {
+    return store->packed_bytes;
+}
 
 int store_set_gain(ParameterStore *store, const char *name, double gain) {
     const char *copy = arena_text(store->names, name);
@@ -169,7 +174,8 @@ static const real *parameter_values(void *context, const Tensor *t) {
     return values;
 }
 
-static const void *packed_copy(void *context, const char *key, size_t bytes, void (*fill)(void *, void *), void *fill_context) {
+static const void *packed_copy(void *context, const char *key, size_t bytes, void (*fill)(void *, void *),
+                               void *fill_context) {
     ParameterStore *store = context;
     Kept *known = look_up(&store->packed, key);
     if (known && known->key && known->bytes) {
@@ -186,4 +192,24 @@ static const void *packed_copy(void *context, const char *key, size_t bytes, voi
     return packed;
 }
 
-WeightSource store_source(ParameterStore *store) { return (WeightSource){store, parameter_values, packed_copy}; }
+WeightSource store_source(ParameterStore *store) {
+    return (WeightSource){store, parameter_values, packed_copy};
+}
+
+int store_check(const ParameterStore *store, const Program *program, const char *model) {
+    if (!store->file) return 0;
+    int tensors = program_tensors(program), count = 0;
+    WeightWanted *wanted = mem_array((size_t)tensors + 1, sizeof *wanted);
+    if (!wanted) return ERR_MEMORY;
+    for (int i = 0; i < tensors; i++) {
+        const Tensor *t = program_tensor(program, i);
+        if (t->kind != TENSOR_WEIGHT || t->base != t) continue;
+        WeightWanted *w = &wanted[count++];
+        w->name = t->name;
+        w->rank = t->rank;
+        for (int k = 0; k < t->rank; k++) w->size[k] = t->size[k];
+    }
+    int code = weights_compare(store->file, model, wanted, count, NULL);
+    mem_free(wanted);
+    return code;
+}

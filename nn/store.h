@@ -17,8 +17,8 @@ int store_set_gain(ParameterStore *store, const char *name, double gain);
 void store_close(ParameterStore *store);
 
 /* Are exactly the weights of `program` there, in these shapes? All that is missing, unexpected or misshapen in one
- * sentence (ERR_WEIGHTS). A seeded store always has them. */
-int store_check(const ParameterStore *store, const Program *program);
+ * sentence (ERR_WEIGHTS); `model` is what it calls the network. A seeded store always has them. */
+int store_check(const ParameterStore *store, const Program *program, const char *model);
 WeightSource store_source(ParameterStore *store);
 size_t store_packed_bytes(const ParameterStore *store);
 #endif

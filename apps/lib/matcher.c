@@ -1,5 +1,6 @@
 #include "apps/lib/matcher.h"
 #include "base/mem.h"
+#include "tensor/files/describe.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,8 +11,8 @@ static const char *const model_names[] = {"auto", "sgm", "s2m2-XS", "s2m2-S", "s
 
 /* Which back end runs which model; NULL: not in this build. */
 static const MatcherBackend *const backends[] = {
-    [MODEL_SGM] = &matcher_sgm,      [MODEL_S2M2_XS] = &matcher_s2m2, [MODEL_S2M2_S] = &matcher_s2m2,
-    [MODEL_S2M2_M] = &matcher_s2m2,  [MODEL_S2M2_L] = &matcher_s2m2,  [MODEL_S2M2_XL] = &matcher_s2m2,
+    [MODEL_SGM] = &matcher_sgm,     [MODEL_S2M2_XS] = &matcher_s2m2, [MODEL_S2M2_S] = &matcher_s2m2,
+    [MODEL_S2M2_M] = &matcher_s2m2, [MODEL_S2M2_L] = &matcher_s2m2,  [MODEL_S2M2_XL] = &matcher_s2m2,
 };
 /* What `auto` tries, best first. */
 static const MatcherModel preference[] = {MODEL_S2M2_XL, MODEL_S2M2_L,  MODEL_S2M2_M,
@@ -34,9 +35,30 @@ MatcherOptions matcher_defaults(void) {
     return (MatcherOptions){.behaviour = BEHAVIOUR_R3, .refine_iter = 3};
 }
 
+/* The model that a weights file named without --model is of. */
+static int model_of_weights(const char *path, MatcherModel *model) {
+    Weights *weights;
+    char guess[64], name[300];
+    int code = weights_open(path, &weights);
+    if (code) return code;
+    weights_guess_model(weights, guess, sizeof guess);
+    weights_close(weights);
+    for (int i = MODEL_S2M2_XS; i <= MODEL_S2M2_XL; i++) {
+        if (strcmp(guess, model_names[i]) != 0) continue;
+        *model = (MatcherModel)i;
+        return 0;
+    }
+    return fail(ERR_WEIGHTS, "%s: these are not weights of a model known here; panum model info lists what they are",
+                err_printable(name, sizeof name, path));
+}
+
 int matcher_open(const MatcherOptions *options, Matcher **matcher) {
     *matcher = NULL;
     MatcherModel model = options->model;
+    if (model == MODEL_AUTO && options->weights) {
+        int code = model_of_weights(options->weights, &model);
+        if (code) return code;
+    }
     if (model == MODEL_AUTO && options->ranged) model = MODEL_SGM; /* the one that searches a range */
     for (size_t i = 0; model == MODEL_AUTO && i < sizeof preference / sizeof *preference; i++) {
         const MatcherBackend *b = backends[preference[i]];

@@ -28,7 +28,8 @@ typedef struct {
 } S2m2State;
 
 static S2m2Options network_options(const S2m2State *s) {
-    static const S2m2Behaviour behaviours[] = {[BEHAVIOUR_R1] = S2M2_R1, [BEHAVIOUR_R2] = S2M2_R2, [BEHAVIOUR_R3] = S2M2_R3};
+    static const S2m2Behaviour behaviours[] = {
+        [BEHAVIOUR_R1] = S2M2_R1, [BEHAVIOUR_R2] = S2M2_R2, [BEHAVIOUR_R3] = S2M2_R3};
     return (S2m2Options){.channels = s->size->channels,
                          .blocks = s->size->blocks,
                          .refine_iterations = s->options.refine_iter,
@@ -48,7 +49,8 @@ static int record(S2m2State *s, Padding padding, bool padded) {
     if (!s->program) return ERR_MEMORY;
     Net net = {s->program};
     /* padding makes fractions, so a padded picture is given as numbers and not as bytes */
-    s->pictures = program_input(s->program, "pictures", padded ? DTYPE_F32 : DTYPE_U8, 4, (int64_t[]){2, 3, padding.height, padding.width});
+    s->pictures = program_input(s->program, "pictures", padded ? DTYPE_F32 : DTYPE_U8, 4,
+                                (int64_t[]){2, 3, padding.height, padding.width});
     s->maps = s2m2(&net, s->pictures, network_options(s));
     s->padding = padding;
     s->padded = padded;
@@ -66,7 +68,8 @@ static int prepare(S2m2State *s, int width, int height) {
     int code = record(s, padding, padded);
     if (code) return code;
     WeightSource source = store_source(s->store);
-    PlanOptions options = {.exact = s->options.exact, .bf16 = s->options.precision == PRECISION_BF16,
+    PlanOptions options = {.exact = s->options.exact,
+                           .bf16 = s->options.precision == PRECISION_BF16,
                            .memory_limit = (size_t)s->options.max_memory};
     code = plan_make(s->program, &source, s->pool, options, &s->plan);
     if (code) drop_plan(s);
@@ -82,20 +85,25 @@ static void s2m2_close(void *state) {
 
 static int open_weights(S2m2State *s, MatcherModel model) {
     char names[128];
-    if (s->options.weights) snprintf(s->weights, sizeof s->weights, "%s", s->options.weights);
+    if (s->options.weights)
+        snprintf(s->weights, sizeof s->weights, "%s", s->options.weights);
     else if (!model_file_find(model, s->weights, sizeof s->weights))
-        return fail(ERR_WEIGHTS, "no weights of %s found: put %s into ./models or ~/.local/share/panum/models, set PANUM_MODELS, or name the file with --weights",
+        return fail(ERR_WEIGHTS,
+                    "no weights of %s found: put %s into ./models or ~/.local/share/panum/models, set PANUM_MODELS, or "
+                    "name the file with --weights",
                     matcher_model_name(model), model_file_names(model, names, sizeof names));
     int code = store_open(s->weights, &s->store);
     /* a small recording knows every name and shape: a wrong file is refused before any picture is looked at */
     if (!code) code = record(s, (Padding){CHECK_SIDE, CHECK_SIDE, 0, 0}, false);
-    if (!code) code = store_check(s->store, s->program);
+    if (!code) code = store_check(s->store, s->program, s->size->name);
     drop_plan(s);
     return code;
 }
 
 static int s2m2_open(const MatcherOptions *options, MatcherModel model, Pool *pool, void **state) {
-    if (options->ranged) return fail(ERR_USAGE, "--range: the model %s searches every disparity; a range is for --model sgm", matcher_model_name(model));
+    if (options->ranged)
+        return fail(ERR_USAGE, "--range: the model %s searches every disparity; a range is for --model sgm",
+                    matcher_model_name(model));
     S2m2State *s = mem_zero(1, sizeof *s);
     if (!s) return ERR_MEMORY;
     *s = (S2m2State){.options = *options, .pool = pool, .size = s2m2_size(matcher_model_name(model))};
@@ -111,9 +119,11 @@ static int s2m2_open(const MatcherOptions *options, MatcherModel model, Pool *po
 /* One eye into its half of the network's input. */
 static int fill_eye(const S2m2State *s, const Image *image, int eye) {
     size_t values = (size_t)s->padding.width * (size_t)s->padding.height * 3;
-    if (s->padded) return pad_picture(image, s->padding, FACTOR, (float *)plan_data(s->plan, s->pictures) + (size_t)eye * values);
+    if (s->padded)
+        return pad_picture(image, s->padding, FACTOR, (float *)plan_data(s->plan, s->pictures) + (size_t)eye * values);
     uint8_t *to = (uint8_t *)plan_data(s->plan, s->pictures) + (size_t)eye * values;
-    if (image->channels == 3) memcpy(to, image->bytes, values);
+    if (image->channels == 3)
+        memcpy(to, image->bytes, values);
     else
         for (size_t i = 0; i < values; i++) to[i] = image->bytes[i / 3];
     return 0;
@@ -125,8 +135,10 @@ static int take_map(const S2m2State *s, const Tensor *t, int width, int height, 
     unpad_plane(plan_data(s->plan, t), s->padding, 1, map);
     for (int64_t i = 0; i < (int64_t)width * height; i++)
         if (!isfinite(map->values[i]))
-            return fail(ERR_WEIGHTS, "%s: these weights give a %s that is not a number at pixel %lld; panum model verify looks for damage",
-                        s->weights, map_kind_name(kind), (long long)i);
+            return fail(
+                ERR_WEIGHTS,
+                "%s: these weights give a %s that is not a number at pixel %lld; panum model verify looks for damage",
+                s->weights, map_kind_name(kind), (long long)i);
     return 0;
 }
 

@@ -6,13 +6,18 @@
 
 static const char *published_name(MatcherModel model) {
     switch (model) {
-    case MODEL_S2M2_S: return "CH128NTR1.pth";
-    case MODEL_S2M2_M: return "CH192NTR2.pth";
-    case MODEL_S2M2_L: return "CH256NTR3.pth";
-    case MODEL_S2M2_XL: return "CH384NTR3.pth";
+    case MODEL_S2M2_S:
+        return "CH128NTR1.pth";
+    case MODEL_S2M2_M:
+        return "CH192NTR2.pth";
+    case MODEL_S2M2_L:
+        return "CH256NTR3.pth";
+    case MODEL_S2M2_XL:
+        return "CH384NTR3.pth";
     case MODEL_S2M2_XS:
     case MODEL_SGM:
-    case MODEL_AUTO: break;
+    case MODEL_AUTO:
+        break;
     }
     return NULL;
 }
@@ -27,7 +32,8 @@ bool model_folder(int index, char *out, size_t size) {
 
 const char *model_file_names(MatcherModel model, char *out, size_t size) {
     const char *published = published_name(model);
-    snprintf(out, size, "%s.safetensors%s%s", matcher_model_name(model), published ? " or " : "", published ? published : "");
+    snprintf(out, size, "%s.safetensors%s%s", matcher_model_name(model), published ? " or " : "",
+             published ? published : "");
     return out;
 }
 
@@ -38,6 +44,7 @@ bool model_file_find(MatcherModel model, char *out, size_t size) {
     const char *names[] = {own, own_pth, published_name(model)};
     for (int f = 0; model_folder(f, folder, sizeof folder); f++)
         for (int i = 0; i < 3; i++)
-            if (names[i] && snprintf(out, size, "%s/%s", folder, names[i]) < (int)size && access(out, R_OK) == 0) return true;
+            if (names[i] && snprintf(out, size, "%s/%s", folder, names[i]) < (int)size && access(out, R_OK) == 0)
+                return true;
     return false;
 }

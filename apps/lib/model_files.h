@@ -1,7 +1,8 @@
 /* apps/lib/model_files.h - where weights are looked for, and under which names.
  *
  * In this order: the file that --weights names; then, in PANUM_MODELS, ./models, ~/.local/share/panum/models, for each
- * model: its own name (s2m2-S.safetensors, s2m2-S.pth), then the name the authors published it under (CH128NTR1.pth). */
+ * model: its own name (s2m2-S.safetensors, s2m2-S.pth), then the name the authors published it under (CH128NTR1.pth).
+ */
 #ifndef PANUM_APPS_LIB_MODEL_FILES_H
 #define PANUM_APPS_LIB_MODEL_FILES_H
 #include "apps/lib/matcher.h"
