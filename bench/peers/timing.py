@@ -61,14 +61,25 @@ def seconds(function):
 
 
 def rounds(function, count, warmup):
-    """Seconds of each of count calls after warmup calls that are not counted."""
+    """(seconds, processor seconds of all threads) of each of count calls after warmup calls that are not counted.
+
+    Where other programs share the cores and one thread runs, the processor seconds are what the wall time would be
+    without them; with several threads they include the waiting of OpenMP's threads for each other.
+    """
     for _ in range(warmup):
         function()
-    return [seconds(function) for _ in range(count)]
+    times = []
+    for _ in range(count):
+        processor = time.process_time()
+        wall = seconds(function)
+        times.append((wall, time.process_time() - processor))
+    return times
 
 
-def summary(times):
-    return {"min_s": min(times), "median_s": statistics.median(times), "rounds": len(times)}
+def summary(times, calls=1):
+    walls = [wall / calls for wall, _ in times]
+    return {"min_s": min(walls), "median_s": statistics.median(walls),
+            "min_processor_s": min(processor for _, processor in times) / calls, "rounds": len(times)}
 
 
 def repetitions(function, least=0.05):

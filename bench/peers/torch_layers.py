@@ -157,7 +157,7 @@ def main():
     for item in items:
         calls = timing.repetitions(item[3])
         times = timing.rounds(lambda: [item[3]() for _ in range(calls)], arguments.rounds, arguments.warmup)
-        result = timing.summary([t / calls for t in times])
+        result = timing.summary(times, calls)
         timing.report(item=item[0], library=item[1], calls=calls, **result, **rates(item, result["min_s"]))
 
 

@@ -18,8 +18,8 @@ import sys
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.numpy import save_file
 
+import store
 from seeded import uniform
 
 
@@ -52,7 +52,7 @@ class Family:
 
     def write(self, folder, provenance):
         path = os.path.join(folder, self.name + ".safetensors")
-        save_file(self.tensors, path, metadata={**self.metadata, "provenance": json.dumps(provenance)})
+        store.save(path, self.tensors, {**self.metadata, "provenance": json.dumps(provenance)})
         print(f"{self.name:28s} {len(self.metadata):3d} cases {os.path.getsize(path):8d} bytes")
 
 

@@ -26,8 +26,8 @@ import types
 import cv2
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 
+import store
 from make_op_fixtures import load_image_tools, load_reference
 from seeded import parameter, uniform
 
@@ -259,10 +259,10 @@ def check_vectors(reference, out, provenance):
             shapes[name] = list(tap.shape)
     print(f"section 11: largest difference of all {worst:.1e} (the table is rounded to 5e-7 or 5e-8)")
     assert worst < 2e-5, "the reference does not reproduce section 11"
-    save_file(tensors, os.path.join(out, "vectors.safetensors"),
-              metadata={"columns": json.dumps(labels), "shapes": json.dumps(shapes),
-                        "case": json.dumps({**plain, "picture": "formula of section 11, 96x64"}),
-                        "provenance": json.dumps(provenance)})
+    store.save(os.path.join(out, "vectors.safetensors"), tensors, {
+        "columns": json.dumps(labels), "shapes": json.dumps(shapes),
+        "case": json.dumps({**plain, "picture": "formula of section 11, 96x64"}),
+        "provenance": json.dumps(provenance)})
 
 
 # --- real pictures -----------------------------------------------------------------------------------------------
@@ -327,10 +327,9 @@ def write_case(name, setup, reference, image_tools, data, out, provenance):
             tensors[f"{tap}.index"] = index.astype(np.int32)
             tensors[f"{tap}.value"] = value.reshape(-1)[index].astype(np.float32)
     path = os.path.join(out, name + ".safetensors")
-    save_file(tensors, path, metadata={
+    store.save(path, tensors, {
         "case": json.dumps({**setup, "padded": [int(s) for s in padded[0].shape[-2:]]}), "shapes": json.dumps(shapes),
         "floor": json.dumps(floor), "provenance": json.dumps(provenance)})
-    os.chmod(path, 0o644)
     d = tensors["disparity"]
     print(f"{name:18s} {setup['size']:2s} {rows}x{columns} d {d.min():8.2f} {np.median(d):7.2f} {d.max():8.2f}  "
           f"conf0>0.2 {(exact['conf0'] > 0.2).mean():.2f}  floor d0 {floor['d0'][0]:.0e} {floor['d0'][1]:.0e}  "
