@@ -13,6 +13,7 @@
 #define VERBS(X) \
     X(match)     \
     X(eval)      \
+    X(pack)      \
     X(demo)      \
     X(model)     \
     X(bench)     \
