@@ -11,7 +11,7 @@
 #include "apps/lib/run.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "data/read.h"
+#include "data/stereo.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -31,9 +31,13 @@ typedef struct {
     bool positive, exact;
     int64_t refine_iter, threads, max_memory;
     double scale;
-    bool swap_eyes;
+    bool swap_eyes, align, eye_test;
+    int layout;
     TalkOptions talk;
 } MatchOptions;
+
+/* In the order of StereoLayout. */
+#define LAYOUT_CHOICES "auto|mono|sbs|hsbs|tb|htb|pair|mpo|rows|cross"
 
 #define AT(field) .at = offsetof(MatchOptions, field)
 static const Option options[] = {
@@ -110,6 +114,26 @@ static const Option options[] = {
      .group = "Output",
      .help = "one JSON object per picture on standard output"},
 
+    {.name = "layout",
+     .kind = OPTION_CHOICE,
+     .value = "L",
+     .choices = LAYOUT_CHOICES,
+     .standard = "auto",
+     AT(layout),
+     .group = "Input",
+     .help = "how the eyes lie in one file: " LAYOUT_CHOICES
+             " (sbs and tb hold full pictures, hsbs and htb squeezed ones, cross is sbs for crossed eyes)"},
+    {.name = "align",
+     .kind = OPTION_FLAG,
+     AT(align),
+     .group = "Input",
+     .help = "take out the vertical offset between the eyes that was measured"},
+    {.name = "eye-test",
+     .kind = OPTION_FLAG,
+     .standard = "on",
+     AT(eye_test),
+     .group = "Input",
+     .help = "do not test which eye is which, nor measure the vertical offset"},
     {.name = "swap-eyes",
      .kind = OPTION_FLAG,
      AT(swap_eyes),
@@ -228,13 +252,16 @@ const Verb verb_match = {
     .name = "match",
     .operands = "A [B]",
     .summary = "match a stereo picture: signed disparity, confidence and occlusion",
-    .description = "A and B are the left and the right picture, or two folders of them.\n\n"
-                   "Disparity is x in the left picture minus x in the right one, in pixels of the left picture: "
-                   "positive stands in front "
-                   "of the screen, negative behind it. Parallax is its negative. Films stay within about 3 % of the "
-                   "width on either side; "
-                   "public s2m2 weights are good to about -40 px and poor far beyond.\n\n"
-                   "The first line says what was decided about the input, the last one sums up what was found.",
+    .description =
+        "A and B are the left and the right picture, or A alone holds both: side by side, top and bottom, MPO, JPS. "
+        "Folders work "
+        "as well: A full of such pictures, or A and B with the left and the right ones in the same order.\n\n"
+        "Disparity is x in the left picture minus x in the right one, in pixels of the left picture: "
+        "positive stands in front "
+        "of the screen, negative behind it. Parallax is its negative. Films stay within about 3 % of the "
+        "width on either side; "
+        "public s2m2 weights are good to about -40 px and poor far beyond.\n\n"
+        "The first line says what was decided about the input, the last one sums up what was found.",
     .examples = "  panum match left.png right.png -o d.pfm -o d.npz\n"
                 "  panum match left.png right.png --range -3:3% --quantity parallax -o p.d16.png",
     .least = 1,
@@ -421,54 +448,80 @@ static int plan(Work *work, const Parsed *parsed) {
  */
 
 typedef struct {
-    Image left, right;
-    const char *format;
-    char decided[400]; /* "pair of PNG, 640x480" */
-} Pair;
+    StereoPair pair;
+    StereoMeasure measure;
+    bool measured;
+    char decided[500]; /* "full side by side 1280x480 (file name), 640x480 an eye, left first (tested 0.93)" */
+} Input;
 
-static void free_pair(Pair *pair) {
-    image_free(&pair->left);
-    image_free(&pair->right);
+/* What was decided about the eyes, with its evidence, as the first line for people. */
+static void describe_input(const MatchOptions *o, Input *in) {
+    const StereoPair *p = &in->pair;
+    const StereoMeasure *m = &in->measure;
+    char *to = in->decided, *end = to + sizeof in->decided;
+    if (p->decision.layout == LAYOUT_PAIR)
+        to += snprintf(to, (size_t)(end - to), "pair of %s, %dx%d", p->notes.format ? p->notes.format : "pictures",
+                       p->left.width, p->left.height);
+    else
+        to += snprintf(to, (size_t)(end - to), "%s (from %s), %dx%d an eye", layout_words(p->decision.layout),
+                       p->decision.evidence, p->left.width, p->left.height);
+    if (p->decision.layout != LAYOUT_PAIR)
+        to += snprintf(to, (size_t)(end - to), ", %s first", p->decision.right_first ? "right" : "left");
+    if (o->swap_eyes) to += snprintf(to, (size_t)(end - to), ", eyes swapped as asked");
+    if (!in->measured) return;
+    if (fabs(m->eye_order) >= 0.7) to += snprintf(to, (size_t)(end - to), ", eye test %+.2f", m->eye_order);
+    if (m->vertical_confidence >= 0.5)
+        snprintf(to, (size_t)(end - to), ", vertical offset %+.2f px%s", m->vertical,
+                 o->align && m->vertical != 0 ? " taken out" : "");
 }
 
-static int read_one(const char *path, const MatchOptions *o, Image *image, const char **format) {
-    ReadOptions how = {.ignore_crc = o->ignore_crc, .lenient = o->lenient};
-    ReadNotes notes = {0};
-    int rc = image_read(path, &how, image, &notes);
-    for (int i = 0; !rc && i < notes.count; i++) say("%s: %s", show_path(path), notes.text[i]);
-    *format = notes.format ? notes.format : "picture";
-    return rc;
+static void warn_about(const Job *job, const MatchOptions *o, const Input *in) {
+    const StereoMeasure *m = &in->measure;
+    for (int i = 0; i < in->pair.notes.count; i++) say("%s: %s", show_path(job->left), in->pair.notes.text[i]);
+    if (in->pair.identical) say("%s: both eyes are identical: everything will lie on the screen", show_path(job->left));
+    if (!in->measured || in->pair.identical) return;
+    if (m->eye_order <= -0.7)
+        say("%s: eyes look swapped (eye test %+.2f): what is in front will seem behind; add --swap-eyes%s",
+            show_path(job->left), m->eye_order, o->swap_eyes ? " no more" : ", or --no-eye-test to silence this");
+    /* matching runs along rows: beyond a pixel it suffers */
+    if (m->vertical_confidence >= 0.5 && fabs(m->vertical) >= 1 && !o->align)
+        say("%s: the right eye lies %.1f px %s; add --align to take that out", show_path(job->left), fabs(m->vertical),
+            m->vertical > 0 ? "lower" : "higher");
 }
 
-static int read_pair(const Job *job, const MatchOptions *o, Pair *pair) {
-    memset(pair, 0, sizeof *pair);
-    const char *format, *right_format = NULL;
-    if (!job->right) return fail(ERR_INPUT, "%s: one file with both eyes cannot be read yet", show_path(job->left));
-    int rc = read_one(job->left, o, &pair->left, &format);
-    if (!rc) rc = read_one(job->right, o, &pair->right, &right_format);
-    const Image *l = &pair->left, *r = &pair->right;
-    if (!rc && (l->width != r->width || l->height != r->height))
-        rc = fail(ERR_INPUT, "%s has %dx%d pixels and %s has %dx%d; both eyes must be of one size",
-                  show_path(job->left), l->width, l->height, show_path(job->right), r->width, r->height);
-    if (!rc)
-        snprintf(pair->decided, sizeof pair->decided, "pair of %s and %s, %dx%d", format, right_format, l->width,
-                 l->height);
-    if (!rc && l->channels != r->channels) say("one eye is grey and the other in colour; the grey one is widened");
-    if (!rc && o->swap_eyes) {
-        Image swap = pair->left;
-        pair->left = pair->right;
-        pair->right = swap;
+static int read_input(const Job *job, const MatchOptions *o, Input *in) {
+    memset(in, 0, sizeof *in);
+    StereoOptions how = {.layout = (StereoLayout)o->layout,
+                         .swap_eyes = o->swap_eyes,
+                         .read = {.ignore_crc = o->ignore_crc, .lenient = o->lenient}};
+    int rc = stereo_read(job->left, job->right, &how, &in->pair);
+    if (rc) return rc;
+    if (in->pair.decision.layout == LAYOUT_MONO)
+        rc = fail(ERR_INPUT,
+                  "%s: holds one picture and no second eye (%s); give the other eye's file as well, or say --layout",
+                  show_path(job->left), in->pair.decision.evidence);
+    if (!rc && o->eye_test) {
+        rc = stereo_measure(&in->pair.left, &in->pair.right, &in->measure);
+        in->measured = !rc;
     }
-    if (rc) free_pair(pair);
+    if (rc)
+        stereo_pair_free(&in->pair);
+    else
+        describe_input(o, in);
     return rc;
 }
 
-static void print_json(const Job *job, const Pair *pair, const Matcher *matcher, const PairSummary *s) {
+static void print_json(const Job *job, const Input *in, const Matcher *matcher, const PairSummary *s) {
     char quoted[2048];
     printf("{\"left\":%s,", json_quote(quoted, sizeof quoted, job->left));
     if (job->right) printf("\"right\":%s,", json_quote(quoted, sizeof quoted, job->right));
-    printf("\"width\":%d,\"height\":%d,", pair->left.width, pair->left.height);
-    printf("\"input\":%s,", json_quote(quoted, sizeof quoted, pair->decided));
+    const StereoPair *p = &in->pair;
+    printf("\"width\":%d,\"height\":%d,\"layout\":\"%s\",\"right_first\":%s,", p->left.width, p->left.height,
+           layout_name(p->decision.layout), p->decision.right_first ? "true" : "false");
+    printf("\"evidence\":%s,", json_quote(quoted, sizeof quoted, p->decision.evidence));
+    if (in->measured)
+        printf("\"eye_order\":%.4f,\"vertical\":%.4f,\"vertical_confidence\":%.4f,", in->measure.eye_order,
+               in->measure.vertical, in->measure.vertical_confidence);
     printf("\"model\":\"%s\",\"matching\":%s,", matcher_model_name(matcher_model(matcher)),
            json_quote(quoted, sizeof quoted, matcher_describe(matcher)));
     printf("\"parallax_percent\":{\"nearest\":%.4f,\"farthest\":%.4f},\"front\":%.6f,\"screen\":%.6f,\"behind\":%.6f,"
@@ -482,21 +535,24 @@ static void print_json(const Job *job, const Pair *pair, const Matcher *matcher,
 
 static int run_job(const Work *work, const Job *job, Matcher *matcher) {
     const MatchOptions *o = work->o;
-    Pair pair;
-    int rc = read_pair(job, o, &pair);
+    Input in;
+    int rc = read_input(job, o, &in);
     if (rc) return rc;
-    say("%s: %s%s", show_path(job->left), pair.decided, o->swap_eyes ? ", eyes swapped as asked" : "");
+    const StereoPair *p = &in.pair;
+    say("%s: %s", show_path(job->left), in.decided);
+    warn_about(job, o, &in);
     if (o->dry_run) {
         for (int i = 0; i < job->output_count; i++) say("would write %s", show_path(job->outputs[i].path));
-        free_pair(&pair);
+        stereo_pair_free(&in.pair);
         return 0;
     }
     PairOptions how = pair_defaults();
     how.scale = o->scale;
     how.reference_right = o->reference == 1;
+    if (o->align && in.measured && in.measure.vertical_confidence >= 0.5) how.vertical = in.measure.vertical;
     StereoMaps maps;
     PairSummary summary;
-    rc = pair_match(matcher, &how, &pair.left, &pair.right, &maps);
+    rc = pair_match(matcher, &how, &p->left, &p->right, &maps);
     if (!rc) rc = pair_summarise(&maps, &summary);
     if (!rc && run_stopped()) rc = run_stop("nothing was written");
     if (!rc) {
@@ -504,12 +560,12 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
                  matcher_seconds(matcher));
         FileMeta meta = {.version = "panum " PANUM_VERSION, .command = work->command};
         OutputContent content = {.maps = &maps,
-                                 .left = &pair.left,
-                                 .right = &pair.right,
+                                 .left = &p->left,
+                                 .right = &p->right,
                                  .quantity = o->quantity ? MAP_PARALLAX : MAP_DISPARITY,
                                  .source = job->left,
                                  .meta = o->meta ? &meta : NULL,
-                                 .map_range = o->map_range.percent ? o->map_range.value * pair.left.width / 100
+                                 .map_range = o->map_range.percent ? o->map_range.value * p->left.width / 100
                                                                    : o->map_range.value,
                                  .palette = (Palette)o->palette};
         rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
@@ -518,10 +574,10 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
         char line[300];
         pair_summary_line(&summary, line, sizeof line);
         say("%s", line);
-        if (o->json) print_json(job, &pair, matcher, &summary);
+        if (o->json) print_json(job, &in, matcher, &summary);
     }
     stereo_maps_free(&maps);
-    free_pair(&pair);
+    stereo_pair_free(&in.pair);
     return rc;
 }
 
@@ -578,6 +634,7 @@ int app_match(int argc, char **argv) {
     if (!rc && o.range.given && o.model >= MODEL_S2M2_XS)
         rc = usage_error(&verb_match, "--range is for sgm; %s looks everywhere",
                          matcher_model_name((MatcherModel)o.model));
+    if (!rc && o.align && !o.eye_test) rc = usage_error(&verb_match, "--align needs the measurement that --no-eye-test leaves out");
     if (!rc) rc = talk_begin(&o.talk);
     Work work = {.arena = parsed.arena, .o = &o};
     if (!rc) {

@@ -496,10 +496,20 @@ static int decode_checked(const uint8_t *bytes, const JpegInfo *info, size_t fil
     if (info->end > INT_MAX) return fail(ERR_INPUT, "JPEG: %zu bytes are more than can be decoded", info->end);
     int width, height, channels, wanted = info->components == 1 ? 1 : 3;
     size_t decoded = (size_t)info->width * (size_t)info->height * (size_t)wanted;
+    uint8_t *ended = NULL;
+    if (!info->whole) { /* the decoder refuses a file without its end marker, so a copy gets one */
+        if (info->end > INT_MAX - 2) return fail(ERR_INPUT, "JPEG: %zu bytes are more than can be decoded", info->end);
+        ended = mem_alloc(info->end + 2);
+        if (!ended) return ERR_MEMORY;
+        memcpy(ended, bytes, info->end);
+        memcpy(ended + info->end, "\xff\xd9", 2);
+    }
     err_clear();
     mem_cap_begin(16 * file_size + ((size_t)64 << 20) + decoded);
-    uint8_t *samples = stbi_load_from_memory(bytes, (int)info->end, &width, &height, &channels, wanted);
+    uint8_t *samples = stbi_load_from_memory(ended ? ended : bytes, (int)info->end + (ended ? 2 : 0), &width, &height,
+                                             &channels, wanted);
     mem_cap_end();
+    mem_free(ended);
     if (!samples) {
         if (err_code() != ERR_NONE) return fail_prefix("JPEG: %d x %d pixels", info->width, info->height);
         return fail(ERR_INPUT, "JPEG: the picture data cannot be decoded (%s): the file is damaged",

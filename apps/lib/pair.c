@@ -1,6 +1,7 @@
 #include "apps/lib/pair.h"
 #include "apps/lib/summary.h"
 #include "base/mem.h"
+#include "data/stereo_measure.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,40 +11,13 @@ PairOptions pair_defaults(void) {
     return (PairOptions){.scale = 1};
 }
 
-/* Moves a picture up by `rows` (down when negative), between rows by linear weights; what comes in from outside repeats
- * the last row there is. */
-static int shift_up(Image *image, double rows) {
-    Image moved = {0};
-    int rc = image_make(&moved, image->width, image->height, image->channels, image->bits);
-    if (rc) return rc;
-    size_t samples = (size_t)image->width * (size_t)image->channels;
-    int whole = (int)floor(rows);
-    double part = rows - whole;
-    for (int y = 0; y < image->height; y++) {
-        int a = y + whole, b = a + 1, last = image->height - 1;
-        a = a < 0 ? 0 : a > last ? last : a;
-        b = b < 0 ? 0 : b > last ? last : b;
-        for (size_t i = 0; i < samples; i++) {
-            size_t at = (size_t)y * samples + i, from = (size_t)a * samples + i, next = (size_t)b * samples + i;
-            if (image->bits == 8)
-                moved.bytes[at] = (uint8_t)lrint((1 - part) * image->bytes[from] + part * image->bytes[next]);
-            else
-                image_16(&moved)[at] =
-                    (uint16_t)lrint((1 - part) * image_16(image)[from] + part * image_16(image)[next]);
-        }
-    }
-    image_free(image);
-    *image = moved;
-    return 0;
-}
-
 /* A picture as matchers want it: 8 bits, the given channels, scaled, mirrored. */
 static int prepare(Image *to, const Image *from, int channels, const PairOptions *o, double rows_up) {
     int width = (int)lrint(from->width * o->scale), height = (int)lrint(from->height * o->scale);
     int rc = image_copy(to, from);
     if (!rc) rc = image_to_8bit(to);
     if (!rc && channels == 3) rc = image_to_rgb(to);
-    if (!rc && rows_up != 0) rc = shift_up(to, rows_up);
+    if (!rc && rows_up != 0) rc = stereo_align(to, rows_up);
     if (!rc && (width != from->width || height != from->height)) {
         Image resized = {0};
         rc = image_resize(&resized, to, width < 1 ? 1 : width, height < 1 ? 1 : height);
@@ -107,8 +81,9 @@ int pair_match(Matcher *matcher, const PairOptions *o, const Image *left, const 
     /* Seen in a mirror, the right eye's picture is the left one of a pair with the same disparities:
      * x' = w-1-x, d' = x'_right - x'_left = (w-1-x_R) - (w-1-x_L) = x_L - x_R = d. */
     int l = o->reference_right, r = !l;
-    int rc = prepare(&pair[l], left, channels, o, 0);
-    if (!rc) rc = prepare(&pair[r], right, channels, o, o->vertical);
+    /* the picture that the maps belong to stays where it is */
+    int rc = prepare(&pair[l], left, channels, o, o->reference_right ? -o->vertical : 0);
+    if (!rc) rc = prepare(&pair[r], right, channels, o, o->reference_right ? 0 : o->vertical);
     if (!rc) rc = matcher_match(matcher, &pair[0], &pair[1], maps);
     double scale_x = pair[0].width ? (double)width / pair[0].width : 1;
     bool scaled = pair[0].width != width || pair[0].height != height;

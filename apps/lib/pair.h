@@ -7,7 +7,8 @@
 typedef struct {
     double scale;         /* pictures are matched at this size; maps come back in full size and full-size pixels */
     bool reference_right; /* maps of the right picture */
-    double vertical;      /* rows by which the right picture lies lower; it is moved up by them before matching */
+    double vertical;      /* rows by which the right picture's content lies lower: it is moved up (or, when the maps
+                             belong to the right picture, the left one down) before matching */
 } PairOptions;
 PairOptions pair_defaults(void);
 

@@ -1,0 +1,174 @@
+/* tests/bad/weights_made.h - weight files by hand, good and bad, written into the folder of the case that is running.
+ */
+#ifndef PANUM_TESTS_BAD_WEIGHTS_MADE_H
+#define PANUM_TESTS_BAD_WEIGHTS_MADE_H
+#include "base/mem.h"
+#include "base/zip.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void put_bytes(const char *name, const void *bytes, size_t size);
+
+/* w.safetensors: a length, a header, `tail` bytes of data. */
+static void put_safetensors(uint64_t length, const char *header, size_t header_size, const void *data, size_t size) {
+    uint8_t *all = malloc(8 + header_size + size);
+    for (int i = 0; i < 8; i++) all[i] = (uint8_t)(length >> (8 * i));
+    memcpy(all + 8, header, header_size);
+    if (size) memcpy(all + 8 + header_size, data, size);
+    put_bytes("w.safetensors", all, 8 + header_size + size);
+    free(all);
+}
+static const float numbers[6] = {1, 2, 3, 4, 5, 6};
+static void header(const char *text) {
+    put_safetensors(strlen(text), text, strlen(text), numbers, sizeof numbers);
+}
+
+#define GOOD                                                                                                     \
+    "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},\"b\":{\"dtype\":\"F32\",\"shape\":[2]," \
+    "\"data_offsets\":[16,24]}}"
+static void weights_good(void) {
+    header(GOOD);
+}
+static void weights_0(void) {
+    put_bytes("w.safetensors", "", 0);
+}
+static void weights_7(void) {
+    put_bytes("w.safetensors", "\1\0\0\0\0\0\0", 7);
+}
+static void weights_length_0(void) {
+    put_safetensors(0, GOOD, strlen(GOOD), numbers, 24);
+}
+static void weights_length_63(void) {
+    put_safetensors((uint64_t)1 << 63, GOOD, strlen(GOOD), numbers, 24);
+}
+static void weights_length_more(void) {
+    put_safetensors(strlen(GOOD) + 25, GOOD, strlen(GOOD), numbers, 24);
+}
+static void weights_not_object(void) {
+    header("[1,2,3]");
+}
+static void weights_bad_utf8(void) {
+    header("{\"a\xff\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}");
+}
+static void weights_deep(void) {
+    char text[20100];
+    memcpy(text, "{\"a\":", 5);
+    memset(text + 5, '[', 20000);
+    put_safetensors(20005, text, 20005, numbers, 24);
+}
+static void weights_twice(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]},\"a\":{\"dtype\":\"F32\",\"shape\":[3],"
+           "\"data_offsets\":[12,24]}}");
+}
+static void weights_metadata_number(void) {
+    header("{\"__metadata__\":{\"x\":3},\"a\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}");
+}
+static void weights_backwards(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[24,0]}}");
+}
+static void weights_beyond(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[8],\"data_offsets\":[0,32]}}");
+}
+static void weights_overlap(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},\"b\":{\"dtype\":\"F32\",\"shape\":[4],"
+           "\"data_offsets\":[8,24]}}");
+}
+static void weights_hole(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"F32\",\"shape\":[2],"
+           "\"data_offsets\":[16,24]}}");
+}
+static void weights_fraction(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24.0]}}");
+}
+static void weights_wrong_shape(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[5],\"data_offsets\":[0,24]}}");
+}
+static void weights_wraps(void) {
+    header("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4,6],\"data_offsets\":[0,24]}}");
+}
+static void weights_dtype(void) {
+    header("{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[24],\"data_offsets\":[0,24]}}");
+}
+static void weights_long_name(void) {
+    char text[1200], name[800];
+    memset(name, 'n', 799);
+    name[799] = 0;
+    snprintf(text, sizeof text, "{\"%s\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}", name);
+    header(text);
+}
+static void weights_many(void) {
+    enum { COUNT = 70000 };
+    char *text = malloc(COUNT * 70 + 10), *to = text;
+    *to++ = '{';
+    for (int i = 0; i < COUNT; i++)
+        to += sprintf(to, "%s\"%d\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? "," : "", i);
+    *to++ = '}';
+    put_safetensors((uint64_t)(to - text), text, (size_t)(to - text), numbers, 0);
+    free(text);
+}
+static void weights_tail(void) {
+    uint8_t data[56] = {0};
+    put_safetensors(strlen(GOOD), GOOD, strlen(GOOD), data, 56);
+}
+static void weights_nan(void) {
+    uint8_t data[24] = {0};
+    data[6] = 0xc0, data[7] = 0x7f;
+    put_safetensors(strlen(GOOD), GOOD, strlen(GOOD), data, 24);
+}
+static void weights_partial(void) {
+    put_safetensors(strlen(GOOD), GOOD, strlen(GOOD), numbers, 17);
+}
+static void weights_lfs(void) {
+    static const char text[] =
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0123456789abcdef\nsize 2100000000\n";
+    put_bytes("w.safetensors", text, strlen(text));
+}
+static void weights_html(void) {
+    static const char text[] = "<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>\n";
+    put_bytes("w.pth", text, strlen(text));
+}
+static void weights_gzip(void) {
+    put_bytes("w.pth", "\x1f\x8b\x08\0\0\0\0\0\0\3abcdefgh", 18);
+}
+
+/* w.pth: a zip as PyTorch writes it, around this pickle. */
+static void put_pth(const void *pickle, size_t size, bool deflate) {
+    Out *out = NULL;
+    ZipOut *zip = NULL;
+    uint8_t *bytes = NULL;
+    size_t whole = 0;
+    if (out_memory(&out) || zip_out_begin(out, &zip) || zip_out_add(zip, "m/data.pkl", pickle, size, deflate) ||
+        zip_out_add(zip, "m/version", "3\n", 2, false) || zip_out_end(&zip) || out_memory_take(&out, &bytes, &whole))
+        abort();
+    put_bytes("w.pth", bytes, whole);
+    mem_free(bytes);
+}
+#define PICKLE(text) put_pth(text, sizeof text - 1, false)
+static void weights_system(void) {
+    PICKLE("\x80\x02"
+           "cos\nsystem\nX\2\0\0\0lsR.");
+}
+static void weights_eval(void) {
+    PICKLE("\x80\x02"
+           "cbuiltins\neval\nX\2\0\0\0lsR.");
+}
+static void weights_underflow(void) {
+    PICKLE("\x80\x02R.");
+}
+static void weights_memo(void) {
+    PICKLE("\x80\x02j\xff\xff\xff\xff.");
+}
+static void weights_no_stop(void) {
+    PICKLE("\x80\x02}");
+}
+static void weights_zip_deflated(void) {
+    char pickle[2000];
+    memset(pickle, '}', sizeof pickle);
+    put_pth(pickle, sizeof pickle, true);
+}
+static void weights_zip_cut(void) {
+    put_bytes("w.pth", "PK\3\4\24\0\0\0\0\0aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 50);
+}
+#endif
