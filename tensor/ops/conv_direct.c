@@ -65,6 +65,10 @@ static Grid make_grid(const ConvTask *task) {
     for (int s = 0; s < task->segments; s++)
         grid.all_copied = grid.all_copied || task->segment[s].pixel * task->stride % 1024 == 0;
     grid.strip_pixel = task->ci + (grid.all_copied ? 16 : 0);
+    if (task->bf16) { /* every block is converted into its strip */
+        grid.all_copied = true;
+        grid.strip_pixel = conv_pairs(task) + (conv_pairs(task) * task->stride % 512 == 0 ? 16 : 0);
+    }
     bool copies = task->pad_h || task->pad_w || grid.all_copied;
     grid.strip = copies ? task->kh * ((rows - 1) * task->stride + task->kw) * grid.strip_pixel : 0;
     return grid;
@@ -101,15 +105,22 @@ static void copy_strip(const ConvTask *task, int64_t image, int64_t top, int64_t
         for (int64_t column = 0; column < columns; column++) {
             float *to = strip + column * pixel;
             if (left + column < 0 || left + column >= task->w) {
-                memset(to, 0, (size_t)task->ci * sizeof(float));
+                memset(to, 0, (size_t)(task->bf16 ? conv_pairs(task) : task->ci) * sizeof(float));
                 continue;
             }
+            uint16_t *pairs = (uint16_t *)(void *)to;
             for (int s = 0; s < task->segments; s++) {
                 const ConvSegment *from = &task->segment[s];
-                memcpy(to, from->data + image * from->image + (top + u) * from->row + (left + column) * from->pixel,
-                       (size_t)from->channels * sizeof(float));
+                const float *data =
+                    from->data + image * from->image + (top + u) * from->row + (left + column) * from->pixel;
+                if (task->bf16)
+                    task->bf16->convert(data, from->channels, pairs);
+                else
+                    memcpy(to, data, (size_t)from->channels * sizeof(float));
                 to += from->channels;
+                pairs += from->channels;
             }
+            if (task->bf16 && task->ci % 2) *pairs = 0;
         }
     }
 }
@@ -133,15 +144,14 @@ static Block make_block(const Job *job, int64_t index, Stretch *stretch, float *
     if (copied) copy_strip(task, image, top, left, columns, pixel, strip);
     for (int64_t u = 0; u < task->kh; u++) {
         if (top + u < 0 || top + u >= task->h) continue;
-        int64_t k0 = u * task->kw * task->ci;
-        if (copied && pixel == task->ci) {
-            *stretch++ = (Stretch){strip + u * columns * pixel, task->stride * pixel, k0, task->kw * task->ci};
+        int64_t depth = task->bf16 ? conv_pairs(task) : task->ci, k0 = u * task->kw * depth;
+        if (copied && pixel == depth) {
+            *stretch++ = (Stretch){strip + u * columns * pixel, task->stride * pixel, k0, task->kw * depth};
             continue;
         }
         if (copied) {
             for (int64_t v = 0; v < task->kw; v++)
-                *stretch++ =
-                    (Stretch){strip + (u * columns + v) * pixel, task->stride * pixel, k0 + v * task->ci, task->ci};
+                *stretch++ = (Stretch){strip + (u * columns + v) * pixel, task->stride * pixel, k0 + v * depth, depth};
             continue;
         }
         const ConvSegment *only = &task->segment[0];
@@ -201,6 +211,8 @@ static void run_group(const Job *job, int64_t first, int64_t last, int64_t colum
     const ConvKernels *kernels = task->kernels;
     const Grid *grid = &job->grid;
     const ConvTarget *to = job->to;
+    void (*multiply)(int64_t, int, const Stretch *, int64_t, const float *, const float *, float *, int64_t, int64_t) =
+        task->bf16 ? task->bf16->block : kernels->block;
     Block blocks[GROUP_ROWS];
     Stretch *stretch = (Stretch *)(void *)scratch;
     float *strip = (float *)(void *)(scratch + stretch_bytes(grid));
@@ -211,7 +223,7 @@ static void run_group(const Job *job, int64_t first, int64_t last, int64_t colum
     bool ahead_pays = conv_k(task) >= AHEAD_K;
     int64_t columns = smaller(grid->chunk, task->co - column), unit = 2 * kernels->vector;
     for (int set = 0; set < task->sets; set++) {
-        const float *packed = job->packed + set * conv_k(task) * conv_columns(task);
+        const float *packed = job->packed + set * conv_depth(task) * conv_columns(task);
         int64_t start = blocks[0].row * task->out_w + blocks[0].x0; /* of the tile, when sets == 1 */
         for (int64_t j = column; j < column + columns; j += unit) {
             int vectors = conv_panel_vectors(task, j / unit);
@@ -238,8 +250,8 @@ static void run_group(const Job *job, int64_t first, int64_t last, int64_t colum
                     kernels->few(block->x1 - block->x0, block->stretch, block->stretches, packed, conv_k(task),
                                  task->co, job->bias, c, stride);
                 else
-                    kernels->block(block->x1 - block->x0, vectors, block->stretch, block->stretches,
-                                   packed + j * conv_k(task), job->bias ? job->bias + j : NULL, c, stride, width);
+                    multiply(block->x1 - block->x0, vectors, block->stretch, block->stretches,
+                             packed + j * conv_depth(task), job->bias ? job->bias + j : NULL, c, stride, width);
             }
         }
         if (to->out) continue;

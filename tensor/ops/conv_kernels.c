@@ -36,3 +36,10 @@ const ConvKernels *conv_kernels(void) {
 void conv_kernels_force(const ConvKernels *kernels) {
     atomic_store(&forced, kernels);
 }
+
+const Bf16Kernels *bf16_kernels(void) {
+#if defined(__x86_64__)
+    if (cpu_has_bf16() && conv_kernels()->level == CPU_AVX512) return &bf16_kernels_avx512;
+#endif
+    return NULL;
+}

@@ -63,11 +63,22 @@ typedef struct {
 
 enum { FEW_OUTPUTS = 4 };
 
+/* Products of bf16 pairs, summed in f32 (vdpbf16ps: two products a lane, both rounded as one). A 4-byte element of
+ * operands and panels holds the k-th pair, and all counts of k are counts of pairs; else as `block` above. */
+typedef struct {
+    void (*block)(int64_t rows, int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
+                  const float *bias, float *c, int64_t c_stride, int64_t columns);
+    void (*convert)(const float *from, int64_t count, uint16_t *to); /* round to nearest even */
+} Bf16Kernels;
+
 /* The table of this processor's level; of one level, or NULL when the machine lacks it. */
 const ConvKernels *conv_kernels(void);
 const ConvKernels *conv_kernels_at(CpuLevel level);
 /* For tests: conv_kernels() answers with this level from now on, in all threads. NULL: the processor's again. */
 void conv_kernels_force(const ConvKernels *kernels);
+/* NULL where the processor has none, or when a lower level is forced. Blocks are those of the AVX-512 table. */
+const Bf16Kernels *bf16_kernels(void);
 
 extern const ConvKernels conv_kernels_base, conv_kernels_avx2, conv_kernels_avx512;
+extern const Bf16Kernels bf16_kernels_avx512;
 #endif

@@ -27,7 +27,7 @@ typedef struct {
 struct ConvTask {
     const ConvKernels *kernels;
     ConvAlgorithm algorithm;
-    bool bf16;
+    const Bf16Kernels *bf16; /* NULL: f32 */
     int segments;
     ConvSegment segment[NODE_INPUTS_MAX];
     int64_t n, h, w, ci;      /* the data operand */
@@ -84,6 +84,13 @@ static inline int64_t larger(int64_t a, int64_t b) {
 /* k of the product: taps row by row, channels inside. */
 static inline int64_t conv_k(const ConvTask *task) {
     return task->kh * task->kw * task->ci;
+}
+/* The same as the block kernel counts it: with bf16 in pairs of channels, an odd last one with a zero. */
+static inline int64_t conv_pairs(const ConvTask *task) {
+    return (task->ci + 1) / 2;
+}
+static inline int64_t conv_depth(const ConvTask *task) {
+    return task->bf16 ? task->kh * task->kw * conv_pairs(task) : conv_k(task);
 }
 /* Columns of a set, filled up to whole vectors. */
 static inline int64_t conv_columns(const ConvTask *task) {

@@ -50,6 +50,12 @@ INLINE vf v_load_first(const float *p, int64_t n) {
 #endif
 }
 
+/* The bf16 file has its own: there an "element" of operands and weights is a pair of bf16, and k counts pairs. */
+#ifndef BLOCK_MULTIPLY_ADD
+#define BLOCK_BROADCAST(p) v_set(*(p))
+#define BLOCK_MULTIPLY_ADD(operand, weight, sum) v_fma(operand, weight, sum)
+#endif
+
 INLINE void block_body(const int rows, const int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
                        const float *bias, float *c, int64_t c_stride, int64_t columns) {
     vf sum[BLOCK_ROWS][2];
@@ -66,8 +72,11 @@ INLINE void block_body(const int rows, const int vectors, const Stretch *stretch
             UNROLL for (int j = 0; j < vectors; j++) weight[j] = v_load(b + j * VW);
             UNROLL for (int i = 0; i < rows; i++) {
                 const float *p = base[i / 4];
-                vf operand = v_set(i % 4 == 0 ? p[0] : i % 4 == 1 ? p[step] : i % 4 == 2 ? p[step2] : p[step3]);
-                UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = v_fma(operand, weight[j], sum[i][j]);
+                vf operand = BLOCK_BROADCAST(i % 4 == 0   ? p
+                                             : i % 4 == 1 ? p + step
+                                             : i % 4 == 2 ? p + step2
+                                                          : p + step3);
+                UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = BLOCK_MULTIPLY_ADD(operand, weight[j], sum[i][j]);
             }
             UNROLL for (int i = 0; i < (rows + 3) / 4; i++) base[i]++;
         }
@@ -93,7 +102,8 @@ INLINE void block_body(const int rows, const int vectors, const Stretch *stretch
     { block_##rows##_1, block_##rows##_2 }
 BLOCKS(1)
 BLOCKS(2)
-BLOCKS(3) BLOCKS(4) BLOCKS(5) BLOCKS(6)
+BLOCKS(3)
+BLOCKS(4) BLOCKS(5) BLOCKS(6)
 #if BLOCK_ROWS == 14
     BLOCKS(7) BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12) BLOCKS(13) BLOCKS(14)
 #endif
@@ -122,6 +132,7 @@ BLOCKS(3) BLOCKS(4) BLOCKS(5) BLOCKS(6)
     blocks[rows - 1][vectors - 1](stretch, stretches, panel, bias, c, c_stride, columns);
 }
 
+#ifndef BLOCK_ONLY
 /* Four rows at a time share the loads of weights; then lanes are added in a fixed order. */
 INLINE void few_body(const int rows, const int outputs, const Stretch *stretch, int64_t stretches, const float *weights,
                      int64_t weight_stride, const float *bias, float *c, int64_t c_stride) {
@@ -165,7 +176,8 @@ INLINE void few_body(const int rows, const int outputs, const Stretch *stretch, 
     }
 FEW(1)
 FEW(2)
-FEW(3) FEW(4)
+FEW(3)
+FEW(4)
 
     enum {
         FEW_STRETCHES = 32
@@ -221,3 +233,4 @@ static void panel(const float *b, int64_t k_stride, int64_t j_stride, int64_t k,
         for (j = columns; j < width; j++) row[j] = 0;
     }
 }
+#endif

@@ -1,5 +1,6 @@
 /* Every form of convolution, transposed convolution and linear, on every instruction set this machine has, against its
  * definition; the same bits for any number of threads; results through holes. */
+#include "base/half.h"
 #include "base/mem.h"
 #include "tensor/op.h"
 #include "tensor/ops/conv_kernels.h"
@@ -195,6 +196,48 @@ static void run_case(const Case *c, int index, ConvAlgorithm algorithm) {
     program_drop(program);
 }
 
+/* bf16 products are exact in f32, so against operands that are bf16 already the sums differ by f32 roundings only. */
+static void test_bf16(void **state) {
+    (void)state;
+    if (!bf16_kernels()) {
+        printf("skip: this machine has no bf16 products\n");
+        skip();
+    }
+    conv_force(CONV_DIRECT);
+    double worst = 0;
+    for (int i = 0; i < CASES; i++) {
+        Program *program = program_make();
+        Node *node = record_case(program, &cases[i]);
+        if (strcmp(conv_algorithm(node, false, true), "implicit bf16") == 0) {
+            Runner *runner = runner_make(program);
+            runner_fill_all(runner, 77 + (uint64_t)i);
+            for (int t = 0; t < program_tensors(program); t++) {
+                const Tensor *tensor = program_tensor(program, t);
+                if (tensor->base != tensor || tensor->kind == TENSOR_VALUE) continue;
+                float *p = runner_data(runner, tensor);
+                for (int64_t k = 0; k < tensor_count(tensor); k++) p[k] = bf16_to_f32(f32_to_bf16(p[k]));
+            }
+            int64_t count = tensor_count(node->output[0]);
+            runner_run(runner, (RunWay){.kind = RUN_DEFINITION});
+            float *want = runner_copy(runner, node->output[0]);
+            for (int hole = HOLE_NONE; hole <= HOLE_DIRECT; hole++) {
+                runner_run(runner,
+                           (RunWay){.kind = RUN_FAST, .hole = (RunHole)hole, .bf16 = true, .pool = pools[hole]});
+                float *got = runner_copy(runner, node->output[0]);
+                double error = relative(got, want, count);
+                if (error > worst) worst = error;
+                if (!(error <= bound(CONV_DIRECT))) fail_msg("case %d, bf16, hole %d: error %.2e", i, hole, error);
+                mem_free(got);
+            }
+            mem_free(want);
+            runner_drop(runner);
+        }
+        program_drop(program);
+    }
+    conv_force(CONV_ALGORITHMS);
+    printf("bf16    implicit      largest error %.1e of the rms\n", worst);
+}
+
 static void run_level(CpuLevel level) {
     const ConvKernels *kernels = conv_kernels_at(level);
     if (!kernels) {
@@ -241,10 +284,8 @@ static void test_choice(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base),
-        cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),
-        cmocka_unit_test(test_choice),
+        cmocka_unit_test(test_base), cmocka_unit_test(test_avx2),   cmocka_unit_test(test_avx512),
+        cmocka_unit_test(test_bf16), cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, make_pools, drop_pools);
 }
