@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
         else if (strcmp(argv[i], "--level") == 0) {
             for (int level = CPU_BASE; level <= CPU_AVX512; level++)
                 if (strcmp(value, cpu_level_name((CpuLevel)level)) == 0)
-                    conv_kernels_force(conv_kernels_at((CpuLevel)level));
+                    cpu_limit((CpuLevel)level);
             i++;
         } else {
             fprintf(stderr,

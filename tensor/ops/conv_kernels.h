@@ -71,12 +71,9 @@ typedef struct {
     void (*convert)(const float *from, int64_t count, uint16_t *to); /* round to nearest even */
 } Bf16Kernels;
 
-/* The table of this processor's level; of one level, or NULL when the machine lacks it. */
+/* The table of cpu_level(). */
 const ConvKernels *conv_kernels(void);
-const ConvKernels *conv_kernels_at(CpuLevel level);
-/* For tests: conv_kernels() answers with this level from now on, in all threads. NULL: the processor's again. */
-void conv_kernels_force(const ConvKernels *kernels);
-/* NULL where the processor has none, or when a lower level is forced. Blocks are those of the AVX-512 table. */
+/* NULL where the processor has none. Blocks are those of the AVX-512 table. */
 const Bf16Kernels *bf16_kernels(void);
 
 extern const ConvKernels conv_kernels_base, conv_kernels_avx2, conv_kernels_avx512;

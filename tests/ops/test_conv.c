@@ -1,5 +1,6 @@
 /* Every form of convolution, transposed convolution and linear, on every instruction set this machine has, against its
  * definition; the same bits for any number of threads; results through holes. */
+#include "base/cpu.h"
 #include "base/half.h"
 #include "base/mem.h"
 #include "tensor/op.h"
@@ -239,17 +240,16 @@ static void test_bf16(void **state) {
 }
 
 static void run_level(CpuLevel level) {
-    const ConvKernels *kernels = conv_kernels_at(level);
-    if (!kernels) {
+    if (level > cpu_level()) {
         printf("skip: this machine has no %s\n", cpu_level_name(level));
         skip();
     }
-    conv_kernels_force(kernels);
+    cpu_limit(level);
     memset(worst_seen, 0, sizeof worst_seen);
     for (int a = 0; a < CONV_ALGORITHMS; a++)
         for (int i = 0; i < CASES; i++) run_case(&cases[i], i, (ConvAlgorithm)a);
     conv_force(CONV_ALGORITHMS);
-    conv_kernels_force(NULL);
+    cpu_limit(CPU_AVX512);
     for (int a = 0; a < CONV_ALGORITHMS; a++)
         printf("%-7s %-13s largest error %.1e of the rms\n", cpu_level_name(level), conv_algorithm_name[a],
                worst_seen[a]);
