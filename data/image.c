@@ -110,6 +110,7 @@ static void axis_free(Axis *axis) {
     mem_free(axis->first);
     mem_free(axis->count);
     mem_free(axis->weight);
+    *axis = (Axis){0}; /* a failed axis_make has freed it already */
 }
 
 static int axis_make(Axis *axis, int from, int to) {

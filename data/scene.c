@@ -113,7 +113,8 @@ typedef struct {
 } Render;
 
 enum { TILE = 16 };
-static const double z_least = 1e-6;
+/* Nearer is behind the eyes; farther is nowhere: planes seen edge-on would be met beyond what numbers can hold. */
+static const double z_least = 1e-6, z_most = 1e12;
 
 /* noise along a line, for ridges; -1..1 */
 static double rough_line(uint64_t seed, double at) {
@@ -147,7 +148,7 @@ static double meet(const Solid *s, Vec3 origin, Vec3 dir, double *a, double *b) 
         double slope = dot(s->normal, dir);
         if (slope == 0) return 0;
         double z = -dot(s->normal, from) / slope;
-        if (!(z > z_least)) return 0;
+        if (!(z > z_least && z < z_most)) return 0;
         Vec3 p = plus(from, scaled(dir, z));
         *a = dot(s->u_dual, p), *b = dot(s->v_dual, p);
         if (s->o.shape == SCENE_PLANE) return z;
