@@ -1,7 +1,7 @@
 /* bench/bench_sgm.c - times semi-global matching and judges it where the truth is known.
  *
- *   bench_sgm LEFT RIGHT [-o OUT.pfm] [--truth T.pfm] [--range LO:HI] [--threads N] [--rounds R] [--json]
- *   bench_sgm --list FILE [--given] [--threads N] [--rounds R]
+ *   bench_sgm LEFT RIGHT [-o OUT.pfm] [-c CONFIDENCE.pfm] [--truth T.pfm] [--range LO:HI] [--threads N] [--rounds R]
+ * [--json] bench_sgm --list FILE [--given] [--threads N] [--rounds R]
  *
  * Pictures are binary PGM or PPM. A list holds lines "left right truth.pfm lo hi" as tools/ref/sgbm_yardstick.py writes
  * them; --given uses the line's range. A truth that is not finite is not judged. Prints the minimum over the rounds. */
@@ -87,7 +87,7 @@ static Score judge(const float *d, const float *confidence, const float *truth, 
 }
 
 int main(int argc, char **argv) {
-    const char *names[2] = {0}, *list = NULL, *out = NULL, *truth_path = NULL;
+    const char *names[2] = {0}, *list = NULL, *out = NULL, *trust = NULL, *truth_path = NULL;
     int threads = 1, rounds = 1, count = 0;
     bool given = false, json = false;
     SgmOptions options = sgm_defaults();
@@ -101,6 +101,8 @@ int main(int argc, char **argv) {
             list = value, i++;
         else if (strcmp(a, "-o") == 0)
             out = value, i++;
+        else if (strcmp(a, "-c") == 0)
+            trust = value, i++;
         else if (strcmp(a, "--truth") == 0)
             truth_path = value, i++;
         else if (strcmp(a, "--threads") == 0)
@@ -145,6 +147,7 @@ int main(int argc, char **argv) {
             if (report.seconds < best) best = report.seconds, best_range = report.range_seconds;
         }
         if (out) write_pfm(out, maps, l.width, l.height);
+        if (trust) write_pfm(trust, maps + pixels, l.width, l.height);
         if (list || truth_path) {
             float *t = read_pfm(list ? truth : truth_path, l.width, l.height);
             Score s = judge(maps, maps + pixels, t, pixels);

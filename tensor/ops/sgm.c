@@ -61,6 +61,7 @@ static void read_eye(const uint8_t *image, int channels, SgmEyes *eyes, int eye)
 /* --- the range -----------------------------------------------------------------------------------------------------
  */
 
+static const float TRUSTED = 0.4f;
 enum {
     COARSE_WIDTH = 128,
     ROUNDING = 16 * 128, /* what base/mem.h may add to 16 blocks */
@@ -87,7 +88,7 @@ static bool spanned(const float *disparity, const float *confidence, size_t pixe
                     int *first, int *last) {
     int64_t trusted = 0;
     for (size_t i = 0; i < pixels; i++) {
-        if (confidence[i] < 0.2f) continue;
+        if (confidence[i] < TRUSTED) continue;
         histogram[clamp((int)(4 * (disparity[i] + (float)reach) + 0.5f), 0, bins - 1)]++;
         trusted++;
     }

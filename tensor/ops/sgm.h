@@ -47,8 +47,14 @@ size_t sgm_memory(int width, int height, int lo, int hi, size_t limit, int threa
 
 /* left, right: height x width x channels bytes (channels 1 grey or 3 RGB, interleaved, rows without padding).
  * disparity, confidence, occlusion: height x width floats each; confidence and occlusion may be NULL, and so may
- * report. confidence 0..1 estimates the chance that the disparity is within 2 px; 0 where nothing could be matched.
- *   occlusion  1 where the point is visible in both eyes, 0 where it is hidden from (or outside) the right one.
+ * report.
+ *
+ * confidence is 0 where the disparity was filled in or the picture is flat, else grows towards 1 with the distance of
+ * the best match from the second best. Over 17 pairs with ground truth (tools/ref/sgbm_yardstick.py) the share of
+ * pixels visible in both eyes that lay within 2 px was close to 0.65 + 0.34 * confidence.
+ *
+ * occlusion is 1 where the point is visible in both eyes, 0 where it is hidden from (or outside) the right one.
+ *
  * pool NULL runs in this thread. Errors: ERR_USAGE for an impossible range, ERR_INPUT for an impossible size,
  * ERR_MEMORY. */
 int sgm_match(Pool *pool, const uint8_t *left, const uint8_t *right, int width, int height, int channels,

@@ -3,10 +3,17 @@
 #include "base/mem.h"
 #include "tensor/ops/sgm_inner.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { VALID = 0, HIDDEN = 1, MISMATCH = 2 };
+enum {
+    VALID = 0,
+    HIDDEN = 1,
+    MISMATCH = 2,
+    TRUST_STEPS = 512,
+    TRUST_FALL = 75, /* margin by which the doubt falls to 1/e; fitted, see sgm.h */
+};
 
 typedef struct {
     const SgmEyes *eyes;
@@ -16,6 +23,7 @@ typedef struct {
     size_t pitch;             /* of the next two: a row and one place beyond each end */
     int16_t *filled, *smooth; /* in 1 / SGM_UNIT from lo, at pixel (0, 0) */
     float *disparity, *confidence, *occlusion;
+    float trust[TRUST_STEPS]; /* confidence by margin */
 } Finish;
 
 static inline int clamp(int v, int lo, int hi) {
@@ -70,15 +78,21 @@ static void fill_tile(void *context, int64_t y, int worker) {
     out[-1] = out[0], out[f->width] = out[f->width - 1];
 }
 
+/* How far the winner stays below its rivals says how likely it is right. Pixels that failed the check have no winner
+ * of their own, and without any grey difference along the row a match means nothing. */
 static void trust_row(const Finish *f, int y) {
     size_t at = (size_t)y * (size_t)f->width;
     const uint8_t *level = f->eyes->level[0] + (size_t)y * f->eyes->pitch;
+    const uint16_t *margins = f->found->margin + at;
+    float *out = f->confidence + at;
+    int last_step = -5; /* the last x with level[x] != level[x - 1] in -4..x+4 */
+    for (int x = -3; x < 4; x++)
+        if (level[x] != level[x - 1]) last_step = x;
     for (int x = 0; x < f->width; x++) {
-        size_t i = at + (size_t)x;
-        bool flat = true;
-        for (int u = -4; u <= 4; u++) flat &= level[x + u] == level[x];
-        float margin = (float)f->found->margin[i] / 200;
-        f->confidence[i] = f->kind[i] != VALID || flat ? 0 : margin < 1 ? margin : 1;
+        if (level[x + 4] != level[x + 3]) last_step = x + 4;
+        bool flat = last_step < x - 3;
+        int margin = margins[x] == UINT16_MAX ? 0 : clamp(margins[x], 0, TRUST_STEPS - 1);
+        out[x] = f->kind[at + (size_t)x] != VALID || flat ? 0 : f->trust[margin];
     }
 }
 
@@ -154,6 +168,7 @@ int sgm_finish(Pool *pool, const SgmEyes *eyes, const SgmFound *found, float *di
     int rc = ERR_MEMORY;
     if (planes && f.kind) {
         rc = 0;
+        for (int i = 0; i < TRUST_STEPS; i++) f.trust[i] = 1 - expf(-(float)i / TRUST_FALL);
         f.filled = planes + 1;
         f.smooth = f.filled + f.pitch * (size_t)f.height;
         pool_run(pool, f.height, check_tile, &f);

@@ -14,28 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef TUNE
-int T1 = 0, T2 = 0, T3 = 0, T4 = 0;
-static int P1 = 25, P2 = 120, P2_LEAST = 30, P2_FALL = 5;
-static int tune(const char *n, int d) {
-    const char *v = getenv(n);
-    return v ? atoi(v) : d;
-}
-__attribute__((constructor)) static void tune_all(void) {
-    P1 = tune("P1", P1), P2 = tune("P2", P2), P2_LEAST = tune("P2MIN", P2_LEAST), P2_FALL = tune("P2F", P2_FALL);
-    T1 = tune("T1", T1);
-    T2 = tune("T2", T2);
-    T3 = tune("T3", T3);
-    T4 = tune("T4", T4);
-}
 enum {
-#else
-enum {
-    P1 = 25,       /* for a step of one disparity */
-    P2 = 120,      /* for a larger one inside a surface */
-    P2_LEAST = 30, /* and across the strongest edge */
-    P2_FALL = 5,   /* what P2 loses with each grey level */
-#endif
+    P1 = 25,             /* for a step of one disparity */
+    P2 = 120,            /* for a larger one inside a surface */
+    P2_LEAST = 30,       /* and across the strongest edge */
+    P2_FALL = 5,         /* what P2 loses with each grey level */
     SPAN = 32,           /* pixels between two looks at the row above */
     ROWS_IN_FLIGHT = 64, /* most rows of a pass at work at once; the rings are wider than a row by as many */
     OVERLAP = 64,        /* rows matched beyond a strip on each side, so that paths arrive informed */

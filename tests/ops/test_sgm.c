@@ -221,6 +221,88 @@ static void odd_pictures(void **state) {
     pool_drop(pool);
 }
 
+/* A binary PPM of the shared data, as it is. */
+static uint8_t *read_ppm(const char *path, int *width, int *height) {
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    int most;
+    assert_int_equal(fscanf(f, "P6 %d %d %d", width, height, &most), 3);
+    assert_int_equal(most, 255);
+    fgetc(f);
+    size_t bytes = (size_t)*width * (size_t)*height * 3;
+    uint8_t *pixels = mem_alloc(bytes);
+    assert_int_equal(fread(pixels, 1, bytes, f), bytes);
+    fclose(f);
+    return pixels;
+}
+
+/* Tsukuba under the signed rule with c = 8: the lamp and the head come out, the shelf lies behind. */
+static void real_pair(void **state) {
+    (void)state;
+    NEEDS_DATA("stereo_gt/midd2001_tsukuba/scene1.row3.col3.ppm");
+    enum { CROP = 8, SCALE = 16 };
+    int w, h, most;
+    uint8_t *eyes[2] = {read_ppm(shared_data("stereo_gt/midd2001_tsukuba/scene1.row3.col3.ppm"), &w, &h),
+                        read_ppm(shared_data("stereo_gt/midd2001_tsukuba/scene1.row3.col4.ppm"), &w, &h)};
+    FILE *f = fopen(shared_data("stereo_gt/midd2001_tsukuba/truedisp.row3.col3.pgm"), "rb");
+    assert_non_null(f);
+    int truth_w, truth_h;
+    assert_int_equal(fscanf(f, "P5 %d %d %d", &truth_w, &truth_h, &most), 3);
+    assert_true(truth_w == w && truth_h == h);
+    fgetc(f);
+    uint8_t *truth = mem_alloc((size_t)w * (size_t)h);
+    assert_int_equal(fread(truth, 1, (size_t)w * (size_t)h, f), (size_t)w * (size_t)h);
+    fclose(f);
+    int n = w - CROP, judged = 0, bad = 0, far = 0, sign = 0;
+    for (int y = 0; y < h; y++) /* rows move to smaller addresses, in order */
+        for (int eye = 0; eye < 2; eye++)
+            memmove(eyes[eye] + (size_t)(3 * y * n), eyes[eye] + (size_t)(3 * (y * w + (eye ? 0 : CROP))),
+                    (size_t)(3 * n));
+    float *d = mem_array((size_t)(n * h), sizeof *d);
+    SgmReport report;
+    assert_int_equal(sgm_match(NULL, eyes[0], eyes[1], n, h, 3, NULL, d, NULL, NULL, &report), 0);
+    assert_true(report.lo <= -3 && report.lo >= -20 && report.hi >= 6 && report.hi <= 20);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < n; x++) {
+            if (!truth[y * w + x + CROP]) continue;
+            float t = (float)truth[y * w + x + CROP] / SCALE - CROP, got = d[y * n + x];
+            judged++;
+            bad += fabsf(got - t) > 2;
+            if (fabsf(t) > 2) far++, sign += got * t > 0;
+        }
+    printf("tsukuba: bad-2 %.2f %%, sign right %.2f %%\n", 100.0 * bad / judged, 100.0 * sign / far);
+    assert_true(bad < judged * 4 / 100);
+    assert_true(sign > far * 97 / 100);
+    mem_free(eyes[0]);
+    mem_free(eyes[1]);
+    mem_free(truth);
+    mem_free(d);
+}
+
+/* A range wholly on one side of the screen, shown by a pair moved by whole pixels. */
+static void one_sided_range(void **state) {
+    (void)state;
+    static Dots dots;
+    static float maps[3 * WIDTH * HEIGHT];
+    for (int side = -1; side <= 1; side += 2) {
+        make_dots(&dots);
+        for (int y = 0; y < HEIGHT; y++)
+            for (int x = 0; x < WIDTH; x++) {
+                int other = x + side * 40; /* d grows by 40 * side */
+                uint8_t noise = (uint8_t)(rng_u64(9, (uint64_t)(y * WIDTH + x)) >> 56);
+                maps[y * WIDTH + x] = other >= 0 && other < WIDTH ? dots.right[y * WIDTH + other] : noise;
+            }
+        for (int i = 0; i < WIDTH * HEIGHT; i++) dots.right[i] = (uint8_t)maps[i];
+        SgmReport report;
+        match_dots(dots.left, dots.right, NULL, NULL, maps, &report);
+        int low = BEHIND + 40 * side, high = FRONT + 40 * side, right = 0;
+        assert_true(report.lo <= low && report.lo > low - 40 && report.hi >= high && report.hi < high + 40);
+        for (int y = TOP + 4; y < TOP + SIDE - 4; y++)
+            for (int x = LEFT + 4; x < LEFT + SIDE - 4; x++) right += fabsf(maps[y * WIDTH + x] - (float)high) < 0.5f;
+        assert_int_equal(right, (SIDE - 8) * (SIDE - 8));
+    }
+}
+
 static void refused(void **state) {
     (void)state;
     uint8_t pixel = 0;
@@ -242,6 +324,8 @@ int main(void) {
         cmocka_unit_test(strips),
         cmocka_unit_test(odd_pictures),
         cmocka_unit_test(refused),
+        cmocka_unit_test(real_pair),
+        cmocka_unit_test(one_sided_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
