@@ -82,6 +82,18 @@ static void cross_hidden(uint8_t rgb[3], int x, int y, int unit) {
     for (int c = 0; c < 3; c++) rgb[c] = (uint8_t)(rgb[c] * 45 / 100);
 }
 
+/* Is most of the 3x3 neighbourhood hidden? Single pixels that a matcher doubts would strew dots over the picture. */
+static bool mostly_hidden(const Map *occlusion, int x, int y) {
+    int hidden = 0, all = 0;
+    for (int v = y - 1; v <= y + 1; v++)
+        for (int u = x - 1; u <= x + 1; u++) {
+            if (u < 0 || v < 0 || u >= occlusion->width || v >= occlusion->height) continue;
+            hidden += occlusion->values[(int64_t)v * occlusion->width + u] < 0.5f;
+            all++;
+        }
+    return 2 * hidden > all;
+}
+
 /* ---- the legend ---- */
 
 static int legend_scale(int width) {
@@ -225,7 +237,7 @@ int colour_map(Image *picture, const Map *map, const ColourOptions *options, dou
             double step = v * to_step;
             int at = step >= STEPS ? STEPS : step <= -STEPS ? -STEPS : (int)lrint(step);
             memcpy(rgb, ramp->rgb[at + STEPS], 3);
-            if (o.occlusion && o.occlusion->values[i] < 0.5f) {
+            if (o.occlusion && mostly_hidden(o.occlusion, x, y)) {
                 has_hidden = true;
                 cross_hidden(rgb, x, y, unit);
             }

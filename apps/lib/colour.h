@@ -2,10 +2,10 @@
  *
  * The signed map: red (orange in the palette for colour-blind eyes) stands out towards the viewer, d > 0; blue lies
  * behind the screen, d < 0; the screen itself is near-white. The range is symmetric, so equal distances to either side
- * have equal strength; both ramps are straight lines in OKLab, so equal steps of disparity look equal. Beyond the range
- * the colour stays at its end. No value: grey diagonal hatch. Hidden from the other eye: the colour crossed by dark
- * lines. A legend below the picture speaks parallax in % of picture width and in pixels, as film people do (negative in
- * front). */
+ * have equal strength, and both ramps are straight lines in OKLab, so equal steps of disparity look equal. Beyond the
+ * range the colour stays at its end. No value: grey diagonal hatch. Hidden from the other eye: the colour crossed by
+ * dark lines, where most of a pixel's neighbours are hidden too. A legend below the picture speaks parallax in % of the
+ * picture's width and in pixels, as film people do: negative in front. */
 #ifndef PANUM_APPS_COLOUR_H
 #define PANUM_APPS_COLOUR_H
 #include "data/image.h"
