@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WALK_STEPS_MAX = 1 << 22 };
+enum { SHARED_MOST = 16 }; /* how often a dict's keys may be met on different ways, on the average */
 
 /* Where each storage of the pickle lies in the file. */
 typedef struct {
@@ -32,31 +32,30 @@ static int refused(const Weights *weights, const Pickle *pickle, int rc) {
 
 /* ---- from the pickle's values to entries ---- */
 
-static char *join(Weights *weights, const Pickle *pickle, const char *prefix, PickleValue key) {
-    size_t n = strlen(prefix), bytes = (size_t)key.whole;
-    if (bytes > WEIGHT_NAME_MAX || n + bytes > WEIGHT_NAME_MAX) {
-        weights_fail(weights, "a tensor's name is longer than %d bytes", WEIGHT_NAME_MAX);
-        return NULL;
-    }
-    char *name = arena_alloc(weights->arena, n + bytes + 2);
-    if (!name) {
-        fail(ERR_MEMORY, "out of memory while reading %s", weights->shown);
-        return NULL;
-    }
-    memcpy(name, prefix, n);
-    memcpy(name + n, pickle->text + key.index, bytes);
-    return name;
+/* The name of what is being looked at: keys joined by dots. */
+typedef struct {
+    char text[WEIGHT_NAME_MAX + 2];
+    size_t used;
+} Name;
+
+static int append_key(Weights *weights, const Pickle *pickle, Name *name, size_t prefix, PickleValue key) {
+    if ((uint64_t)key.whole > WEIGHT_NAME_MAX || prefix + (size_t)key.whole > WEIGHT_NAME_MAX)
+        return weights_fail(weights, "a tensor's name is longer than %d bytes", WEIGHT_NAME_MAX);
+    memcpy(name->text + prefix, pickle->text + key.index, (size_t)key.whole);
+    name->used = prefix + (size_t)key.whole;
+    name->text[name->used] = 0;
+    return 0;
 }
 
-static int add_tensor(Weights *weights, const Place *places, const char *name, size_t bytes,
-                      const PickleTensor *tensor) {
+static int add_tensor(Weights *weights, const Place *places, const Name *from, const PickleTensor *tensor) {
     char shown[4 * WEIGHT_NAME_MAX + 8];
-    const char *bad = weight_bad_name(name, bytes);
+    const char *name = from->text, *bad = weight_bad_name(name, from->used);
     err_printable(shown, sizeof shown, name);
-    if (!bad && strlen(name) != bytes) bad = "has a NUL in its name";
+    if (!bad && strlen(name) != from->used) bad = "has a NUL in its name";
     if (!bad && strcmp(shown, name) != 0) bad = "has a name that is not valid UTF-8";
     if (bad) return weights_fail(weights, "tensor \"%.200s\" %s", shown, bad);
-    WeightEntry entry = {.name = name, .dtype = tensor->dtype, .rank = tensor->rank};
+    WeightEntry entry = {.name = arena_text(weights->arena, name), .dtype = tensor->dtype, .rank = tensor->rank};
+    if (!entry.name) return (int)ERR_MEMORY;
     memcpy(entry.size, tensor->size, sizeof entry.size);
     memcpy(entry.stride, tensor->stride, sizeof entry.stride);
     Place place = places[tensor->storage];
@@ -72,7 +71,7 @@ static int add_tensor(Weights *weights, const Place *places, const char *name, s
 /* One dict that is being walked. */
 typedef struct {
     uint32_t cell;
-    const char *prefix;
+    uint32_t prefix; /* bytes of the name that all in it begin with */
 } Level;
 
 static bool holds_tensor(const Pickle *pickle, PickleValue dict) {
@@ -109,36 +108,37 @@ static int add_tensors(Weights *weights, const Pickle *pickle, const Place *plac
                             "holds no dict of tensors at its top level; save the state dict alone, as safetensors");
     PickleValue dict = choose_dict(weights, pickle);
     if (dict.index != pickle->root.index) weights->skipped += pickle->containers[pickle->root.index].count / 2 - 1;
-    Level levels[PICKLE_DEPTH_MAX + 2] = {{pickle->containers[dict.index].first, ""}};
-    int depth = 1;
-    for (int steps = 0; depth > 0; steps++) {
+    Level levels[PICKLE_DEPTH_MAX + 2] = {{pickle->containers[dict.index].first, 0}};
+    Name name;
+    int depth = 1, rc = 0;
+    /* One dict may be the value of many keys; without a bound, sixty such levels are 2^60 names. */
+    uint64_t steps = 0, most = SHARED_MOST * ((uint64_t)pickle->cell_count + SHARED_MOST);
+    while (depth > 0 && !rc) {
         Level *level = &levels[depth - 1];
         if (!level->cell) {
             depth--;
             continue;
         }
-        if (steps == WALK_STEPS_MAX) return weights_fail(weights, "has dicts in dicts without end");
+        if (steps++ == most) return weights_fail(weights, "has dicts in dicts without end");
         PickleValue key = pickle->cells[level->cell].value;
         uint32_t cell = pickle->cells[level->cell].next;
         PickleValue value = pickle->cells[cell].value;
         level->cell = pickle->cells[cell].next;
-        bool named = key.kind == PICKLE_STRING;
-        if (value.kind == PICKLE_TENSOR && named) {
-            char *name = join(weights, pickle, level->prefix, key);
-            if (!name) return (int)err_code();
-            int rc = add_tensor(weights, places, name, strlen(level->prefix) + (size_t)key.whole,
-                                &pickle->tensors[value.index]);
-            if (rc) return rc;
-        } else if (value.kind == PICKLE_DICT && named && pickle->containers[value.index].count) {
-            char *prefix = join(weights, pickle, level->prefix, key);
-            if (!prefix) return (int)err_code();
-            prefix[strlen(prefix)] = '.';
-            BUG_IF(depth >= PICKLE_DEPTH_MAX + 2, "nesting is bounded by pickle.c");
-            levels[depth++] = (Level){pickle->containers[value.index].first, prefix};
-        } else {
+        bool dives = value.kind == PICKLE_DICT && pickle->containers[value.index].count;
+        if (key.kind != PICKLE_STRING || !(value.kind == PICKLE_TENSOR || dives)) {
             weights->skipped++;
+            continue;
         }
+        if ((rc = append_key(weights, pickle, &name, level->prefix, key))) break;
+        if (!dives) {
+            rc = add_tensor(weights, places, &name, &pickle->tensors[value.index]);
+            continue;
+        }
+        BUG_IF(depth >= PICKLE_DEPTH_MAX + 2, "nesting is bounded by pickle.c");
+        name.text[name.used] = '.';
+        levels[depth++] = (Level){pickle->containers[value.index].first, (uint32_t)name.used + 1};
     }
+    if (rc) return rc;
     if (weights->count == 0) return weights_fail(weights, "holds no tensors");
     return 0;
 }
