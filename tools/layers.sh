@@ -9,7 +9,7 @@ rules='base: base
 tensor: tensor base
 autograd: autograd tensor base
 exec: exec tensor base
-nn: nn autograd tensor base
+nn: nn exec autograd tensor base
 models: models nn tensor base
 losses: losses nn tensor base
 data: data tensor base'
@@ -24,7 +24,7 @@ echo "$rules" | {
                   if (path !~ /\//) { printf "%s: \"%s\" must be given with its room\n", where, path; bad = 1 }
                   else if (index(may, " " top " ") == 0) {
                       printf "%s: %s/ may not include \"%s\" (only:%s)\n", where, room, path, may; bad = 1 }
-                  else if ((room == "models" || room == "losses") && path ~ /^(tensor\/files\/|base\/(file|zip|pool|cpu)\.h)/) {
+                  else if ((room == "models" || room == "losses") && path ~ /^(tensor\/files\/|nn\/store\.h|base\/(file|zip|pool|cpu)\.h)/) {
                       printf "%s: a model sees no file, device or executor: \"%s\"\n", where, path; bad = 1 } }
                 END { exit bad }' || exit 1
     done

@@ -69,11 +69,16 @@ int map_any_read(const char *path, const MapReadOptions *options, Map *map, Read
     int rc;
     if (content == CONTENT_NPY) {
         NpyArray array = {0};
-        MapKind kind = options && options->kind_given ? options->kind : MAP_DISPARITY;
-        if (!options || !options->kind_given)
-            read_note(notes, "an .npy does not say what it holds; taken as disparity, positive in front");
         rc = npy_read_memory(bytes, size, &array);
+        /* ours say it in a comment of their header */
+        bool parallax = strncmp(array.comment, "panum: parallax", 15) == 0;
+        bool says = parallax || strncmp(array.comment, "panum: disparity", 16) == 0;
+        MapKind kind = parallax ? MAP_PARALLAX : MAP_DISPARITY;
+        if (!says && options && options->kind_given) kind = options->kind;
+        if (!says && !(options && options->kind_given))
+            read_note(notes, "this .npy does not say what it holds; taken as disparity, positive in front");
         if (!rc) rc = map_from_array(&array, kind, map);
+        if (!rc) map->reference_right = says && strstr(array.comment, "right picture");
         npy_free(&array);
         if (rc) rc = fail_prefix("%s", name);
     } else if (content == CONTENT_ZIP) {

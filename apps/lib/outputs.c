@@ -2,8 +2,8 @@
 #include "apps/lib/anaglyph.h"
 #include "apps/lib/run.h"
 #include "base/mem.h"
-#include "base/zip.h"
 #include "data/png.h"
+#include "tensor/files/npy.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -42,61 +42,6 @@ int output_check(const char *path, OutMode mode, const char *const *inputs, int 
 
 /* ---- NPY and NPZ ----------------------------------------------------------------------------------------------- */
 
-/* The head of a float32 array of h x w, rows top down: magic, version 1.0, a dictionary padded to 64 bytes. */
-static size_t npy_head(char out[192], const char *type, int height, int width) {
-    char dict[128];
-    int n = height ? snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (%d, %d), }", type,
-                              height, width)
-                   : snprintf(dict, sizeof dict, "{'descr': '%s', 'fortran_order': False, 'shape': (), }", type);
-    size_t total = ((size_t)n + 1 + 10 + 63) / 64 * 64;
-    memset(out, ' ', total);
-    memcpy(out, "\x93NUMPY\x01\x00", 8);
-    out[8] = (char)(total - 10);
-    out[9] = 0;
-    memcpy(out + 10, dict, (size_t)n);
-    out[total - 1] = '\n';
-    return total;
-}
-
-/* Adds KEY.npy holding `bytes` of data behind a head. */
-static int add_array(ZipOut *zip, const char *key, const char *head, size_t head_size, const void *data, size_t bytes) {
-    char name[64];
-    snprintf(name, sizeof name, "%s.npy", key);
-    uint8_t *whole = mem_alloc(head_size + bytes);
-    if (!whole) return ERR_MEMORY;
-    memcpy(whole, head, head_size);
-    memcpy(whole + head_size, data, bytes);
-    int rc = zip_out_add(zip, name, whole, head_size + bytes, true);
-    mem_free(whole);
-    return rc;
-}
-
-static int add_map(ZipOut *zip, const char *key, const Map *map) {
-    char head[192];
-    size_t n = npy_head(head, "<f4", map->height, map->width);
-    return add_array(zip, key, head, n, map->values, (size_t)map->width * (size_t)map->height * sizeof(float));
-}
-
-/* A text as numpy's own scalar of Unicode characters ('<U5'): 4 bytes each, so numpy.load needs no pickle for it. */
-static int add_text(ZipOut *zip, const char *key, const char *text) {
-    size_t n = strlen(text);
-    uint32_t *wide = mem_zero(n + 1, sizeof *wide);
-    if (!wide) return ERR_MEMORY;
-    size_t count = 0;
-    for (const unsigned char *s = (const unsigned char *)text; *s;) {
-        int extra = *s >= 0xf0 ? 3 : *s >= 0xe0 ? 2 : *s >= 0xc0 ? 1 : 0;
-        uint32_t c = extra == 3 ? *s & 7u : extra == 2 ? *s & 15u : extra == 1 ? *s & 31u : *s;
-        for (s++; extra > 0 && (*s & 0xc0) == 0x80; extra--) c = c << 6 | (*s++ & 63u);
-        wide[count++] = c;
-    }
-    char head[192], type[32];
-    snprintf(type, sizeof type, "<U%zu", count ? count : 1);
-    size_t head_size = npy_head(head, type, 0, 0);
-    int rc = add_array(zip, key, head, head_size, wide, (count ? count : 1) * sizeof *wide);
-    mem_free(wide);
-    return rc;
-}
-
 /* Maps of another sign are made beside the originals. */
 static int with_quantity(const Map *map, MapKind quantity, Map *to) {
     int rc = map_copy(to, map);
@@ -104,20 +49,19 @@ static int with_quantity(const Map *map, MapKind quantity, Map *to) {
     return rc;
 }
 
+static int add_map(NpzOut *npz, const char *name, const Map *map) {
+    return npz_out_f32(npz, name, map->values, 2, (int64_t[]){map->height, map->width});
+}
+
 static int write_npz(Out *out, const OutputContent *c) {
-    ZipOut *zip;
     Map parallax = {0};
+    NpzOut *npz = NULL;
     int rc = with_quantity(&c->maps->disparity, MAP_PARALLAX, &parallax);
-    if (rc) return rc;
-    rc = zip_out_begin(out, &zip);
+    if (!rc) rc = npz_out_begin(out, NPZ_PACKED, &npz);
     if (rc) {
         map_free(&parallax);
         return rc;
     }
-    rc = add_map(zip, "disparity", &c->maps->disparity);
-    if (!rc) rc = add_map(zip, "parallax", &parallax);
-    if (!rc) rc = add_map(zip, "confidence", &c->maps->confidence);
-    if (!rc) rc = add_map(zip, "occlusion", &c->maps->occlusion);
     const char *eye = c->maps->disparity.reference_right ? "right" : "left";
     char kind[256];
     snprintf(kind, sizeof kind,
@@ -125,22 +69,29 @@ static int write_npz(Out *out, const OutputContent *c) {
              "the screen; "
              "occlusion 1: visible in both pictures",
              eye);
-    if (!rc) rc = add_text(zip, "kind", kind);
-    if (!rc) rc = add_text(zip, "reference", eye);
-    if (!rc && c->source) rc = add_text(zip, "source", c->source);
-    if (!rc && c->meta && c->meta->version) rc = add_text(zip, "version", c->meta->version);
-    if (!rc && c->meta && c->meta->command) rc = add_text(zip, "command", c->meta->command);
-    int end = zip_out_end(&zip);
+    rc = add_map(npz, "disparity", &c->maps->disparity);
+    if (!rc) rc = add_map(npz, "parallax", &parallax);
+    if (!rc) rc = add_map(npz, "confidence", &c->maps->confidence);
+    if (!rc) rc = add_map(npz, "occlusion", &c->maps->occlusion);
+    if (!rc) rc = npz_out_text(npz, "kind", kind);
+    if (!rc) rc = npz_out_text(npz, "reference", eye);
+    if (!rc && c->source) rc = npz_out_text(npz, "source", c->source);
+    if (!rc && c->meta && c->meta->version) rc = npz_out_text(npz, "version", c->meta->version);
+    if (!rc && c->meta && c->meta->command) rc = npz_out_text(npz, "command", c->meta->command);
+    int end = npz_out_end(&npz);
     map_free(&parallax);
     return rc ? rc : end;
 }
 
 static int write_npy(Out *out, const Map *map) {
-    char head[192];
-    size_t n = npy_head(head, "<f4", map->height, map->width);
-    int rc = out_write(out, head, n);
-    return rc ? rc : out_write(out, map->values, (size_t)map->width * (size_t)map->height * sizeof(float));
+    NpyArray array = {.type = NPY_F32, .rank = 2, .size = {map->height, map->width}, .data = (uint8_t *)map->values};
+    snprintf(array.comment, sizeof array.comment, "panum: %s, pixels, %s picture", map_kind_name(map->kind),
+             map->reference_right ? "right" : "left");
+    return npy_write(out, &array);
 }
+
+/* ---- pictures -----------------------------------------------------------------------------------------------------
+ */
 
 /* A picture with what it shows in its text. */
 static int write_picture(Out *out, const Image *image, const char *kind, const FileMeta *meta) {

@@ -131,6 +131,18 @@ static int take_shape(Header *header, NpyArray *array) {
     return 0;
 }
 
+/* To the end of the line, cut at the room there is. */
+static void take_comment(Header *header, NpyArray *array) {
+    size_t n = 0;
+    while (header->at < header->size && header->text[header->at] == ' ') header->at++;
+    for (; header->at < header->size && header->text[header->at] != '\n'; header->at++) {
+        char c = header->text[header->at];
+        if (n + 1 < sizeof array->comment) array->comment[n++] = c >= ' ' && c <= '~' ? c : '?';
+    }
+    while (n && array->comment[n - 1] == ' ') n--;
+    array->comment[n] = 0;
+}
+
 static int parse_header(Header *header, NpyArray *array, bool *swapped, bool *fortran) {
     bool descr = false, order = false, shape = false;
     char key[32];
@@ -157,6 +169,7 @@ static int parse_header(Header *header, NpyArray *array, bool *swapped, bool *fo
         if (take_char(header, '}')) break;
         return bad_header(header, "no \",\" or \"}\"");
     }
+    if (take_char(header, '#')) take_comment(header, array);
     skip_space(header);
     if (header->at != header->size) return bad_header(header, "something follows it");
     if (!descr || !order || !shape) return bad_header(header, "descr, fortran_order or shape is missing");
@@ -362,7 +375,8 @@ static size_t make_header(const NpyArray *array, char out[512]) {
         snprintf(descr, sizeof descr, "%s%s", types[array->type].size > 1 ? "<" : "|", types[array->type].descr);
     memcpy(out, "\x93NUMPY\x01\x00", 8);
     size_t n = FIXED + (size_t)snprintf(out + FIXED, 512 - FIXED,
-                                        "{'descr': '%s', 'fortran_order': False, 'shape': %s), }", descr, shape);
+                                        "{'descr': '%s', 'fortran_order': False, 'shape': %s), }%s%.79s", descr, shape,
+                                        *array->comment ? " # " : "", array->comment);
     while ((n + 1) % HEADER_ALIGN) out[n++] = ' ';
     out[n++] = '\n';
     out[8] = (char)((n - FIXED) & 255);

@@ -37,6 +37,8 @@ typedef struct {
     int64_t count;               /* elements */
     size_t bytes;                /* of data */
     uint8_t *data;               /* row-major, host order; from readers owned by the array */
+    char comment[80];            /* printable ASCII behind the header's dictionary, as a Python comment: NumPy passes over
+                                    it, ours says there what the numbers are; "" for none */
 } NpyArray;
 
 const char *npy_type_name(NpyType type); /* "float32", "int64", "text", as NumPy calls them */
