@@ -25,7 +25,8 @@ typedef struct {
     bool overwrite, dry_run, json, meta, keep_going, ignore_crc, lenient;
     int model, behaviour, precision, quantity, reference, palette, progress;
     const char *weights;
-    const char *anaglyph;
+    const char *anaglyph, *calib;
+    double fov;
     OptionRange range;
     OptionLength map_range;
     bool positive, exact;
@@ -74,6 +75,21 @@ static const Option options[] = {
      AT(palette),
      .group = "Output",
      .help = "colours of the colour map: red in front and blue behind, or orange and blue for colour-blind eyes (cvd)"},
+    {.name = "calib",
+     .kind = OPTION_PATH,
+     .value = "FILE",
+     AT(calib),
+     .group = "Output",
+     .help = "calibration for .ply, as Middlebury, ETH3D and KITTI have it"},
+    {.name = "fov",
+     .kind = OPTION_REAL,
+     .value = "DEGREES",
+     .least = 1,
+     .most = 179,
+     .unit = "deg",
+     AT(fov),
+     .group = "Output",
+     .help = "horizontal field of view for .ply, when there is no calibration"},
     {.name = "overwrite",
      .letter = 'y',
      .kind = OPTION_FLAG,
@@ -343,6 +359,7 @@ static int plan_outputs(Work *work, Job *job, bool many) {
     const OptionList *asked = &work->o->outputs;
     const char *anaglyph = work->o->anaglyph;
     Arena *arena = work->arena;
+    bool has_points = false;
     job->outputs = arena_alloc(arena, (size_t)(2 * asked->count + 3) * sizeof *job->outputs);
     if (!job->outputs) return ERR_MEMORY;
     for (int i = 0; i < asked->count || (i == 0 && !asked->count); i++) {
@@ -355,8 +372,14 @@ static int plan_outputs(Work *work, Job *job, bool many) {
             int rc = many ? no_folder(path) : output_form(path, &form);
             if (rc) return rc;
             add_output(job, path, form);
+            if (form == OUTPUT_PLY && !work->o->calib && work->o->fov == 0)
+                return usage_error(&verb_match, "%s: points in space need --calib FILE or --fov DEGREES",
+                                   show_path(path));
+            has_points |= form == OUTPUT_PLY;
         }
     }
+    if (!has_points && (work->o->calib || work->o->fov > 0))
+        return usage_error(&verb_match, "--calib and --fov are for a .ply output, and there is none");
     if (anaglyph && names_folder(anaglyph)) {
         add_output(job, tagged_name(arena, anaglyph, job->left, "_anaglyph.png"), OUTPUT_ANAGLYPH);
     } else if (anaglyph) {
@@ -567,7 +590,9 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
                                  .meta = o->meta ? &meta : NULL,
                                  .map_range = o->map_range.percent ? o->map_range.value * p->left.width / 100
                                                                    : o->map_range.value,
-                                 .palette = (Palette)o->palette};
+                                 .palette = (Palette)o->palette,
+                                 .calibration = o->calib,
+                                 .fov = o->fov};
         rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
     }
     if (!rc) {
@@ -634,7 +659,9 @@ int app_match(int argc, char **argv) {
     if (!rc && o.range.given && o.model >= MODEL_S2M2_XS)
         rc = usage_error(&verb_match, "--range is for sgm; %s looks everywhere",
                          matcher_model_name((MatcherModel)o.model));
-    if (!rc && o.align && !o.eye_test) rc = usage_error(&verb_match, "--align needs the measurement that --no-eye-test leaves out");
+    if (!rc && o.calib && o.fov > 0) rc = usage_error(&verb_match, "--calib and --fov exclude each other");
+    if (!rc && o.align && !o.eye_test)
+        rc = usage_error(&verb_match, "--align needs the measurement that --no-eye-test leaves out");
     if (!rc) rc = talk_begin(&o.talk);
     Work work = {.arena = parsed.arena, .o = &o};
     if (!rc) {

@@ -1,16 +1,17 @@
 /* apps/model.c - weights: which there are, what a file holds, another form of it, whether it is sound. */
+#include "apps/lib/model_files.h"
 #include "apps/lib/models.h"
 #include "apps/lib/options.h"
 #include "apps/lib/run.h"
 #include "base/err.h"
 #include "base/json.h"
-#include "tensor/files/safetensors.h"
+#include "tensor/files/describe.h"
 
 #include <string.h>
 
 typedef struct {
-    const char *output, *model;
-    bool overwrite, json, tensors;
+    const char *output, *model, *strip;
+    bool overwrite, json, tensors, allow_nonfinite;
     int dtype;
     TalkOptions talk;
 } ModelOptions;
@@ -41,6 +42,17 @@ static const Option options[] = {
      AT(dtype),
      .group = "convert",
      .help = "numbers to store; same keeps those of the file"},
+    {.name = "strip-prefix",
+     .kind = OPTION_TEXT,
+     .value = "TEXT",
+     AT(strip),
+     .group = "convert",
+     .help = "take this off the front of the names that have it, as module."},
+    {.name = "allow-nonfinite",
+     .kind = OPTION_FLAG,
+     AT(allow_nonfinite),
+     .group = "convert",
+     .help = "copy NaN and infinity instead of refusing them"},
     {.name = "model",
      .kind = OPTION_TEXT,
      .value = "NAME",
@@ -75,32 +87,38 @@ const Verb verb_model = {
 };
 
 static int list(const ModelOptions *o) {
+    char folders[3000] = "";
+    for (int i = 0;; i++) {
+        char folder[1000];
+        if (!model_folder(i, folder, sizeof folder)) break;
+        size_t used = strlen(folders);
+        snprintf(folders + used, sizeof folders - used, "%s%s", used ? ", " : "", show_path(folder));
+    }
     if (o->json) printf("[");
-    for (int i = 0; i < known_model_count; i++) {
-        const KnownModel *m = &known_models[i];
-        char path[MODEL_PATH_MAX], quoted[2 * MODEL_PATH_MAX];
-        bool found = model_find_weights(m->name, path);
-        int64_t parameters = model_parameters(m->name);
+    for (int i = MODEL_S2M2_XS; i <= MODEL_S2M2_XL; i++) {
+        MatcherModel model = (MatcherModel)i;
+        char path[4096], quoted[8300], names[300];
+        bool found = model_file_find(model, path, sizeof path);
+        int64_t parameters = model_parameters(model);
         if (parameters < 0) return err_code();
         if (o->json) {
-            printf("%s{\"name\":\"%s\",\"parameters\":%lld,\"weights\":%s,", i ? "," : "", m->name,
-                   (long long)parameters, found ? json_quote(quoted, sizeof quoted, path) : "null");
-            printf("\"origin\":%s}", json_quote(quoted, sizeof quoted, m->origin));
-        } else {
-            printf("%-8s %6.1f M parameters  %s\n", m->name, (double)parameters / 1e6, m->origin);
-            if (found)
-                printf("         %s\n", show_path(path));
-            else {
-                printf("         not found; put");
-                for (int f = 0; f < 4 && m->files[f]; f++) printf("%s %s", f ? " or" : "", m->files[f]);
-                printf(" in one of %s\n", model_folders());
-            }
+            printf("%s{\"name\":\"%s\",\"parameters\":%lld,\"weights\":%s,", i > MODEL_S2M2_XS ? "," : "",
+                   matcher_model_name(model), (long long)parameters,
+                   found ? json_quote(quoted, sizeof quoted, path) : "null");
+            printf("\"origin\":%s}", json_quote(quoted, sizeof quoted, model_origin(model)));
+            continue;
         }
+        printf("%-8s %6.1f M parameters; %s\n", matcher_model_name(model), (double)parameters / 1e6,
+               model_origin(model));
+        if (found)
+            printf("         found: %s\n", show_path(path));
+        else
+            printf("         not found: %s\n", model_file_names(model, names, sizeof names));
     }
     if (o->json)
         printf("]\n");
     else
-        printf("%-8s needs no weights\n", "sgm");
+        printf("%-8s needs no weights\nlooked for in %s\n", "sgm", folders);
     return 0;
 }
 
@@ -111,32 +129,32 @@ static void print_tensor(const WeightEntry *entry) {
 }
 
 static int info(const ModelOptions *o, const Weights *w) {
-    const char *model = model_identify(w);
-    const char *note = weights_metadata(w, "license");
-    if (!note) note = weights_metadata(w, "licence");
-    int64_t per_dtype[WEIGHT_DTYPES] = {0};
-    for (int i = 0; i < weights_count(w); i++) per_dtype[weights_entry(w, i)->dtype] += weights_entry(w, i)->count;
-    char quoted[8300];
+    WeightsSummary s;
+    char hash[65], quoted[8300];
+    weights_describe(w, &s);
+    int rc = weights_sha256(w, hash);
+    if (rc) return rc;
     if (o->json) {
         printf("{\"file\":%s,", json_quote(quoted, sizeof quoted, weights_path(w)));
-        printf("\"format\":\"%s\",\"bytes\":%llu,\"tensors\":%d,\"parameters\":%lld,", weights_format(w),
-               (unsigned long long)weights_file_bytes(w), weights_count(w), (long long)weights_parameters(w));
-        printf("\"model\":%s,", model ? json_quote(quoted, sizeof quoted, model) : "null");
-        printf("\"licence\":%s,\"dtypes\":{", note ? json_quote(quoted, sizeof quoted, note) : "null");
+        printf("\"format\":\"%s\",\"bytes\":%llu,\"sha256\":\"%s\",\"tensors\":%d,\"parameters\":%lld,",
+               weights_format(w), (unsigned long long)weights_file_bytes(w), hash, s.tensors, (long long)s.parameters);
+        printf("\"model\":%s,", *s.model ? json_quote(quoted, sizeof quoted, s.model) : "null");
+        printf("\"licence\":%s,\"tensors_by_dtype\":{",
+               s.licence ? json_quote(quoted, sizeof quoted, s.licence) : "null");
         for (int d = 0, n = 0; d < WEIGHT_DTYPES; d++)
-            if (per_dtype[d])
-                printf("%s\"%s\":%lld", n++ ? "," : "", weight_dtype_name((WeightDType)d), (long long)per_dtype[d]);
+            if (s.by_dtype[d]) printf("%s\"%s\":%d", n++ ? "," : "", weight_dtype_name((WeightDType)d), s.by_dtype[d]);
         printf("}}\n");
         return 0;
     }
-    printf("%s: %s, %s, %d tensors, %.2f M numbers:", show_path(weights_path(w)), weights_format(w),
-           show_bytes((double)weights_file_bytes(w)), weights_count(w), (double)weights_parameters(w) / 1e6);
+    printf("%s: %s, %s, %d tensors, %lld numbers\n", show_path(weights_path(w)), weights_format(w),
+           show_bytes((double)weights_file_bytes(w)), s.tensors, (long long)s.parameters);
+    printf("  sha256 %s\n  tensors:", hash);
     for (int d = 0; d < WEIGHT_DTYPES; d++)
-        if (per_dtype[d]) printf(" %s %.2f M", weight_dtype_name((WeightDType)d), (double)per_dtype[d] / 1e6);
+        if (s.by_dtype[d]) printf(" %d %s", s.by_dtype[d], weight_dtype_name((WeightDType)d));
     printf("\n");
     if (*weights_key(w)) printf("  found under the key %s\n", show_path(weights_key(w)));
-    printf("  model: %s\n", model ? model : "none that is known here");
-    printf("  licence: %s\n", note ? show_path(note) : "the file does not say; ask where it came from");
+    printf("  model: %s\n", *s.model ? show_path(s.model) : "none that is known here");
+    printf("  licence: %s\n", s.licence ? show_path(s.licence) : "the file does not say; ask where it came from");
     for (int i = 0; i < weights_metadata_count(w); i++) {
         const char *key, *value;
         weights_metadata_at(w, i, &key, &value);
@@ -149,81 +167,26 @@ static int info(const ModelOptions *o, const Weights *w) {
 }
 
 static int verify(const ModelOptions *o, const Weights *w) {
+    char guess[64];
+    MatcherModel model = MODEL_AUTO;
     int rc = weights_check_all(w);
+    if (!rc && o->model) rc = model_by_name(o->model, &model);
+    if (!rc && !o->model && weights_guess_model(w, guess, sizeof guess) && model_by_name(guess, &model))
+        model = MODEL_AUTO;
+    if (!rc && model != MODEL_AUTO) rc = model_fits(w, model);
     if (rc) return rc;
-    const char *model = model_identify(w);
-    if (o->model && (!model || strcmp(model, o->model) != 0)) {
-        ModelFit fit;
-        rc = model_compare(w, o->model, &fit);
-        if (rc) return rc;
-        return fail(ERR_WEIGHTS, "%s: does not hold %s: %d missing, %d misshapen, %d unexpected of %d tensors: %s%s%s",
-                    show_path(weights_path(w)), o->model, fit.missing, fit.misshapen, fit.unexpected, fit.wanted,
-                    fit.details, model ? "; this file is " : "", model ? model : "");
-    }
+    char quoted[2048];
     if (o->json) {
-        char quoted[2048];
         printf("{\"file\":%s,", json_quote(quoted, sizeof quoted, weights_path(w)));
         printf("\"sound\":true,\"tensors\":%d,\"parameters\":%lld,\"model\":%s}\n", weights_count(w),
-               (long long)weights_parameters(w), model ? json_quote(quoted, sizeof quoted, model) : "null");
+               (long long)weights_parameters(w),
+               model ? json_quote(quoted, sizeof quoted, matcher_model_name(model)) : "null");
     } else {
         printf("%s: sound: %d tensors, %lld numbers, all finite; %s%s\n", show_path(weights_path(w)), weights_count(w),
-               (long long)weights_parameters(w), model ? "all tensors of " : "of no model known here",
-               model ? model : "");
+               (long long)weights_parameters(w), model ? "all tensors of " : "of no network known here",
+               model ? matcher_model_name(model) : "");
     }
     return 0;
-}
-
-/* ---- convert
- * --------------------------------------------------------------------------------------------------------- */
-
-static WeightDType target_dtype(int wanted, WeightDType has) {
-    if (!weight_dtype_is_float(has) || wanted == DTYPE_SAME) return has;
-    return wanted == DTYPE_TO_F32 ? WEIGHT_F32 : wanted == DTYPE_TO_F16 ? WEIGHT_F16 : WEIGHT_BF16;
-}
-
-/* The tensor's bytes in `dtype`, a part at a time, so that memory does not grow with the file. */
-static int copy_tensor(Out *out, const Weights *w, const WeightEntry *entry, WeightDType dtype, void *part,
-                       float *numbers, int64_t room) {
-    int rc = 0;
-    for (int64_t first = 0; !rc && first < entry->count; first += room) {
-        int64_t n = entry->count - first < room ? entry->count - first : room;
-        if (dtype == entry->dtype) {
-            rc = weights_read_part(w, entry, first, n, part);
-        } else {
-            rc = weights_read_part_f32(w, entry, first, n, numbers);
-            weight_from_f32(dtype, numbers, rc ? 0 : n, part);
-        }
-        if (!rc) rc = out_write(out, part, (size_t)n * weight_dtype_size(dtype));
-    }
-    return rc;
-}
-
-static int write_all(Out *out, const ModelOptions *o, const Weights *w) {
-    enum { ROOM = 1 << 16 };
-    int count = weights_count(w);
-    SafetensorsTensor *tensors = mem_zero((size_t)count, sizeof *tensors);
-    void *part = mem_alloc(ROOM * 8);
-    float *numbers = mem_alloc(ROOM * sizeof *numbers);
-    int notes = weights_metadata_count(w);
-    SafetensorsNote *note = mem_zero((size_t)notes, sizeof *note);
-    int rc = tensors && part && numbers && note ? 0 : ERR_MEMORY;
-    for (int i = 0; !rc && i < notes; i++) weights_metadata_at(w, i, &note[i].key, &note[i].value);
-    for (int i = 0; !rc && i < count; i++) {
-        const WeightEntry *entry = weights_entry(w, i);
-        tensors[i] = (SafetensorsTensor){
-            .name = entry->name, .dtype = target_dtype(o->dtype, entry->dtype), .rank = entry->rank};
-        memcpy(tensors[i].size, entry->size, sizeof entry->size);
-    }
-    if (!rc) rc = safetensors_write_header(out, tensors, count, note, notes);
-    for (int i = 0; !rc && i < count; i++) {
-        rc = run_stopped() ? run_stop("nothing was written")
-                           : copy_tensor(out, w, weights_entry(w, i), tensors[i].dtype, part, numbers, ROOM);
-    }
-    mem_free(tensors);
-    mem_free(part);
-    mem_free(numbers);
-    mem_free(note);
-    return rc;
 }
 
 static int convert(const ModelOptions *o, const Weights *w, const char *input, Arena *arena) {
@@ -235,21 +198,24 @@ static int convert(const ModelOptions *o, const Weights *w, const char *input, A
     }
     if (strlen(path) < 12 || strcmp(path + strlen(path) - 12, ".safetensors") != 0)
         return usage_error(&verb_model, "%s: only .safetensors files are written", show_path(path));
+    static const WeightDType dtypes[] = {
+        [DTYPE_TO_F32] = WEIGHT_F32, [DTYPE_TO_F16] = WEIGHT_F16, [DTYPE_TO_BF16] = WEIGHT_BF16};
+    WeightsConvert how = {.keep_dtype = o->dtype == DTYPE_SAME,
+                          .dtype = dtypes[o->dtype],
+                          .allow_nonfinite = o->allow_nonfinite,
+                          .strip_prefix = o->strip};
     Out *out;
-    int rc = weights_check_all(w);
-    if (!rc) rc = out_open(path, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &out);
+    int rc = out_open(path, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &out);
     if (rc) return rc;
-    rc = write_all(out, o, w);
+    rc = weights_convert(w, &how, out);
+    if (!rc && run_stopped()) rc = run_stop("nothing was written");
     if (!rc)
         rc = out_commit(&out);
     else
         out_abort(&out);
     if (!rc)
-        say("%s: %d tensors, %s numbers", show_path(path), weights_count(w),
-            o->dtype == DTYPE_SAME     ? "the same"
-            : o->dtype == DTYPE_TO_F32 ? "f32"
-            : o->dtype == DTYPE_TO_F16 ? "f16"
-                                       : "bf16");
+        say("%s: %d tensors%s%s", show_path(path), weights_count(w), how.keep_dtype ? "" : ", floats as ",
+            how.keep_dtype ? "" : weight_dtype_name(how.dtype));
     return rc;
 }
 
@@ -257,10 +223,8 @@ static int check_usage(const Parsed *parsed, const char *subject, bool *needs_fi
     static const char *const subjects[] = {"list", "info", "convert", "verify"};
     static const struct {
         const char *option, *subject;
-    } owners[] = {{"output", "convert"},
-                  {"overwrite", "convert"},
-                  {"dtype", "convert"},
-                  {"model", "verify"},
+    } owners[] = {{"output", "convert"},       {"overwrite", "convert"},       {"dtype", "convert"},
+                  {"strip-prefix", "convert"}, {"allow-nonfinite", "convert"}, {"model", "verify"},
                   {"tensors", "info"}};
     bool known = false;
     for (int i = 0; i < 4; i++) known |= strcmp(subject, subjects[i]) == 0;

@@ -1,5 +1,6 @@
 #include "apps/lib/outputs.h"
 #include "apps/lib/anaglyph.h"
+#include "apps/lib/ply.h"
 #include "apps/lib/run.h"
 #include "base/mem.h"
 #include "data/png.h"
@@ -14,7 +15,7 @@ static const struct {
     OutputForm form;
 } endings[] = {
     {".d16.png", OUTPUT_D16}, /* before .png */
-    {".pfm", OUTPUT_PFM},     {".npy", OUTPUT_NPY}, {".npz", OUTPUT_NPZ}, {".png", OUTPUT_COLOUR},
+    {".pfm", OUTPUT_PFM},     {".npy", OUTPUT_NPY}, {".npz", OUTPUT_NPZ}, {".png", OUTPUT_COLOUR}, {".ply", OUTPUT_PLY},
 };
 
 int output_form(const char *path, OutputForm *form) {
@@ -137,6 +138,17 @@ static int write_anaglyph(Out *out, const OutputContent *c) {
     return rc;
 }
 
+static int write_points(Out *out, const OutputContent *c) {
+    Camera camera;
+    const Map *map = &c->maps->disparity;
+    int rc =
+        c->calibration ? camera_from_calibration(c->calibration, map, &camera) : camera_from_fov(c->fov, map, &camera);
+    int64_t points = 0;
+    if (!rc) rc = ply_write(out, c->maps, map->reference_right ? c->right : c->left, &camera, &points);
+    if (!rc) say_more(1, "%lld points, in %s", (long long)points, camera.unit);
+    return rc;
+}
+
 static int write_one_map(Out *out, OutputForm form, const OutputContent *c) {
     Map map = {0};
     MapWritten written = {0};
@@ -164,6 +176,8 @@ static int write_form(Out *out, OutputForm form, const OutputContent *c) {
         return write_npz(out, c);
     case OUTPUT_COLOUR:
         return write_colour(out, c);
+    case OUTPUT_PLY:
+        return write_points(out, c);
     case OUTPUT_ANAGLYPH:
         return write_anaglyph(out, c);
     }

@@ -6,7 +6,7 @@
 #include "data/image.h"
 #include "data/map.h"
 
-typedef enum { OUTPUT_PFM, OUTPUT_NPY, OUTPUT_NPZ, OUTPUT_D16, OUTPUT_COLOUR, OUTPUT_ANAGLYPH } OutputForm;
+typedef enum { OUTPUT_PFM, OUTPUT_NPY, OUTPUT_NPZ, OUTPUT_D16, OUTPUT_COLOUR, OUTPUT_PLY, OUTPUT_ANAGLYPH } OutputForm;
 typedef struct {
     const char *path;
     OutputForm form;
@@ -14,7 +14,7 @@ typedef struct {
 /* What the ending of path says (never OUTPUT_ANAGLYPH, which is asked for by its own option); ERR_USAGE naming the
  * endings there are. */
 int output_form(const char *path, OutputForm *form);
-#define OUTPUT_ENDINGS ".pfm .npy .npz .d16.png .png"
+#define OUTPUT_ENDINGS ".pfm .npy .npz .d16.png .png .ply"
 
 /* What there is to write. */
 typedef struct {
@@ -25,6 +25,8 @@ typedef struct {
     const FileMeta *meta;      /* NULL: no version and command in the file */
     double map_range;          /* pixels at full colour; 0: found in the map */
     Palette palette;
+    const char *calibration; /* file, for .ply; NULL: fov */
+    double fov;              /* horizontal field of view in degrees, for .ply */
 } OutputContent;
 
 /* Before any work: could `path` be written, is it none of the inputs? */
