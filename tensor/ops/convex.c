@@ -5,6 +5,7 @@
  * sum is positive: the largest of nine is at least 1/9). Gradient: dx adds m_k dy at the place it was read; dlogit_k =
  * m_k dy (x_k - y) (not clipped). */
 #include "tensor/op.h"
+#include "tensor/ops/map_kernels.h"
 #include "tensor/ops/ops.h"
 #include <math.h>
 
@@ -40,6 +41,52 @@ static void convex_upsample_define(const Node *node, const Run *run) {
             }
 }
 
+#ifndef PANUM_F64
+/* ---- the fast version: a tile is one row of x, so `factor` rows of the result; the worker first writes the three rows
+ * round it with each value `factor` times and a border, so that the nine neighbours of a vector of pixels are nine
+ * loads ---- */
+
+typedef struct {
+    const Node *node;
+    const Run *run;
+    const MapKernels *kernels;
+} Job;
+
+static int64_t wide_row(const Node *node) {
+    const ConvexOptions *options = node->attributes;
+    return node->output[0]->size[3] + 2 * options->factor;
+}
+
+static size_t convex_upsample_scratch_worker(const Node *node, bool exact) {
+    (void)exact;
+    return 3 * (size_t)wide_row(node) * sizeof(float);
+}
+
+static void run_row(void *context, int64_t tile, int worker) {
+    const Job *job = context;
+    const ConvexOptions *options = job->node->attributes;
+    const Tensor *in = job->node->input[0], *logits = job->node->input[1], *out = job->node->output[0];
+    const int64_t h = in->size[2], w = in->size[3], f = options->factor, n = tile / h, row = tile % h;
+    const int64_t wide = wide_row(job->node);
+    float *rows = run_worker(job->run, worker);
+    for (int64_t dy = 0; dy < 3; dy++) {
+        const float *x = run_real(job->run, in) + n * in->stride[0] + clamp_index(row + dy - 1, h) * in->stride[2];
+        float *to = rows + dy * wide;
+        for (int64_t j = -1; j <= w; j++)
+            for (int64_t k = 0; k < f; k++) *to++ = x[clamp_index(j, w) * in->stride[3]];
+    }
+    for (int64_t k = 0; k < f; k++)
+        job->kernels->convex(f * w, (int)f, options->clipped, rows, wide,
+                             run_real(job->run, logits) + n * logits->stride[0] + (row * f + k) * logits->stride[2],
+                             logits->stride[3], run_real(job->run, out) + (tile * f + k) * f * w);
+}
+
+static void convex_upsample_run(const Node *node, const Run *run) {
+    Job job = {node, run, map_kernels(cpu_level())};
+    pool_run(run->pool, node->input[0]->size[0] * node->input[0]->size[2], run_row, &job);
+}
+#endif
+
 static void convex_upsample_cost(const Node *node, Cost *cost) {
     double pixels = (double)tensor_count(node->output[0]);
     cost->flops = pixels * (9 * 5 + 1); /* nine maxima, differences, exponentials, sums, products */
@@ -55,6 +102,10 @@ static const Op convex_upsample_op = {
     .name = "convex_upsample",
     .kind = OP_HEAVY,
     .define = convex_upsample_define,
+#ifndef PANUM_F64
+    .run = convex_upsample_run,
+    .scratch_worker = convex_upsample_scratch_worker,
+#endif
     .cost = convex_upsample_cost,
     .print = convex_upsample_print,
 };

@@ -9,10 +9,9 @@
  *
  * pool_pairs: out[k] = (in[2k] + in[2k+1]) / 2 along the last axis; an odd last entry is dropped. */
 #include "tensor/op.h"
+#include "tensor/ops/map_kernels.h"
 #include "tensor/ops/ops.h"
-#include "tensor/ops/real_math.h"
-
-enum { LOOKUP_RADIUS = 4, LOOKUP_TAPS = 2 * LOOKUP_RADIUS + 1 };
+#include <math.h>
 
 /* The volume by image rows, whether it was spoken (N,h,w,m) or (N*h,w,m). */
 typedef struct {
@@ -42,23 +41,71 @@ static void lookup_define(const Node *node, const Run *run) {
         for (int64_t row = 0; row < h; row++)
             for (int64_t i = 0; i < w; i++) {
                 const real *line = c + n * volume.outer + row / coarse * volume.inner + i / coarse * volume.column;
-                real position =
-                    ((real)i - d[n * disparity->stride[0] + row * disparity->stride[2] + i * disparity->stride[3]]) /
-                    (real)options->step;
+                const double own = d[n * disparity->stride[0] + row * disparity->stride[2] + i * disparity->stride[3]];
                 for (int e = 0; e < LOOKUP_TAPS; e++) {
-                    real x = position + (real)(e - LOOKUP_RADIUS);
-                    if (options->half_pixel) x = x * (real)volume.m / (real)(volume.m - 1) - (real)0.5;
-                    real value = 0;
-                    if (x > -1 && x < (real)volume.m) {
-                        int64_t left = (int64_t)real_floor(x);
-                        real part = x - (real)left;
+                    /* in double: at column 480 a float leaves no more than 15 bits for the part between two entries */
+                    double x = ((double)i - own) / options->step + (e - LOOKUP_RADIUS);
+                    if (options->half_pixel) x = x * (double)volume.m / (double)(volume.m - 1) - 0.5;
+                    double value = 0;
+                    if (x > -1 && x < (double)volume.m) {
+                        int64_t left = (int64_t)floor(x);
+                        double part = x - (double)left;
                         if (left >= 0) value += (1 - part) * line[left];
                         if (left + 1 < volume.m) value += part * line[left + 1];
                     }
-                    y[n * out->stride[0] + e * out->stride[1] + row * out->stride[2] + i * out->stride[3]] = value;
+                    y[n * out->stride[0] + e * out->stride[1] + row * out->stride[2] + i * out->stride[3]] =
+                        (real)value;
                 }
             }
 }
+
+#ifndef PANUM_F64
+/* ---- the fast version: a tile is some rows of pixels. At the exact positions all nine taps share one fraction; in the
+ * half-pixel form each has its own. ---- */
+
+typedef struct {
+    const Node *node;
+    const Run *run;
+    const MapKernels *kernels;
+    int64_t tile; /* rows */
+} Job;
+
+static void look_up_half_pixel(int64_t w, int64_t m, int step, int coarse, const float *cv, int64_t cv_step,
+                               const float *disparity, int64_t disparity_step, float *y) {
+    const double stretch = (double)m / (double)(m - 1);
+    for (int64_t i = 0; i < w; i++)
+        for (int e = 0; e < LOOKUP_TAPS; e++) {
+            const double x = (((double)i - disparity[i * disparity_step]) / step + (e - LOOKUP_RADIUS)) * stretch - 0.5;
+            const double whole = floor(x);
+            *y++ = x > -1 && x < (double)m
+                       ? lookup_tap(cv + i / coarse * cv_step, m, (int64_t)whole, (float)(x - whole))
+                       : 0;
+        }
+}
+
+static void run_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const LookupOptions *options = job->node->attributes;
+    const Tensor *cv = job->node->input[0], *disparity = job->node->input[1], *out = job->node->output[0];
+    const int64_t h = out->size[2], w = out->size[3], rows = out->size[0] * h;
+    const int coarse = (int)(w / cv->size[cv->rank - 2]);
+    const Volume volume = volume_of(cv, h / coarse);
+    for (int64_t row = tile * job->tile; row < rows && row < (tile + 1) * job->tile; row++) {
+        const int64_t n = row / h, y = row % h;
+        (options->half_pixel ? look_up_half_pixel : job->kernels->lookup)(
+            w, volume.m, options->step, coarse, run_real(job->run, cv) + n * volume.outer + y / coarse * volume.inner,
+            volume.column, run_real(job->run, disparity) + n * disparity->stride[0] + y * disparity->stride[2],
+            disparity->stride[3], run_real(job->run, out) + row * w * LOOKUP_TAPS);
+    }
+}
+
+static void lookup_run(const Node *node, const Run *run) {
+    const Tensor *out = node->output[0];
+    Job job = {node, run, map_kernels(cpu_level()), 1 + 4096 / out->size[3]};
+    pool_run(run->pool, (out->size[0] * out->size[2] + job.tile - 1) / job.tile, run_tile, &job);
+}
+#endif
 
 static void lookup_cost(const Node *node, Cost *cost) {
     double pixels = (double)tensor_count(node->input[1]);
@@ -75,6 +122,9 @@ static const Op lookup_op = {
     .name = "lookup",
     .kind = OP_HEAVY,
     .define = lookup_define,
+#ifndef PANUM_F64
+    .run = lookup_run,
+#endif
     .cost = lookup_cost,
     .print = lookup_print,
 };
@@ -124,6 +174,24 @@ static void pool_pairs_define(const Node *node, const Run *run) {
     }
 }
 
+#ifndef PANUM_F64
+static void run_pairs(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const Tensor *in = job->node->input[0], *out = job->node->output[0];
+    const int64_t m = out->size[out->rank - 1], lines = tensor_count(out) / m;
+    for (int64_t line = tile * job->tile; line < lines && line < (tile + 1) * job->tile; line++)
+        job->kernels->pairs(m, run_real(job->run, in) + line_at(in, line), run_real(job->run, out) + line * m);
+}
+
+static void pool_pairs_run(const Node *node, const Run *run) {
+    const Tensor *out = node->output[0];
+    const int64_t m = out->size[out->rank - 1], lines = tensor_count(out) / m;
+    Job job = {node, run, map_kernels(cpu_level()), 1 + (1 << 15) / m};
+    pool_run(run->pool, (lines + job.tile - 1) / job.tile, run_pairs, &job);
+}
+#endif
+
 static void pool_pairs_cost(const Node *node, Cost *cost) {
     double out = (double)tensor_count(node->output[0]);
     cost->flops = 2 * out;
@@ -134,6 +202,9 @@ static const Op pool_pairs_op = {
     .name = "pool_pairs",
     .kind = OP_HEAVY,
     .define = pool_pairs_define,
+#ifndef PANUM_F64
+    .run = pool_pairs_run,
+#endif
     .cost = pool_pairs_cost,
 };
 

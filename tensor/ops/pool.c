@@ -4,6 +4,7 @@
  * adaptive_avg_pool: row i of h takes the rows floor(i H/h) .. ceil((i+1) H/h) - 1, likewise columns (PyTorch); cells
  * may overlap. Gradient of both: each input gets dy / cell size of every cell it is in. */
 #include "tensor/op.h"
+#include "tensor/ops/map_kernels.h"
 #include "tensor/ops/ops.h"
 
 static int64_t cell_start(int64_t i, int64_t in, int64_t out) {
@@ -42,6 +43,33 @@ static void adaptive_avg_pool_define(const Node *node, const Run *run) {
     pool_define(node, run, false);
 }
 
+#ifndef PANUM_F64
+typedef struct {
+    const Node *node;
+    const Run *run;
+    const MapKernels *kernels;
+    int64_t tile; /* rows of the result */
+} Job;
+
+static void run_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const Tensor *in = job->node->input[0], *out = job->node->output[0];
+    const int64_t h = out->size[2], w = out->size[3], channels = out->size[1], rows = out->size[0] * h;
+    for (int64_t row = tile * job->tile; row < rows && row < (tile + 1) * job->tile; row++) {
+        const float *x = run_real(job->run, in) + row / h * in->stride[0] + 2 * (row % h) * in->stride[2];
+        job->kernels->average(w, channels, x, x + in->stride[2], in->stride[3],
+                              run_real(job->run, out) + row * w * channels);
+    }
+}
+
+static void avg_pool2_run(const Node *node, const Run *run) {
+    const Tensor *out = node->output[0];
+    Job job = {node, run, map_kernels(cpu_level()), 1 + (1 << 14) / (out->size[1] * out->size[3])};
+    pool_run(run->pool, (out->size[0] * out->size[2] + job.tile - 1) / job.tile, run_tile, &job);
+}
+#endif
+
 static void pool_cost(const Node *node, Cost *cost) {
     double in = (double)tensor_count(node->input[0]), out = (double)tensor_count(node->output[0]);
     cost->flops = in + out;
@@ -52,6 +80,9 @@ static const Op avg_pool2_op = {
     .name = "avg_pool2",
     .kind = OP_HEAVY,
     .define = avg_pool2_define,
+#ifndef PANUM_F64
+    .run = avg_pool2_run,
+#endif
     .cost = pool_cost,
 };
 

@@ -6,8 +6,9 @@
  * upsample2_nearest: y(Y,X) = x(Y/2, X/2).
  * Gradient of both: the transpose, each dy goes back to what it was made from with the same weights. */
 #include "tensor/op.h"
+#include "tensor/ops/map_kernels.h"
 #include "tensor/ops/ops.h"
-#include <math.h>
+#include <string.h>
 
 /* Where a position of the result looks: at `from` with weight 1 - part, at `next` with weight `part`. */
 typedef struct {
@@ -55,6 +56,80 @@ static void upsample2_nearest_define(const Node *node, const Run *run) {
                         x[n * in->stride[0] + c * in->stride[1] + row / 2 * in->stride[2] + column / 2 * in->stride[3]];
 }
 
+#ifndef PANUM_F64
+/* ---- the fast versions: a tile is some rows of the result. Bilinear: two source columns at a time are blended down
+ * the picture into the worker's scratch, then along the row; a source column serves all results between it and the
+ * next. ---- */
+
+typedef struct {
+    const Node *node;
+    const Run *run;
+    const MapKernels *kernels;
+    int64_t tile; /* rows of the result */
+} Job;
+
+static size_t resize_scratch_worker(const Node *node, bool exact) {
+    (void)exact;
+    return 2 * (size_t)node->output[0]->size[1] * sizeof(float);
+}
+
+static void run_bilinear(void *context, int64_t tile, int worker) {
+    const Job *job = context;
+    const Tensor *in = job->node->input[0], *out = job->node->output[0];
+    const int64_t h = out->size[2], w = out->size[3], channels = out->size[1], rows = out->size[0] * h;
+    float *column[2] = {run_worker(job->run, worker), (float *)run_worker(job->run, worker) + channels};
+    for (int64_t row = tile * job->tile; row < rows && row < (tile + 1) * job->tile; row++) {
+        const Sample v = sample_of(row % h, in->size[2], h);
+        const float *x = run_real(job->run, in) + row / h * in->stride[0], *above = x + v.from * in->stride[2],
+                    *below = x + v.next * in->stride[2];
+        float *y = run_real(job->run, out) + row * w * channels;
+        int64_t held[2] = {-1, -1}; /* which source columns the scratch holds */
+        for (int64_t j = 0; j < w; j++, y += channels) {
+            const Sample u = sample_of(j, in->size[3], w);
+            if (held[1] == u.from) { /* the next has become the first */
+                float *swap = column[0];
+                column[0] = column[1], column[1] = swap;
+                held[0] = held[1], held[1] = -1;
+            }
+            const int64_t wanted[2] = {u.from, u.next};
+            for (int k = 0; k < 2; k++)
+                if (held[k] != wanted[k]) {
+                    held[k] = wanted[k];
+                    job->kernels->blend(channels, above + held[k] * in->stride[3], below + held[k] * in->stride[3],
+                                        (float)v.part, column[k]);
+                }
+            job->kernels->blend(channels, column[0], column[1], (float)u.part, y);
+        }
+    }
+}
+
+static void run_nearest(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const Tensor *in = job->node->input[0], *out = job->node->output[0];
+    const int64_t h = out->size[2], w = out->size[3], channels = out->size[1], rows = out->size[0] * h;
+    for (int64_t row = tile * job->tile; row < rows && row < (tile + 1) * job->tile; row++) {
+        const float *x = run_real(job->run, in) + row / h * in->stride[0] + row % h / 2 * in->stride[2];
+        float *y = run_real(job->run, out) + row * w * channels;
+        for (int64_t j = 0; j < w; j++, y += channels)
+            memcpy(y, x + j / 2 * in->stride[3], (size_t)channels * sizeof(float));
+    }
+}
+
+static void run_rows(const Node *node, const Run *run, PoolTile tile) {
+    const Tensor *out = node->output[0];
+    Job job = {node, run, map_kernels(cpu_level()), 1 + (1 << 15) / (out->size[1] * out->size[3])};
+    pool_run(run->pool, (out->size[0] * out->size[2] + job.tile - 1) / job.tile, tile, &job);
+}
+
+static void resize_bilinear_run(const Node *node, const Run *run) {
+    run_rows(node, run, run_bilinear);
+}
+static void upsample2_nearest_run(const Node *node, const Run *run) {
+    run_rows(node, run, run_nearest);
+}
+#endif
+
 static void resize_cost(const Node *node, Cost *cost) {
     double in = (double)tensor_count(node->input[0]), out = (double)tensor_count(node->output[0]);
     cost->flops = 6 * out; /* separable: two multiply-adds along the row and one down the column, as lerps */
@@ -65,6 +140,10 @@ static const Op resize_bilinear_op = {
     .name = "resize_bilinear",
     .kind = OP_HEAVY,
     .define = resize_bilinear_define,
+#ifndef PANUM_F64
+    .run = resize_bilinear_run,
+    .scratch_worker = resize_scratch_worker,
+#endif
     .cost = resize_cost,
 };
 
@@ -72,6 +151,10 @@ static const Op upsample2_nearest_op = {
     .name = "upsample2_nearest",
     .kind = OP_HEAVY,
     .define = upsample2_nearest_define,
+#ifndef PANUM_F64
+    .run = upsample2_nearest_run,
+#endif
+    .cost = resize_cost,
 };
 
 static Tensor *record_resize(const Op *op, Tensor *x, int64_t h, int64_t w, T_AT) {

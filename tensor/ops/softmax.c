@@ -3,6 +3,7 @@
  * Gradient: dx_c = y_c (dy_c - sum_k y_k dy_k).
  * A position that holds NaN, +infinity or nothing but -infinity gives NaN, as in PyTorch. */
 #include "tensor/op.h"
+#include "tensor/ops/map_kernels.h"
 #include "tensor/ops/ops.h"
 #include "tensor/ops/rows.h"
 #include <math.h>
@@ -28,10 +29,42 @@ static void softmax_cost(const Node *node, Cost *cost) {
     cost->bytes = 8 * elements;
 }
 
+#ifndef PANUM_F64
+typedef struct {
+    const float *x;
+    float *y;
+    Rows from;
+    int64_t tile; /* positions */
+} Job;
+
+static void run_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const int64_t channels = job->from.channels, last = (tile + 1) * job->tile;
+    const int64_t end = last < job->from.count ? last : job->from.count;
+    int64_t step;
+    for (int64_t position = tile * job->tile, run; position < end; position += run) {
+        run = rows_run(&job->from, position, end - position, &step);
+        map_kernels(cpu_level())
+            ->softmax(run, channels, job->x + rows_at(&job->from, position), step, job->y + position * channels,
+                      channels);
+    }
+}
+
+static void softmax_run(const Node *node, const Run *run) {
+    Job job = {run_real(run, node->input[0]), run_real(run, node->output[0]), rows_of(node->input[0]), 0};
+    job.tile = 1 + ROWS_TILE / job.from.channels;
+    pool_run(run->pool, (job.from.count + job.tile - 1) / job.tile, run_tile, &job);
+}
+#endif
+
 static const Op softmax_op = {
     .name = "softmax",
     .kind = OP_HEAVY,
     .define = softmax_define,
+#ifndef PANUM_F64
+    .run = softmax_run,
+#endif
     .cost = softmax_cost,
 };
 
