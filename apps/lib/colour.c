@@ -142,16 +142,19 @@ static void number(char *out, size_t size, double v, double range, const char *u
     snprintf(end, size - (size_t)(end - out), "%s", unit);
 }
 
-/* One line of tick labels: the ends and the middle first, then the halves where there is room. */
+/* One line of tick labels: all five, or the ends and the middle, or the ends, as there is room. The outer labels stand
+ * inside the ends, the inner ones are centred, so a pitch of one and a half labels is needed. */
 static void tick_line(Image *image, int y, int scale, int left, int right, double range, const char *unit) {
     char text[5][32];
-    int width = 0;
+    int widest = 0;
     for (int i = 0; i < 5; i++) {
         /* parallax: behind is positive and stands left */
         number(text[i], sizeof text[i], range * (1 - i / 2.0), range, unit);
-        width += font_width(text[i], scale) + FONT_WIDTH * scale;
+        int width = font_width(text[i], scale);
+        if (width > widest) widest = width;
     }
-    int taken = 0, step = width <= image->width ? 1 : 2;
+    int taken = 0, step = 1;
+    while (step < 4 && 3 * widest / 2 + FONT_WIDTH * scale > (right - left) * step / 4) step *= 2;
     for (int i = 0; i < 5; i += step) label(image, left + (right - left) * i / 4, y, scale, text[i], &taken);
 }
 
@@ -160,14 +163,16 @@ static void draw_legend(Image *picture, int top, const ColourOptions *o, const R
     int w = picture->width, s = legend_scale(w), y = top + 6 * s, left = 8 * s, right = w - 8 * s;
     if (right <= left) left = 0, right = w;
     fill(picture, 0, top, w, picture->height, paper);
-    int taken = 0;
-    label(picture, left, y, s, "behind", &taken);
-    /* "in front" owns the right end; the middle gets what is left */
-    int front = w - left - font_width("in front", s), words = taken;
-    int screen_at = w / 2 - font_width("screen", s) / 2;
-    if (front >= words) font_draw(picture, front, y, s, ink, "in front");
-    if (screen_at >= words && screen_at + font_width("screen", s) + FONT_WIDTH * s <= front)
-        font_draw(picture, screen_at, y, s, ink, "screen");
+    const char *in_front = "in front";
+    int behind_end = left + font_width("behind", s) + FONT_WIDTH * s;
+    if (behind_end + font_width(in_front, s) > right) in_front = "front";
+    int front = right - font_width(in_front, s), screen = w / 2 - font_width("screen", s) / 2;
+    if (behind_end <= front) { /* both words or neither */
+        font_draw(picture, left, y, s, ink, "behind");
+        font_draw(picture, front, y, s, ink, in_front);
+        if (behind_end <= screen && screen + font_width("screen", s) + FONT_WIDTH * s <= front)
+            font_draw(picture, screen, y, s, ink, "screen");
+    }
     y += FONT_HEIGHT * s;
     for (int x = left; x < right; x++) {
         int step = right - left > 1 ? (int)(2.0 * STEPS * (x - left) / (right - left - 1) + 0.5) : STEPS;
@@ -187,7 +192,7 @@ static void draw_legend(Image *picture, int top, const ColourOptions *o, const R
     for (int i = 0; i < 2; i++) {
         if (!(i ? has_none : has_hidden)) continue;
         const char *word = i ? "no value" : "hidden from one eye";
-        if (x + 14 * s + font_width(word, s) > w) break;
+        if (x + 15 * s + font_width(word, s) > w) break;
         for (int v = y; v < y + 8 * s; v++)
             for (int u = x; u < x + 12 * s && u < w; u++) {
                 if (i) {
@@ -198,8 +203,8 @@ static void draw_legend(Image *picture, int top, const ColourOptions *o, const R
                 }
                 memcpy(picture->bytes + 3 * ((int64_t)v * w + u), rgb, 3);
             }
-        font_draw(picture, x + 14 * s, y, s, ink, word);
-        x += 14 * s + font_width(word, s) + 2 * FONT_WIDTH * s;
+        font_draw(picture, x + 15 * s, y, s, ink, word);
+        x += 15 * s + font_width(word, s) + 2 * FONT_WIDTH * s;
     }
     const char *note = o->title ? o->title : "parallax in % of width";
     int note_width = font_width(note, s);
