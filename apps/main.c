@@ -16,6 +16,7 @@
     X(pack)      \
     X(demo)      \
     X(model)     \
+    X(trace)     \
     X(bench)     \
     X(devices)   \
     X(selftest)  \

@@ -380,7 +380,7 @@ static int build(Plan *plan, const WeightSource *source) {
                     "this picture size needs %.0f MiB beside the weights and the limit is %.0f MiB; raise --max-memory "
                     "or use --scale",
                     (double)plan->block_bytes / 1048576, (double)plan->options.memory_limit / 1048576);
-    return bind(plan, source, scratch_item);
+    return plan->options.shape_only ? 0 : bind(plan, source, scratch_item);
 }
 
 int plan_make(Program *program, const WeightSource *weights, Pool *pool, PlanOptions options, Plan **out) {
@@ -426,6 +426,7 @@ static double now(void) {
 }
 
 int plan_run(Plan *plan) {
+    BUG_IF(!plan->block, "plan_run of a plan made for its shape only");
     for (int i = 0; i < plan->steps.steps; i++) {
         const Step *step = &plan->steps.step[i];
         Player *player = &plan->player[i];

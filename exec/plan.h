@@ -28,6 +28,7 @@ typedef struct {
     bool keep_taps;   /* taps stay readable after a run (costs memory, and what fusion they prevent) */
     bool exact;       /* no Winograd */
     bool bf16;
+    bool shape_only;     /* steps and places only: no block, no weights; for printing, not for running */
     size_t memory_limit; /* bytes; 0: none. A larger plan is refused before anything is allocated */
 } PlanOptions;
 
