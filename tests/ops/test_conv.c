@@ -138,11 +138,11 @@ static double relative(const float *got, const float *want, int64_t count) {
 }
 
 /* Direct sums of up to 2,322 products in f32: a random walk of roundings of 2^-24, sqrt(2322)/2 of them and a factor of
- * 4 for the worst element of thousands. Winograd F(4x4) multiplies roundings by its transforms: about 20 times. */
+ * 4 for the worst element of thousands. Winograd multiplies roundings by its transforms: F(4x4) about twice. */
 static double bound(ConvAlgorithm algorithm) {
     switch (algorithm) {
     case CONV_WINOGRAD_4X4:
-        return 6e-5;
+        return 3e-5;
     case CONV_WINOGRAD_2X2:
     case CONV_WINOGRAD_4X1:
     case CONV_WINOGRAD_1X4:
