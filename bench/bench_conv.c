@@ -174,10 +174,10 @@ static void bench(const Shape *s, Pool *pool, double peak, bool exact, bool bf16
         double time = now() - start;
         if (i && time < best) best = time;
     }
-    printf("%-28s %-13s %8.3f ms %7.1f GFLOP/s %6.1f %% of peak  %5.1f GB/s  scratch %5.1f MB\n", s->name,
-           s->kind == 'n' || s->kind == 'm' ? "product" : conv_algorithm(node, exact, bf16), best * 1e3,
+    printf("%-28s %-13s %8.3f ms %7.1f GFLOP/s %6.1f %% of peak  %5.1f GB/s  scratch %5.1f MB  packing %5.2f ms\n",
+           s->name, s->kind == 'n' || s->kind == 'm' ? "product" : conv_algorithm(node, exact, bf16), best * 1e3,
            cost.flops / best / 1e9, 100 * cost.flops / best / 1e9 / peak, cost.bytes / best / 1e9,
-           (double)scratch / 1e6);
+           (double)scratch / 1e6, pack_time * 1e3);
     mem_block_unmap(block, total + packed + scratch);
     mem_free(bytes);
     program_drop(program);
@@ -207,8 +207,7 @@ int main(int argc, char **argv) {
             only = value, i++;
         else if (strcmp(argv[i], "--level") == 0) {
             for (int level = CPU_BASE; level <= CPU_AVX512; level++)
-                if (strcmp(value, cpu_level_name((CpuLevel)level)) == 0)
-                    cpu_limit((CpuLevel)level);
+                if (strcmp(value, cpu_level_name((CpuLevel)level)) == 0) cpu_limit((CpuLevel)level);
             i++;
         } else {
             fprintf(stderr,
