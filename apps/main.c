@@ -12,6 +12,7 @@
 #else
 #define VERBS(X) \
     X(match)     \
+    X(info)      \
     X(eval)      \
     X(pack)      \
     X(demo)      \

@@ -634,7 +634,7 @@ static int run_jobs(const Work *work) {
                    work->count);
     for (int i = 0; !rc && i < work->count; i++) {
         rc = run_stopped() ? run_stop("the pictures before were finished") : run_job(work, &work->jobs[i], matcher);
-        if (rc && rc != ERR_STOPPED && o->keep_going && work->count > 1) {
+        if (rc && rc != ERR_STOPPED && rc != ERR_MEMORY && o->keep_going && work->count > 1) {
             say_always("panum match: %s", err_sentence());
             failed++;
             rc = 0;

@@ -3,6 +3,7 @@
 #include "apps/lib/models.h"
 #include "apps/lib/options.h"
 #include "apps/lib/run.h"
+#include "apps/lib/show.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "tensor/files/describe.h"
@@ -122,50 +123,6 @@ static int list(const ModelOptions *o) {
     return 0;
 }
 
-static void print_tensor(const WeightEntry *entry) {
-    char shape[WEIGHT_SHAPE_TEXT];
-    printf("  %-5s %-20s %s\n", weight_dtype_name(entry->dtype),
-           weight_shape_text(entry->rank, entry->size, shape, sizeof shape), show_path(entry->name));
-}
-
-static int info(const ModelOptions *o, const Weights *w) {
-    WeightsSummary s;
-    char hash[65], quoted[8300];
-    weights_describe(w, &s);
-    int rc = weights_sha256(w, hash);
-    if (rc) return rc;
-    if (o->json) {
-        printf("{\"file\":%s,", json_quote(quoted, sizeof quoted, weights_path(w)));
-        printf("\"format\":\"%s\",\"bytes\":%llu,\"sha256\":\"%s\",\"tensors\":%d,\"parameters\":%lld,",
-               weights_format(w), (unsigned long long)weights_file_bytes(w), hash, s.tensors, (long long)s.parameters);
-        printf("\"model\":%s,", *s.model ? json_quote(quoted, sizeof quoted, s.model) : "null");
-        printf("\"licence\":%s,\"tensors_by_dtype\":{",
-               s.licence ? json_quote(quoted, sizeof quoted, s.licence) : "null");
-        for (int d = 0, n = 0; d < WEIGHT_DTYPES; d++)
-            if (s.by_dtype[d]) printf("%s\"%s\":%d", n++ ? "," : "", weight_dtype_name((WeightDType)d), s.by_dtype[d]);
-        printf("}}\n");
-        return 0;
-    }
-    printf("%s: %s, %s, %d tensors, %lld numbers\n", show_path(weights_path(w)), weights_format(w),
-           show_bytes((double)weights_file_bytes(w)), s.tensors, (long long)s.parameters);
-    printf("  sha256 %s\n  tensors:", hash);
-    for (int d = 0; d < WEIGHT_DTYPES; d++)
-        if (s.by_dtype[d]) printf(" %d %s", s.by_dtype[d], weight_dtype_name((WeightDType)d));
-    printf("\n");
-    if (*weights_key(w)) printf("  found under the key %s\n", show_path(weights_key(w)));
-    printf("  model: %s\n", *s.model ? show_path(s.model) : "none that is known here");
-    printf("  licence: %s\n", s.licence ? show_path(s.licence) : "the file does not say; ask where it came from");
-    for (int i = 0; i < weights_metadata_count(w); i++) {
-        const char *key, *value;
-        weights_metadata_at(w, i, &key, &value);
-        printf("  %s: %s\n", show_path(key), show_path(value));
-    }
-    if (weights_skipped(w))
-        printf("  %lld values beside the tensors were passed over\n", (long long)weights_skipped(w));
-    for (int i = 0; o->tensors && i < weights_count(w); i++) print_tensor(weights_entry(w, i));
-    return 0;
-}
-
 static int verify(const ModelOptions *o, const Weights *w) {
     char guess[64];
     MatcherModel model = MODEL_AUTO;
@@ -260,7 +217,7 @@ int app_model(int argc, char **argv) {
         if (*subject == 'l')
             rc = list(&o);
         else if (*subject == 'i')
-            rc = info(&o, weights);
+            rc = show_weights(weights, o.json, o.tensors);
         else if (*subject == 'v')
             rc = verify(&o, weights);
         else

@@ -3,14 +3,16 @@
 # A program prints its own cmocka lines; a test that needs something absent says "skip: why" and is counted as skipped.
 build=$1
 shift
+mkdir -p "$build/logs"
 passed=0 failed=0 skipped=0 bad=
 for t in "$@"; do
-    log=$build/$(basename "$t").log
+    log=$build/logs/$(printf %s "${t#"$build"/}" | tr / _).log
     PANUM_BUILD=$build "$t" >"$log" 2>&1
     rc=$?
     p=$(grep -c '^\[       OK \]' "$log")
-    f=$(grep -c '^\[  FAILED  \] [^0-9]' "$log")
-    s=$(grep -c '^\[  SKIPPED \] [^0-9]' "$log")
+    # cmocka names each failed and each skipped test twice
+    f=$(grep '^\[  FAILED  \] [^0-9]' "$log" | sort -u | wc -l)
+    s=$(grep '^\[  SKIPPED \] [^0-9]' "$log" | sort -u | wc -l)
     grep -hE '^skip: ' "$log" | sort -u
     if [ "$rc" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))

@@ -854,6 +854,7 @@ static void test_failing_allocations(void **state) {
     (void)state;
     fail_every_allocation("bad/alloc_match", "$P match l.png r.png --threads 1 --no-meta -q -o o.npz", "o.npz");
     fail_every_allocation("bad/alloc_png", "$P match l.png r.png --threads 1 --no-meta -q -o o.png", "o.png");
+    fail_every_allocation("bad/alloc_info", "$P info l.png w.safetensors", NULL);
     fail_every_allocation("bad/alloc_verify", "$P model verify w.safetensors", NULL);
 }
 
