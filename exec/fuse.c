@@ -4,7 +4,9 @@
  * 2. A pointwise node joins the latest step that makes one of its inputs, if that step is a region, or a heavy operator
  *    that offers its hole on store, over the same positions: all other inputs come from earlier steps, so they are
  * there. Otherwise it begins a region of its own.
- * 3. A value that no other step reads is not stored.
+ * 3. When it joins, it pulls in what only it reads and what was computed earlier together with an operand from memory
+ * (a gate times a skip connection, say): stored there it would be written once and read once for nothing.
+ * 4. A value that no other step reads is not stored.
  *
  * Steps stay in the order of the program, and a node only ever moves to an earlier step that makes one of its inputs.
  */
@@ -141,7 +143,105 @@ static bool region_append(StripProgram *strip, Names *names, const Node *node, i
     return true;
 }
 
-/* ---- 3: what is stored ---- */
+/* ---- 3: pulling ---- */
+
+typedef struct {
+    Steps *steps;
+    Names *names; /* by step */
+    int *made_by;
+    const Readers *readers;
+} Regions;
+
+/* Its place in the region that makes it, or -1: not made in a region, or not as an instruction. */
+static int instruction_of(const Regions *r, const Tensor *t) {
+    int step = r->made_by[t->id];
+    if (step < 0 || !r->steps->step[step].strip) return -1;
+    for (int i = 0; i < r->steps->step[step].strip->instructions; i++)
+        if (r->names[step].made[i] == t) return i;
+    return -1;
+}
+
+static bool reads_memory(const Regions *r, const Node *node, int step) {
+    for (int k = 0; k < node->inputs; k++)
+        if (r->made_by[node->input[k]->base->id] != step) return true;
+    return false;
+}
+
+/* Moves the making of `x` from its earlier region to that of `step`, when one node only reads it there. */
+static void pull(Regions *r, const Tensor *x, int step) {
+    const Tensor *t = x->base;
+    int from = r->made_by[t->id], at = instruction_of(r, t);
+    if (at < 0 || from == step || !is_whole(x) || r->readers[t->id].readers != 1 || r->steps->wanted[t->id]) return;
+    const Node *node = t->node;
+    const PointwiseAttributes *f = node->attributes;
+    if (pointwise_is_binary(f->function) ? !reads_memory(r, node, from) : pointwise_flops(f->function) > 2) return;
+    StripProgram *to = r->steps->step[step].strip;
+    for (int k = 0; k < node->inputs; k++) pull(r, node->input[k], step);
+    if (!region_append(to, &r->names[step], node, step, r->made_by)) return;
+    r->made_by[t->id] = step;
+    r->names[from].made[at] = NULL; /* nobody reads it there: remove_dead takes it out */
+}
+
+/* Takes out instructions that neither a later one nor an output needs, and operands that none reads. */
+static void remove_dead(StripProgram *strip, Names *names) {
+    bool needed[STRIP_VALUES_MAX] = {false};
+    int moved[STRIP_VALUES_MAX], operands = 0, instructions = 0;
+    for (int i = 0; i < strip->outputs; i++) needed[strip->output[i].value] = true;
+    for (int i = strip->instructions - 1; i >= 0; i--) {
+        if (!needed[strip->operands + i]) continue;
+        needed[strip->code[i].a] = true;
+        if (strip->code[i].b >= 0) needed[strip->code[i].b] = true;
+    }
+    for (int i = 0; i < strip->operands; i++) {
+        if (!needed[i]) continue;
+        strip->operand[operands] = strip->operand[i];
+        moved[i] = operands++;
+    }
+    for (int i = 0; i < strip->instructions; i++) {
+        if (!needed[strip->operands + i]) continue;
+        StripInstruction code = strip->code[i];
+        code.a = moved[code.a];
+        if (code.b >= 0) code.b = moved[code.b];
+        strip->code[instructions] = code;
+        names->made[instructions] = names->made[i];
+        moved[strip->operands + i] = operands + instructions++;
+    }
+    for (int i = 0; i < strip->outputs; i++) strip->output[i].value = moved[strip->output[i].value];
+    strip->operands = operands;
+    strip->instructions = instructions;
+}
+
+/* Puts pointwise `node` into the region of `step`, which may have to be begun: in the hole of a heavy operator, or
+ * alone. */
+static bool join(Regions *r, const Node *node, int step) {
+    Step *s = &r->steps->step[step];
+    Names *names = &r->names[step];
+    bool begin = !s->strip;
+    if (begin) {
+        if (s->node && !(s->node->op->store_hole && s->node->op->run)) return false;
+        s->strip = new_strip(r->steps, s->node ? s->node->output[0] : node->output[0]);
+        if (!s->strip) return false;
+        if (s->node) {
+            s->strip->operand[s->strip->operands++] = (StripOperand){.kind = OPERAND_TILE};
+            names->tile = s->node->output[0];
+        }
+    }
+    int64_t rows, columns, stride;
+    bool fits = strip_space(node->output[0], &rows, &columns, &stride) && rows == s->strip->rows &&
+                columns == s->strip->columns;
+    for (int k = 0; fits && k < node->inputs; k++) pull(r, node->input[k], step);
+    if (fits && region_append(s->strip, names, node, step, r->made_by)) {
+        r->made_by[node->output[0]->id] = step;
+        return true;
+    }
+    if (begin && s->strip->instructions == 0) {
+        s->strip = NULL;
+        names->tile = NULL;
+    }
+    return false;
+}
+
+/* ---- 4: what is stored ---- */
 
 static void add_outputs(const Steps *s, StripProgram *strip, const Names *names, const bool *read_elsewhere) {
     if (names->tile && (read_elsewhere[names->tile->id] || s->wanted[names->tile->id])) {
@@ -151,6 +251,7 @@ static void add_outputs(const Steps *s, StripProgram *strip, const Names *names,
     }
     for (int i = 0; i < strip->instructions; i++) {
         const Tensor *t = names->made[i];
+        if (!t) continue; /* pulled into a later region */
         if (read_elsewhere[t->id] || s->wanted[t->id])
             strip->output[strip->outputs++] = (StripOutput){strip->operands + i, strip->columns, t};
     }
@@ -166,6 +267,7 @@ int steps_fuse(Steps *s) {
     if (arena_failed(s->arena)) return ERR_MEMORY;
     for (int i = 0; i < tensors; i++) made_by[i] = -1;
     count_readers(s, readers);
+    Regions regions = {s, names, made_by, readers};
 
     for (int i = 0; i < nodes; i++) {
         const Node *node = program_node(s->program, i);
@@ -178,35 +280,16 @@ int steps_fuse(Steps *s) {
             int latest = -1;
             for (int k = 0; k < node->inputs; k++)
                 if (made_by[node->input[k]->base->id] > latest) latest = made_by[node->input[k]->base->id];
-            bool joined = false;
-            if (latest >= 0) {
-                Step *step = &s->step[latest];
-                if (step->strip) {
-                    joined = region_append(step->strip, &names[latest], node, latest, made_by);
-                } else if (step->node->op->store_hole && step->node->op->run) {
-                    StripProgram *strip = new_strip(s, step->node->output[0]);
-                    if (!strip) return ERR_MEMORY;
-                    strip->operand[strip->operands++] = (StripOperand){.kind = OPERAND_TILE};
-                    names[latest].tile = step->node->output[0];
-                    joined = region_append(strip, &names[latest], node, latest, made_by);
-                    if (joined)
-                        step->strip = strip;
-                    else
-                        names[latest].tile = NULL;
+            if (latest >= 0 && join(&regions, node, latest)) continue;
+            int64_t rows, columns, stride;
+            if (strip_space(node->output[0], &rows, &columns, &stride)) {
+                s->step[s->steps] = (Step){NULL, NULL};
+                if (join(&regions, node, s->steps)) {
+                    s->steps++;
+                    continue;
                 }
             }
-            int64_t rows, columns, stride;
-            if (!joined && strip_space(node->output[0], &rows, &columns, &stride)) {
-                latest = s->steps;
-                StripProgram *strip = new_strip(s, node->output[0]);
-                if (!strip) return ERR_MEMORY;
-                joined = region_append(strip, &names[latest], node, latest, made_by);
-                if (joined) s->step[s->steps++] = (Step){NULL, strip};
-            }
-            if (joined) {
-                made_by[node->output[0]->id] = latest;
-                continue;
-            }
+            if (arena_failed(s->arena)) return ERR_MEMORY;
         }
         if (node->op->load_segments && node->op->run) {
             const Tensor *x = node->input[0];
@@ -225,8 +308,11 @@ int steps_fuse(Steps *s) {
         for (int k = 0; step->strip && k < step->strip->operands; k++)
             if (step->strip->operand[k].tensor) read_elsewhere[step->strip->operand[k].tensor->base->id] = true;
     }
-    for (int i = 0; i < s->steps; i++)
-        if (s->step[i].strip) add_outputs(s, s->step[i].strip, &names[i], read_elsewhere);
+    for (int i = 0; i < s->steps; i++) {
+        if (!s->step[i].strip) continue;
+        add_outputs(s, s->step[i].strip, &names[i], read_elsewhere);
+        remove_dead(s->step[i].strip, &names[i]);
+    }
     return 0;
 }
 #endif

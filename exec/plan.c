@@ -145,6 +145,33 @@ static int make_items(Plan *plan) {
 }
 
 #ifndef PANUM_F64
+/* Nobody else has taken over the bytes of this item. */
+static bool unclaimed(const Plan *plan, int item) {
+    for (int n = 0; n < plan->items; n++)
+        if (plan->item[n].joined == item) return false;
+    return true;
+}
+
+/* An operator alone may say that it can write over an input. */
+static void join_operator_in_place(Plan *plan, int i) {
+    const Node *node = plan->steps.step[i].node;
+    if (!node->op->in_place || !node->op->run) return;
+    const Tensor *out = node->output[0];
+    for (int k = 0; k < node->inputs; k++) {
+        const Tensor *x = node->input[k];
+        if (!(node->op->in_place >> k & 1) || !x || x->base->kind != TENSOR_VALUE || x->offset != 0) continue;
+        int in = plan->item_of[x->base->id], uses = 0;
+        for (int n = 0; n < node->inputs; n++) uses += node->input[n] && node->input[n]->base == x->base;
+        bool same =
+            tensor_count(x) == tensor_count(out) && tensor_count(x) == tensor_count(x->base) && x->rank == out->rank;
+        for (int a = 0; same && a < x->rank; a++) same = x->size[a] == 1 || x->stride[a] == out->stride[a];
+        if (!same || uses != 1 || plan->item[in].last != i || plan->steps.wanted[x->base->id] || !unclaimed(plan, in))
+            continue;
+        plan->item[plan->item_of[out->id]].joined = in;
+        return;
+    }
+}
+
 /* A region's output may take over the bytes of an operand that nobody reads afterwards: same position, same stride. The
  * operand must not be read by the step's heavy operator, nor by a later instruction than the one that makes the output.
  */
@@ -152,7 +179,11 @@ static void join_in_place(Plan *plan) {
     for (int i = 0; i < plan->steps.steps; i++) {
         const Step *step = &plan->steps.step[i];
         const StripProgram *strip = step->strip;
-        for (int o = 0; strip && o < strip->outputs; o++) {
+        if (!strip) {
+            join_operator_in_place(plan, i);
+            continue;
+        }
+        for (int o = 0; o < strip->outputs; o++) {
             int made = strip->output[o].value - strip->operands, out = plan->item_of[strip->output[o].tensor->id];
             if (made < 0 || plan->item[out].joined >= 0) continue;
             for (int k = 0; k < strip->operands; k++) {
@@ -173,7 +204,7 @@ static void join_in_place(Plan *plan) {
                 for (int n = 0; n < strip->operands; n++)
                     free = free && (n == k || !strip->operand[n].tensor ||
                                     strip->operand[n].tensor->base != operand->tensor->base);
-                for (int n = 0; n < plan->items; n++) free = free && plan->item[n].joined != in;
+                free = free && unclaimed(plan, in);
                 for (int n = 0; n < strip->outputs; n++)
                     free = free && (strip->output[n].value >= strip->operands || strip->output[n].value != k);
                 if (!free) continue;

@@ -333,6 +333,11 @@ static Tensor *second_half(Tensor *x) {
     return t_slice(x, 0, x->size[0] / 2, x->size[0] / 2);
 }
 
+/* 0..255 to -1..1. Made anew where it is needed: keeping it would cost more memory than it saves time. */
+static Tensor *normalised(Tensor *pictures) {
+    return pictures->dtype == DTYPE_U8 ? t_from_u8(pictures, 2.0 / 255, -1) : t_affine(pictures, 2.0 / 255, -1);
+}
+
 S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
     Program *program = net->program;
     int64_t c = o.channels, pairs = pictures->size[0] / 2;
@@ -343,8 +348,9 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
                "pictures of shape %s: (2B,3,H,W) with H and W multiples of 32",
                tensor_shape_text(pictures, shape, sizeof shape));
 
-    Tensor *v = pictures->dtype == DTYPE_U8 ? t_from_u8(pictures, 2.0 / 255, -1) : t_affine(pictures, 2.0 / 255, -1);
-    Features left = cnn_backbone(net, first_half(v), c), right = cnn_backbone(net, second_half(v), c);
+    Tensor *left_picture = first_half(pictures);
+    Features left = cnn_backbone(net, normalised(left_picture), c);
+    Features right = cnn_backbone(net, normalised(second_half(pictures)), c);
     Tensor *quarter = t_cat(0, left.quarter, right.quarter);
     program_tap(program, "feature_2x", left.half);
     program_tap(program, "feature_4x", quarter);
@@ -400,7 +406,7 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
     Tensor *confidence = t_convex_upsample(s.confidence, mask, .factor = 4, .clipped = clipped);
     program_tap(program, "d_up", d);
 
-    Tensor *filter = upsample_mask_1x(net, d, first_half(v), left.half);
+    Tensor *filter = upsample_mask_1x(net, d, normalised(left_picture), left.half);
     program_tap(program, "mask1", filter);
     int factor = o.output_upsample ? 2 : 1;
     if (o.output_upsample) filter = t_resize_bilinear(filter, 2 * filter->size[2], 2 * filter->size[3]);

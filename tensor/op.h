@@ -70,6 +70,8 @@ struct Op {
     OpClass kind;
     bool store_hole;    /* output[0] may be stored through Run.hole */
     bool load_segments; /* the data operand may come as several channel segments (Node.segments) */
+    unsigned in_place;  /* bit k: the fast version may write output[0] over input k, of the same size and layout: it
+                           reads  every element of it before, or while, it writes the same place, and never after */
     void (*define)(const Node *node, const Run *run); /* plain C over `real`; NULL for views only */
     void (*run)(const Node *node, const Run *run);    /* fast f32; NULL: the definition is all there is */
     void (*cost)(const Node *node, Cost *cost);       /* NULL: no flops, bytes counted from the shapes */
