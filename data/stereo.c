@@ -117,20 +117,48 @@ static bool has_tag(const char *name, const char *tag, bool capitals) {
     return false;
 }
 
-/* Frames with the shape of a film hold half eyes. */
-static bool film_shape(int width, int height) {
-    static const double shapes[] = {4.0 / 3, 1.6, 16.0 / 9, 1.85, 2.35, 2.39};
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (fabs((double)width / height / shapes[i] - 1) < 0.015) return true;
-    return false;
+/* How much steeper the picture is across than down, in powers of two: about 0 for a picture of the world, 1 when it was
+ * squeezed to half its width, -1 to half its height. */
+static double squeeze(const Image *frame) {
+    double across = 1, down = 1; /* so that a flat frame gives 0 */
+    int c = frame->channels, n = frame->width * c, step = 1 + frame->height / 512;
+    for (int y = 0; y + 1 < frame->height; y += step)
+        for (int x = 0; x + c < n; x += c) {
+            int64_t at = (int64_t)y * n + x;
+            int v[3];
+            for (int k = 0; k < 3; k++) {
+                int64_t i = at + (k == 1 ? c : k == 2 ? n : 0);
+                v[k] = frame->bits == 8 ? frame->bytes[i] : image_16(frame)[i] >> 8;
+            }
+            across += abs(v[1] - v[0]);
+            down += abs(v[2] - v[0]);
+        }
+    return log2(across / down);
 }
 
-static StereoLayout pick(bool top_bottom, Fullness fullness, int width, int height) {
-    bool half = fullness == HALF || (fullness == BY_SHAPE && film_shape(width, height));
+/* Do eyes side by side (or one above the other) fill only half of theirs? A frame with a film's shape says yes unless
+ * its content clearly says no; 2.35 to 2.40 is also two 6:5 photographs, there the content alone decides. */
+static bool is_half(bool top_bottom, int width, int height, const Image *frame) {
+    static const double films[] = {4.0 / 3, 1.6, 16.0 / 9, 1.85}, scopes[] = {2.35, 2.39};
+    double shape = (double)width / height, threshold = 0;
+    bool film = false;
+    for (int i = 0; i < 4; i++) film = film || fabs(shape / films[i] - 1) < 0.015;
+    for (int i = 0; !film && i < 2; i++)
+        if (fabs(shape / scopes[i] - 1) < 0.015) {
+            film = true;
+            threshold = 0.5;
+        }
+    if (!film || !frame) return film;
+    double seen = squeeze(frame);
+    return (top_bottom ? -seen : seen) > threshold;
+}
+
+static StereoLayout pick(bool top_bottom, Fullness fullness, int width, int height, const Image *frame) {
+    bool half = fullness == HALF || (fullness == BY_SHAPE && is_half(top_bottom, width, height, frame));
     return top_bottom ? (half ? LAYOUT_HTB : LAYOUT_TB) : half ? LAYOUT_HSBS : LAYOUT_SBS;
 }
 
-static bool decide_by_name(const char *path, int width, int height, LayoutDecision *decision) {
+static bool decide_by_name(const char *path, int width, int height, const Image *frame, LayoutDecision *decision) {
     char part[2][256] = {"", ""}; /* the file's name and its folder's, each behind a separator */
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     snprintf(part[0], sizeof part[0], "_%s", base);
@@ -142,7 +170,7 @@ static bool decide_by_name(const char *path, int width, int height, LayoutDecisi
     for (int p = 0; p < 2; p++)
         for (size_t i = 0; i < sizeof NAME_TAGS / sizeof *NAME_TAGS; i++) {
             if (!has_tag(part[p], NAME_TAGS[i].tag, NAME_TAGS[i].capitals)) continue;
-            decision->layout = pick(NAME_TAGS[i].top_bottom, NAME_TAGS[i].fullness, width, height);
+            decision->layout = pick(NAME_TAGS[i].top_bottom, NAME_TAGS[i].fullness, width, height, frame);
             decision->right_first = NAME_TAGS[i].right_first;
             snprintf(decision->evidence, sizeof decision->evidence, "%s name (%s)%s", p ? "folder" : "file",
                      NAME_TAGS[i].tag, NAME_TAGS[i].fullness == BY_SHAPE ? " and shape" : "");
@@ -204,7 +232,7 @@ static int decide_by_content(const Image *frame, LayoutDecision *decision, bool 
     bool top_bottom = tops.matched > sides.matched;
     const StereoMeasure *best = top_bottom ? &tops : &sides, *other = top_bottom ? &sides : &tops;
     if (best->textured >= BLOCKS_LEAST && best->matched >= 0.35 && best->matched - other->matched >= 0.15) {
-        decision->layout = pick(top_bottom, BY_SHAPE, frame->width, frame->height);
+        decision->layout = pick(top_bottom, BY_SHAPE, frame->width, frame->height, frame);
         snprintf(decision->evidence, sizeof decision->evidence,
                  "content (%.0f %% of %d blocks match in the other half%s) and shape", 100 * best->matched,
                  best->textured, best->identical ? ", which is identical" : "");
@@ -226,7 +254,7 @@ int layout_decide(const char *path, int width, int height, const Image *frame, c
         decision->right_first = options->tag_right_first;
         snprintf(decision->evidence, sizeof decision->evidence, "%s",
                  options->tag_source ? options->tag_source : "its container");
-    } else if (path && decide_by_name(path, width, height, decision)) {
+    } else if (path && decide_by_name(path, width, height, frame, decision)) {
     } else if (frame) {
         bool found;
         int error = decide_by_content(frame, decision, &found);
@@ -421,7 +449,7 @@ static int read_packed(const char *path, const uint8_t *bytes, size_t size, Ster
     if (error) return error;
     bool jps = named_jps(path) && !asked && options->tag == LAYOUT_AUTO;
     if (jps) {
-        options->tag = pick(false, BY_SHAPE, frame.width, frame.height);
+        options->tag = pick(false, BY_SHAPE, frame.width, frame.height, &frame);
         options->tag_source = "file name (.jps)";
     }
     error = layout_decide(path, frame.width, frame.height, &frame, options, &pair->decision);
