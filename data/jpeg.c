@@ -248,6 +248,7 @@ static int walk_markers(Walk *w, ReadNotes *notes) {
     w->at = 2;
     for (;;) {
         size_t at = w->at;
+        info->end = at; /* a decoder shall not see a segment that was cut, and so not checked */
         if (w->size - at < 2) break;
         if (w->bytes[at] != 0xff)
             return fail(ERR_INPUT, "JPEG: at byte %zu a marker should begin, there is %02x %02x", at, w->bytes[at],
@@ -310,7 +311,6 @@ static int walk_markers(Walk *w, ReadNotes *notes) {
     if (info->scans == 0)
         return fail(ERR_INPUT, "JPEG: the file ends at byte %zu %s: it is truncated", w->size,
                     w->frame ? "before any picture data" : "in its header");
-    info->end = w->size;
     return 0;
 }
 

@@ -22,8 +22,8 @@ typedef struct {
     int adobe;       /* transform of the Adobe segment: 0 none (RGB or CMYK), 1 YCbCr, 2 YCCK; -1 without segment */
     int orientation; /* EXIF, 1 to 8; 1 when absent or not believed */
     int scans;
-    bool whole;          /* the end marker (EOI) was found */
-    size_t end;          /* bytes up to and with it; all that were given when it is missing */
+    bool whole; /* the end marker (EOI) was found */
+    size_t end; /* bytes up to and with it; when it is missing, up to where the last whole segment or scan ends */
     const uint8_t *exif; /* content of APP1 after "Exif\0\0"; NULL */
     size_t exif_size;
     const uint8_t *mpf; /* content of APP2 after "MPF\0"; NULL */
