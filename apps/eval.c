@@ -105,7 +105,7 @@ static const Option options[] = {
      .value = "LIMIT",
      .at = offsetof(EvalOptions, require),
      .group = "Output",
-     .help = "exit 7 unless it holds; may be repeated: "
+     .help = "exit 7 unless it holds, in quotes since < and > mean something to a shell; may be repeated: "
              "[visible.|hidden.|every.][front.|screen.|behind.|all.]FIGURE<NUMBER or >NUMBER, where "
              "FIGURE is epe, bad-0.5, bad-1, bad-2, bad-3, d1, sign or predicted; bad-2<5 means visible.all.bad-2<5; "
              "of a list, the means"},
@@ -134,7 +134,7 @@ const Verb verb_eval = {
                    "without prediction counts as wrong.",
     .examples = "  panum eval d.pfm --truth gt.pfm --mask m.png --json\n"
                 "  panum eval d.npz --truth disp1.png --truth-scale 3 --shift 24\n"
-                "  panum eval d.pfm --truth gt.pfm --require bad-2<5 --require sign>98\n"
+                "  panum eval d.pfm --truth gt.pfm --require 'bad-2<5' --require 'sign>98'\n"
                 "  panum eval --list pairs.txt",
     .least = 0,
     .most = 1,

@@ -124,7 +124,7 @@ const Verb verb_pack = {
     .description = "Takes a left and a right picture, or one FILE that holds both (side by side, top and bottom, MPO, "
                    "JPS ...), and writes them in the "
                    "layout asked for. Eyes can be exchanged and the screen plane moved on the way.\n\n"
-                   "Pictures only; films are for another verb.",
+                   "Pictures only, not films.",
     .examples = "  panum pack left.png right.png               left_anaglyph.png for red-cyan glasses\n"
                 "  panum pack photo.mpo --layout sbs           photo_LRF_Full_SBS.png\n"
                 "  panum pack l.png r.png --layout wiggle --shift 1.5% -o w.png",
