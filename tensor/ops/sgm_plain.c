@@ -9,38 +9,59 @@ static inline int least(int a, int b) {
     return a < b ? a : b;
 }
 
-static int bits(const SgmFeatures *row, int x) {
-    return row->census[0][x] | row->census[1][x] << 8 | row->census[2][x] << 16 | row->census[3][x] << 24;
+/* Bytes throughout, so that a compiler can keep them bytes in its vectors. */
+static inline uint8_t lower(uint8_t a, uint8_t b) {
+    return a < b ? a : b;
+}
+static inline uint8_t saturating_sum(uint8_t a, uint8_t b) {
+    uint8_t sum = (uint8_t)(a + b);
+    return sum < a ? 255 : sum;
+}
+
+static inline uint8_t bits_set(uint8_t v) {
+    v = (uint8_t)(v - ((v >> 1) & 0x55));
+    v = (uint8_t)((v & 0x33) + ((v >> 2) & 0x33));
+    return (uint8_t)((v + (v >> 4)) & 0x0f);
+}
+
+/* Adds to n costs the bits in which one census byte differs from those of the right pixels. */
+static void add_bits(uint8_t left, const uint8_t *restrict right, int n, uint8_t *restrict out) {
+    for (int k = 0; k < n; k++) out[k] = (uint8_t)(out[k] + bits_set(left ^ right[k]));
+}
+
+/* Starts n costs with half the level difference. */
+static void start_levels(uint8_t left, const uint8_t *restrict right, int n, uint8_t *restrict out) {
+    for (int k = 0; k < n; k++) {
+        uint8_t apart = left < right[k] ? (uint8_t)(right[k] - left) : (uint8_t)(left - right[k]);
+        out[k] = (uint8_t)((lower(apart, SGM_LEVEL_MAX) + 1) >> 1);
+    }
 }
 
 static void cost(const SgmFeatures *left, const SgmFeatures *right, int width, int lo, int count, int stride,
                  uint8_t *out) {
     for (int x = 0; x < width; x++, out += stride) {
-        int census = bits(left, x);
-        for (int k = 0; k < count; k++) {
-            int mirrored = width - 1 - x + lo + k;
-            out[k] = SGM_COST_OUTSIDE;
-            if (mirrored < 0 || mirrored >= width) continue;
-            int difference = abs(left->level[x] - right->level[mirrored]);
-            out[k] = (uint8_t)(__builtin_popcount((unsigned)(census ^ bits(right, mirrored))) +
-                               (least(difference, SGM_LEVEL_MAX) + 1) / 2);
-        }
+        /* disparity lo + k finds its match at mirrored place zero + k, inside the picture for k in from..to-1 */
+        int zero = width - 1 - x + lo, from = zero < 0 ? least(-zero, count) : 0, to = least(width - zero, count);
+        memset(out, SGM_COST_OUTSIDE, (size_t)count);
         memset(out + count, 255, (size_t)(stride - count));
+        if (to <= from) continue;
+        start_levels(left->level[x], right->level + zero + from, to - from, out + from);
+        for (int i = 0; i < 4; i++) add_bits(left->census[i][x], right->census[i] + zero + from, to - from, out + from);
     }
 }
 
 /* One path, one pixel: replaces the state by the next, relative to its minimum; adds what it is worth before that
  * minimum is taken off (sums of different pixels are compared by the left-right check). */
-static void step(uint8_t *state, const uint8_t *pixel_cost, int stride, int p1, int p2, uint16_t *sum) {
-    uint8_t next[SGM_RANGE_MAX];
-    int smallest = 255;
+static void step(uint8_t *restrict state, const uint8_t *restrict pixel_cost, int stride, uint8_t p1, uint8_t p2,
+                 uint16_t *restrict sum) {
+    uint8_t next[SGM_RANGE_MAX], smallest = 255;
     for (int k = 0; k < stride; k++) {
-        int value = least(state[k], least(least(state[k - 1], state[k + 1]) + p1, p2)) + pixel_cost[k];
-        next[k] = (uint8_t)least(value, 255);
-        smallest = least(smallest, next[k]);
-        sum[k] = (uint16_t)(sum[k] + next[k]);
+        uint8_t beside = saturating_sum(lower(state[k - 1], state[k + 1]), p1);
+        next[k] = saturating_sum(lower(lower(state[k], beside), p2), pixel_cost[k]);
     }
+    for (int k = 0; k < stride; k++) smallest = lower(smallest, next[k]);
     for (int k = 0; k < stride; k++) state[k] = (uint8_t)(next[k] - smallest);
+    for (int k = 0; k < stride; k++) sum[k] = (uint16_t)(sum[k] + next[k]);
 }
 
 static void paths(const SgmSpan *s) {

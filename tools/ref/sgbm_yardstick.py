@@ -28,7 +28,7 @@ import time
 import cv2
 import numpy as np
 
-SGBM = dict(bs=3, uniqueness=5, speckle=100, cap=31, p1=8, p2=32)
+SGBM = dict(bs=3, uniqueness=10, speckle=100, cap=31, p1=8, p2=32)
 
 
 def imread(path):
