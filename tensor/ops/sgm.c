@@ -137,6 +137,7 @@ static int find_range(Pool *pool, const SgmKernels *kernels, const SgmEyes *eyes
  */
 
 size_t sgm_memory(int width, int height, int lo, int hi, size_t limit, int threads) {
+    if (!limit) limit = sgm_defaults().memory;
     size_t pixels = (size_t)width * (size_t)height, pitch = (size_t)width + 2 * SGM_PAD;
     size_t search = sgm_search_memory(width, height, lo, hi, limit, threads), finish = sgm_finish_memory(width, height);
     return 2 * pitch * (size_t)height + 6 * pixels + (search > finish ? search : finish) + ROUNDING;
