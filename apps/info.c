@@ -151,7 +151,7 @@ static void print_stereo(const InfoOptions *o, const StereoPair *p, const Stereo
            m->eye_order >= 0.7    ? "left is left"
            : m->eye_order <= -0.7 ? "the eyes look swapped"
                                   : "not sure which eye is which");
-    if (m->vertical_confidence >= 0.5) printf("  vertical offset %+.2f px\n", m->vertical);
+    if (m->vertical_confidence >= 0.4) printf("  vertical offset %+.2f px\n", m->vertical);
     printf("  rough disparity %+.1f to %+.1f px: parallax %+.2f to %+.2f %% of the width\n", m->d_low, m->d_high,
            -100 * m->d_high / p->left.width, -100 * m->d_low / p->left.width);
 }

@@ -477,6 +477,10 @@ typedef struct {
     char decided[500]; /* "full side by side 1280x480 (file name), 640x480 an eye, left first (tested 0.93)" */
 } Input;
 
+/* Confidence from which a measured vertical offset is told and, when asked, taken out: half of the blocks that were
+ * found lie within 3 rows of each other. */
+static const double VERTICAL_TRUST = 0.4;
+
 /* What was decided about the eyes, with its evidence, as the first line for people. */
 static void describe_input(const MatchOptions *o, Input *in) {
     const StereoPair *p = &in->pair;
@@ -493,7 +497,7 @@ static void describe_input(const MatchOptions *o, Input *in) {
     if (o->swap_eyes) to += snprintf(to, (size_t)(end - to), ", eyes swapped as asked");
     if (!in->measured) return;
     if (fabs(m->eye_order) >= 0.7) to += snprintf(to, (size_t)(end - to), ", eye test %+.2f", m->eye_order);
-    if (m->vertical_confidence >= 0.5)
+    if (m->vertical_confidence >= VERTICAL_TRUST)
         snprintf(to, (size_t)(end - to), ", vertical offset %+.2f px%s", m->vertical,
                  o->align && m->vertical != 0 ? " taken out" : "");
 }
@@ -507,7 +511,7 @@ static void warn_about(const Job *job, const MatchOptions *o, const Input *in) {
         say("%s: eyes look swapped (eye test %+.2f): what is in front will seem behind; add --swap-eyes%s",
             show_path(job->left), m->eye_order, o->swap_eyes ? " no more" : ", or --no-eye-test to silence this");
     /* matching runs along rows: beyond a pixel it suffers */
-    if (m->vertical_confidence >= 0.5 && fabs(m->vertical) >= 1 && !o->align)
+    if (m->vertical_confidence >= VERTICAL_TRUST && fabs(m->vertical) >= 1 && !o->align)
         say("%s: the right eye lies %.1f px %s; add --align to take that out", show_path(job->left), fabs(m->vertical),
             m->vertical > 0 ? "lower" : "higher");
 }
@@ -572,7 +576,7 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
     PairOptions how = pair_defaults();
     how.scale = o->scale;
     how.reference_right = o->reference == 1;
-    if (o->align && in.measured && in.measure.vertical_confidence >= 0.5) how.vertical = in.measure.vertical;
+    if (o->align && in.measured && in.measure.vertical_confidence >= VERTICAL_TRUST) how.vertical = in.measure.vertical;
     StereoMaps maps;
     PairSummary summary;
     rc = pair_match(matcher, &how, &p->left, &p->right, &maps);
