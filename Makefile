@@ -46,6 +46,9 @@ $(BUILD)/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2
 $(BUILD)/%_bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mprefer-vector-width=512 -ffp-contract=fast
 endif
 
+# stb shifts signed numbers into their sign bit on purpose.
+$(BUILD)/base/stb.o: CFLAGS += -fwrapv -fno-sanitize=shift
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
