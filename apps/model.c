@@ -26,14 +26,14 @@ static const Option options[] = {
      .kind = OPTION_PATH,
      .value = "FILE",
      AT(output),
-     .shown = "NAME.safetensors beside the input",
-     .group = "convert",
+     .shown = "NAME.safetensors: beside the input, or here for seed",
+     .group = "convert, seed",
      .help = "the .safetensors file to write"},
     {.name = "overwrite",
      .letter = 'y',
      .kind = OPTION_FLAG,
      AT(overwrite),
-     .group = "convert",
+     .group = "convert, seed",
      .help = "replace a file that exists"},
     {.name = "dtype",
      .kind = OPTION_CHOICE,
@@ -69,17 +69,20 @@ static const Option options[] = {
 int app_model(int argc, char **argv);
 const Verb verb_model = {
     .name = "model",
-    .operands = "list|info|convert|verify [FILE]",
-    .summary = "list models, look into a weight file, convert it to safetensors, verify it",
-    .description = "list: the models there are and where their weights were found. info FILE: what a file holds. "
-                   "convert FILE: a .pth "
-                   "(zip or legacy) or .safetensors file as safetensors. verify FILE: every byte is read, every number "
-                   "is finite, and all "
-                   "tensors of the model are there in their shapes.\n\n"
-                   "Weights are data here: nothing in a file is executed, and no path in it is opened.",
+    .operands = "list|info|convert|verify|seed [FILE|NAME]",
+    .summary = "list models, look into a weight file, convert it to safetensors, verify it, make one up",
+    .description =
+        "list: the models there are and where their weights were found. info FILE: what a file holds. "
+        "convert FILE: a .pth "
+        "(zip or legacy) or .safetensors file as safetensors. verify FILE: every byte is read, every number "
+        "is finite, and all "
+        "tensors of the model are there in their shapes. seed NAME: a file of the network's shapes with made-up "
+        "numbers that follow from the parameters' names, to measure and to test with; it matches nothing.\n\n"
+        "Weights are data here: nothing in a file is executed, and no path in it is opened.",
     .examples = "  panum model info CH128NTR1.pth\n"
                 "  panum model convert CH128NTR1.pth -o models/s2m2-S.safetensors\n"
-                "  panum model verify models/s2m2-S.safetensors --model s2m2-S",
+                "  panum model verify models/s2m2-S.safetensors --model s2m2-S\n"
+                "  panum model seed s2m2-S -o seeded.safetensors",
     .least = 1,
     .most = 2,
     .run = app_model,
@@ -146,30 +149,45 @@ static int verify(const ModelOptions *o, const Weights *w) {
     return 0;
 }
 
+/* Opens what -o says, or STEM.safetensors. */
+static int open_output(const ModelOptions *o, const char *stem, int length, Arena *arena, const char **path,
+                       Out **out) {
+    *path = o->output ? o->output : arena_format(arena, "%.*s.safetensors", length, stem);
+    if (!*path) return ERR_MEMORY;
+    if (strlen(*path) < 12 || strcmp(*path + strlen(*path) - 12, ".safetensors") != 0)
+        return usage_error(&verb_model, "%s: only .safetensors files are written", show_path(*path));
+    return out_open(*path, o->overwrite ? OUT_OVERWRITE : OUT_NEW, out);
+}
+
+static int finish_output(int rc, Out **out) {
+    if (!rc && run_stopped()) rc = run_stop("nothing was written");
+    if (!rc) return out_commit(out);
+    out_abort(out);
+    return rc;
+}
+
+static int seed(const ModelOptions *o, const char *name, Arena *arena) {
+    MatcherModel model;
+    const char *path;
+    Out *out;
+    int rc = model_by_name(name, &model);
+    if (!rc) rc = open_output(o, name, (int)strlen(name), arena, &path, &out);
+    if (!rc) rc = finish_output(model_write_seeded(model, out), &out);
+    if (!rc) say("%s: the shapes of %s with numbers that follow from the names; never trained", show_path(path), name);
+    return rc;
+}
+
 static int convert(const ModelOptions *o, const Weights *w, const char *input, Arena *arena) {
-    const char *path = o->output;
-    if (!path) {
-        const char *slash = strrchr(input, '/'), *dot = strrchr(slash ? slash : input, '.');
-        path = arena_format(arena, "%.*s.safetensors", (int)(dot ? dot - input : (long)strlen(input)), input);
-        if (!path) return ERR_MEMORY;
-    }
-    if (strlen(path) < 12 || strcmp(path + strlen(path) - 12, ".safetensors") != 0)
-        return usage_error(&verb_model, "%s: only .safetensors files are written", show_path(path));
     static const WeightDType dtypes[] = {
         [DTYPE_TO_F32] = WEIGHT_F32, [DTYPE_TO_F16] = WEIGHT_F16, [DTYPE_TO_BF16] = WEIGHT_BF16};
     WeightsConvert how = {.keep_dtype = o->dtype == DTYPE_SAME,
                           .dtype = dtypes[o->dtype],
                           .allow_nonfinite = o->allow_nonfinite,
                           .strip_prefix = o->strip};
+    const char *slash = strrchr(input, '/'), *dot = strrchr(slash ? slash : input, '.'), *path;
     Out *out;
-    int rc = out_open(path, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &out);
-    if (rc) return rc;
-    rc = weights_convert(w, &how, out);
-    if (!rc && run_stopped()) rc = run_stop("nothing was written");
-    if (!rc)
-        rc = out_commit(&out);
-    else
-        out_abort(&out);
+    int rc = open_output(o, input, (int)(dot ? dot - input : (long)strlen(input)), arena, &path, &out);
+    if (!rc) rc = finish_output(weights_convert(w, &how, out), &out);
     if (!rc)
         say("%s: %d tensors%s%s", show_path(path), weights_count(w), how.keep_dtype ? "" : ", floats as ",
             how.keep_dtype ? "" : weight_dtype_name(how.dtype));
@@ -177,26 +195,32 @@ static int convert(const ModelOptions *o, const Weights *w, const char *input, A
 }
 
 static int check_usage(const Parsed *parsed, const char *subject, bool *needs_file) {
-    static const char *const subjects[] = {"list", "info", "convert", "verify"};
+    static const char *const subjects[] = {"list", "info", "convert", "verify", "seed"};
+    enum { SUBJECTS = sizeof subjects / sizeof *subjects };
     static const struct {
-        const char *option, *subject;
-    } owners[] = {{"output", "convert"},       {"overwrite", "convert"},       {"dtype", "convert"},
-                  {"strip-prefix", "convert"}, {"allow-nonfinite", "convert"}, {"model", "verify"},
-                  {"tensors", "info"}};
+        const char *option, *subject, *other; /* other: NULL, or a second one that it belongs to */
+    } owners[] = {{"output", "convert", "seed"},     {"overwrite", "convert", "seed"},     {"dtype", "convert", NULL},
+                  {"strip-prefix", "convert", NULL}, {"allow-nonfinite", "convert", NULL}, {"model", "verify", NULL},
+                  {"tensors", "info", NULL}};
     bool known = false;
-    for (int i = 0; i < 4; i++) known |= strcmp(subject, subjects[i]) == 0;
+    for (int i = 0; i < SUBJECTS; i++) known |= strcmp(subject, subjects[i]) == 0;
     if (!known) {
-        const char *nearest = nearest_name(subject, subjects, 4, sizeof *subjects);
-        return usage_error(&verb_model, "'%s' is not one of list, info, convert, verify%s%s%s", show_path(subject),
-                           nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+        const char *nearest = nearest_name(subject, subjects, SUBJECTS, sizeof *subjects);
+        return usage_error(&verb_model, "'%s' is not one of list, info, convert, verify, seed%s%s%s",
+                           show_path(subject), nearest ? "; did you mean " : "", nearest ? nearest : "",
+                           nearest ? "?" : "");
     }
     for (size_t i = 0; i < sizeof owners / sizeof *owners; i++)
-        if (option_given(&verb_model, parsed, owners[i].option) && strcmp(subject, owners[i].subject) != 0)
-            return usage_error(&verb_model, "--%s belongs to panum model %s", owners[i].option, owners[i].subject);
-    *needs_file = strcmp(subject, "list") != 0;
-    if (*needs_file && parsed->operand_count < 2)
-        return usage_error(&verb_model, "which file? panum model %s FILE", subject);
-    if (!*needs_file && parsed->operand_count > 1)
+        if (option_given(&verb_model, parsed, owners[i].option) && strcmp(subject, owners[i].subject) != 0 &&
+            (!owners[i].other || strcmp(subject, owners[i].other) != 0))
+            return usage_error(&verb_model, "--%s belongs to panum model %s%s%s", owners[i].option, owners[i].subject,
+                               owners[i].other ? " and " : "", owners[i].other ? owners[i].other : "");
+    const bool lists = strcmp(subject, "list") == 0, seeds = strcmp(subject, "seed") == 0;
+    *needs_file = !lists && !seeds;
+    if (!lists && parsed->operand_count < 2)
+        return usage_error(&verb_model, "which %s? panum model %s %s", seeds ? "network" : "file", subject,
+                           seeds ? "NAME" : "FILE");
+    if (lists && parsed->operand_count > 1)
         return usage_error(&verb_model, "list takes no file; '%s' is one argument too many",
                            show_path(parsed->operands[1]));
     return 0;
@@ -220,6 +244,8 @@ int app_model(int argc, char **argv) {
             rc = show_weights(weights, o.json, o.tensors);
         else if (*subject == 'v')
             rc = verify(&o, weights);
+        else if (*subject == 's')
+            rc = seed(&o, parsed.operands[1], parsed.arena);
         else
             rc = convert(&o, weights, parsed.operands[1], parsed.arena);
     }

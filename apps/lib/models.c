@@ -1,7 +1,9 @@
 #include "apps/lib/models.h"
 #include "base/mem.h"
 #include "models/s2m2.h"
+#include "nn/store.h"
 #include "tensor/files/compare.h"
+#include "tensor/files/safetensors.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,6 +59,41 @@ int model_fits(const Weights *weights, MatcherModel model) {
     }
     int rc = wanted ? weights_compare(weights, matcher_model_name(model), wanted, count, NULL) : (int)ERR_MEMORY;
     mem_free(wanted);
+    program_drop(program);
+    return rc;
+}
+
+/* One parameter at a time, each from a store of its own. */
+static int write_parameter(const Tensor *t, Out *out) {
+    ParameterStore *store;
+    int rc = store_make_seeded(&store);
+    if (rc) return rc;
+    WeightSource source = store_source(store);
+    const real *values = source.values(source.context, t);
+    rc = values ? out_write(out, values, (size_t)tensor_count(t) * sizeof *values) : (int)ERR_MEMORY;
+    store_close(store);
+    return rc;
+}
+
+int model_write_seeded(MatcherModel model, Out *out) {
+    Program *program = record(model);
+    if (!program) return ERR_MEMORY;
+    SafetensorsTensor *entries = mem_zero((size_t)program_tensors(program), sizeof *entries);
+    int count = 0, rc = entries ? 0 : (int)ERR_MEMORY;
+    for (int i = 0; !rc && i < program_tensors(program); i++) {
+        const Tensor *t = program_tensor(program, i);
+        if (t->kind != TENSOR_WEIGHT || t->base != t) continue;
+        entries[count] = (SafetensorsTensor){.name = t->name, .dtype = WEIGHT_F32, .rank = t->rank};
+        memcpy(entries[count++].size, t->size, (size_t)t->rank * sizeof *t->size);
+    }
+    const SafetensorsNote notes[] = {{"model", matcher_model_name(model)},
+                                     {"origin", "seeded from the names by panum model seed; never trained"}};
+    if (!rc) rc = safetensors_write_header(out, entries, count, notes, 2);
+    for (int i = 0; !rc && i < program_tensors(program); i++) {
+        const Tensor *t = program_tensor(program, i);
+        if (t->kind == TENSOR_WEIGHT && t->base == t) rc = write_parameter(t, out);
+    }
+    mem_free(entries);
     program_drop(program);
     return rc;
 }

@@ -3,6 +3,7 @@
 #ifndef PANUM_APPS_LIB_MODELS_H
 #define PANUM_APPS_LIB_MODELS_H
 #include "apps/lib/matcher.h"
+#include "base/file.h"
 #include "tensor/files/weights.h"
 
 /* Who made its weights, and under what licence. */
@@ -11,6 +12,9 @@ const char *model_origin(MatcherModel model);
 int64_t model_parameters(MatcherModel model);
 /* 0 when the file holds exactly the tensors of the model; else ERR_WEIGHTS with one sentence about all differences. */
 int model_fits(const Weights *weights, MatcherModel model);
+/* A whole safetensors file of the model with numbers that follow from the parameters' names (nn/store.h, seeded): for
+ * measurements and tests. The sum of its parameters need not fit into memory. */
+int model_write_seeded(MatcherModel model, Out *out);
 /* ERR_USAGE naming the networks when `name` is none. */
 int model_by_name(const char *name, MatcherModel *model);
 #endif
