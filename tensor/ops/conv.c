@@ -130,7 +130,6 @@ static void describe(const Node *node, ConvTask *task) {
         .bias = conv_bias(node),
         .by_o = weight->stride[0],
         .by_c = weight->stride[1],
-        .by_u = weight->stride[2],
         .by_v = weight->stride[3],
     };
     for (int s = 0; s < node->segments; s++) {

@@ -114,11 +114,11 @@ static size_t packed_bytes(const ConvTask *task) {
     return (size_t)packed_floats(task) * sizeof(float);
 }
 
-static float weight_at(const ConvTask *task, const float *weight, int set, int64_t o, int64_t c, int64_t u, int64_t v) {
+/* Of column o and channel c: its first tap. */
+static const float *weight_at(const ConvTask *task, const float *weight, int set, int64_t o, int64_t c) {
     int64_t outer = task->inner ? o / task->inner : 0;
     o -= outer * task->inner;
-    return weight[task->at + o * task->by_o + c * task->by_c + u * task->by_u + v * task->by_v + set * task->by_set +
-                  outer * task->by_outer];
+    return weight + task->at + o * task->by_o + c * task->by_c + set * task->by_set + outer * task->by_outer;
 }
 
 /* Panels of pairs: element (pair, column) is two bf16, channels 2*pair and 2*pair+1. */
@@ -127,16 +127,14 @@ static void pack_pairs(const ConvTask *task, const float *weight, uint16_t *to) 
         for (int64_t panel = 0; panel < conv_panels(task); panel++) {
             int64_t first = panel * 2 * task->kernels->vector,
                     width = conv_panel_vectors(task, panel) * task->kernels->vector;
-            for (int64_t u = 0; u < task->kh; u++)
-                for (int64_t v = 0; v < task->kw; v++)
-                    for (int64_t c = 0; c < 2 * conv_pairs(task); c += 2)
-                        for (int64_t j = 0; j < width; j++, to += 2) {
-                            bool inside = first + j < task->co;
-                            to[0] = inside ? f32_to_bf16(weight_at(task, weight, set, first + j, c, u, v)) : 0;
-                            to[1] = inside && c + 1 < task->ci
-                                        ? f32_to_bf16(weight_at(task, weight, set, first + j, c + 1, u, v))
-                                        : 0;
-                        }
+            for (int64_t t = 0; t < task->kh * task->kw; t++)
+                for (int64_t c = 0; c < 2 * conv_pairs(task); c += 2)
+                    for (int64_t j = 0; j < width; j++, to += 2) {
+                        bool inside = first + j < task->co;
+                        const float *w = weight_at(task, weight, set, inside ? first + j : 0, c) + t * task->by_v;
+                        to[0] = inside ? f32_to_bf16(w[0]) : 0;
+                        to[1] = inside && c + 1 < task->ci ? f32_to_bf16(w[task->by_c]) : 0;
+                    }
         }
 }
 
@@ -148,24 +146,31 @@ static void pack(const ConvTask *task, const float *weight, void *packed) {
         pack_pairs(task, weight, packed);
         return;
     }
+    int64_t taps = task->kh * task->kw;
     if (task->algorithm == CONV_FEW) {
         for (int64_t o = 0; o < task->co; o++)
-            for (int64_t u = 0; u < task->kh; u++)
-                for (int64_t v = 0; v < task->kw; v++)
-                    for (int64_t c = 0; c < task->ci; c++) *to++ = weight_at(task, weight, 0, o, c, u, v);
+            for (int64_t t = 0; t < taps; t++)
+                for (int64_t c = 0; c < task->ci; c++) *to++ = weight_at(task, weight, 0, o, c)[t * task->by_v];
         return;
     }
     for (int set = 0; set < task->sets; set++)
         for (int64_t panel = 0; panel < conv_panels(task); panel++) {
             int64_t first = panel * 2 * task->kernels->vector,
                     width = conv_panel_vectors(task, panel) * task->kernels->vector;
+            int64_t columns = smaller(width, task->co - first);
+            if (taps == 1 && !task->inner) {
+                task->kernels->panel(weight_at(task, weight, set, first, 0), task->by_c, task->by_o, task->ci, columns,
+                                     width, to);
+                to += task->ci * width;
+                continue;
+            }
+            if (columns < width) memset(to, 0, (size_t)(conv_k(task) * width) * sizeof(float));
             for (int64_t block = 0; block < task->ci; block += 8)
-                for (int64_t j = 0; j < width; j++)
-                    for (int64_t c = block; c < smaller(block + 8, task->ci); c++)
-                        for (int64_t u = 0; u < task->kh; u++)
-                            for (int64_t v = 0; v < task->kw; v++)
-                                to[((u * task->kw + v) * task->ci + c) * width + j] =
-                                    first + j < task->co ? weight_at(task, weight, set, first + j, c, u, v) : 0;
+                for (int64_t j = 0; j < columns; j++) {
+                    const float *w = weight_at(task, weight, set, first + j, block);
+                    for (int64_t c = block; c < smaller(block + 8, task->ci); c++, w += task->by_c)
+                        for (int64_t t = 0; t < taps; t++) to[(t * task->ci + c) * width + j] = w[t * task->by_v];
+                }
             to += conv_k(task) * width;
         }
 }

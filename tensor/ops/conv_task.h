@@ -36,9 +36,9 @@ struct ConvTask {
     int sets; /* 1; 2 for the transposed 2x2 stride 2: set u makes output row 2y+u, whose two pixels are side by side in
                  co */
     const Tensor *weight, *bias;
-    /* Element of tap (u,v), input c, column o, which is weight[at + o*by_o + c*by_c + u*by_u + v*by_v]; of the second
-     * set, by_set further. Columns past `inner` (two pixels side by side) are by_outer further. */
-    int64_t at, by_o, by_c, by_u, by_v, by_set, inner, by_outer;
+    /* Tap t = u*kw + v, input c, column o is weight[at + o*by_o + c*by_c + t*by_v]; of the second set, by_set further.
+     * Columns past `inner` (two pixels side by side) are by_outer further. */
+    int64_t at, by_o, by_c, by_v, by_set, inner, by_outer;
 };
 
 /* Chooses the algorithm (task->algorithm) once the shape is filled in. */

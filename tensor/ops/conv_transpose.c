@@ -136,7 +136,6 @@ static void describe(const Node *node, ConvTask *task) {
         task->out_w = to->size[3];
         task->co = to->size[1];
         task->at = kh * kw - 1;
-        task->by_u = -kw;
         task->by_v = -1;
         conv_merge_rows(task);
     } else if (options->stride == 2 && kh == 2 && kw == 2 && !options->pad_h && !options->pad_w) {

@@ -2,12 +2,12 @@
  *   1. the weights of the layer, U = G g G^T, into shared scratch (36/9 of their size for F(4x4)): made anew in each
  * run, because keeping them would be the largest thing in memory;
  *   2. for each run of tiles: V = B^T d B of all channels, then panel by panel of 32 columns the products M_e = V_e U_e
- * (36 small matrix products), and A^T M A at once, while M is in L2. V of a run is kept near half of L2 (28 tiles of
- * 128 channels: 516 KB, M 129 KB), so U is read once a run from L3.
+ * (36 small matrix products), and A^T M A at once, while M is in L2. V of a run is kept below half of L2 (22 tiles of
+ * 128 channels: 400 KB, M 100 KB), so U is read once a run from L3.
  *
- * Should move: input once (patches overlap by 2.25, in L2), U once a run, output once. Should compute: products * tiles
- * * ci
- * * co multiply-adds at the block kernel's rate, plus about 450 vector operations a tile and vector of channels. */
+ * Should move: input once (patches overlap by 2.25, in L2), U once a run, output once. Should compute: products x tiles
+ * x ci x co multiply-adds at the block kernel's rate; the two transforms add about 800 vector operations' time a tile
+ * and vector of channels, most of it moves between L1 and L2. */
 #include "tensor/ops/conv_task.h"
 #ifndef PANUM_F64
 
