@@ -165,12 +165,14 @@ static void pack(const ConvTask *task, const float *weight, void *packed) {
                 continue;
             }
             if (columns < width) memset(to, 0, (size_t)(conv_k(task) * width) * sizeof(float));
+            /* Tap by tap, since the places of taps may lie a multiple of 4 KiB apart, in one set of L1. */
             for (int64_t block = 0; block < task->ci; block += 8)
-                for (int64_t j = 0; j < columns; j++) {
-                    const float *w = weight_at(task, weight, set, first + j, block);
-                    for (int64_t c = block; c < smaller(block + 8, task->ci); c++, w += task->by_c)
-                        for (int64_t t = 0; t < taps; t++) to[(t * task->ci + c) * width + j] = w[t * task->by_v];
-                }
+                for (int64_t t = 0; t < taps; t++)
+                    for (int64_t j = 0; j < columns; j++) {
+                        const float *w = weight_at(task, weight, set, first + j, block) + t * task->by_v;
+                        float *at = to + (t * task->ci + block) * width + j;
+                        for (int64_t c = 0; c < smaller(8, task->ci - block); c++) at[c * width] = w[c * task->by_c];
+                    }
             to += conv_k(task) * width;
         }
 }
