@@ -7,6 +7,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Where a column of the result looks: at `from` with weight 1 - part, at `next` with weight `part`. */
+typedef struct {
+    int32_t from, next;
+    float part;
+} ResizeColumn;
+
 typedef struct {
     /* Rows of `channels` values; weight and bias may be NULL. */
     void (*layer_norm)(int64_t rows, int64_t channels, const float *x, int64_t x_step, const float *weight,
@@ -21,8 +27,10 @@ typedef struct {
     /* One row of results of avg_pool2: 2 * columns positions of two rows of x. */
     void (*average)(int64_t columns, int64_t channels, const float *above, const float *below, int64_t x_step,
                     float *y);
-    /* y = x + part (next - x) */
-    void (*blend)(int64_t n, const float *x, const float *next, float part, float *y);
+    /* One row of results of resize_bilinear: two rows of x blended by `part`, then columns by theirs; a source column
+     * serves all results between it and the next. `work` is 2 * channels floats. */
+    void (*resize_row)(int64_t w, int64_t channels, const float *above, const float *below, int64_t x_step, float part,
+                       const ResizeColumn *columns, float *work, float *y);
     void (*pairs)(int64_t n, const float *x, float *y); /* y[k] = (x[2k] + x[2k+1]) / 2, k < n */
     /* One row of results of convex_upsample. `rows` holds the three rows of x round it, each position repeated `factor`
      * times, with a border of `factor` on both sides, row_step apart. */

@@ -125,10 +125,32 @@ static void average(int64_t columns, int64_t channels, const float *above, const
                     0.25f);
 }
 
-static void blend(int64_t n, const float *x, const float *next, float part, float *y) {
+/* y = x + part (next - x) */
+ALWAYS_INLINE void blend(int64_t n, const float *x, const float *next, float part, float *y) {
     for (int64_t j = 0; j < n; j += VW) {
         vf a = get(x, j, n);
         put(y, j, n, v_fma(get(next, j, n) - a, v_set(part), a));
+    }
+}
+
+static void resize_row(int64_t w, int64_t channels, const float *above, const float *below, int64_t x_step, float part,
+                       const ResizeColumn *columns, float *work, float *y) {
+    float *column[2] = {work, work + channels};
+    int32_t held[2] = {-1, -1}; /* which source columns are there */
+    for (int64_t j = 0; j < w; j++, y += channels) {
+        const ResizeColumn *u = columns + j;
+        if (held[1] == u->from) { /* the next has become the first */
+            float *swap = column[0];
+            column[0] = column[1], column[1] = swap;
+            held[0] = held[1], held[1] = -1;
+        }
+        const int32_t wanted[2] = {u->from, u->next};
+        for (int k = 0; k < 2; k++) {
+            if (held[k] == wanted[k]) continue;
+            held[k] = wanted[k];
+            blend(channels, above + held[k] * x_step, below + held[k] * x_step, part, column[k]);
+        }
+        blend(channels, column[0], column[1], u->part, y);
     }
 }
 
@@ -144,18 +166,24 @@ static void pairs(int64_t n, const float *x, float *y) {
     for (; k < n; k++) y[k] = (x[2 * k] + x[2 * k + 1]) * 0.5f;
 }
 
-/* Nine logits a pixel become nine vectors of VW pixels: squares of VW x VW, of which the last one or two are not all
- * used. */
-enum { NINE = 9, SQUARES = (NINE + VW - 1) / VW };
+/* Nine logits a pixel become nine vectors of VW pixels: by squares of VW x VW as far as they go (at VW 16 by one that
+ * is not quite filled), the ninth by hand. */
+enum { NINE = 9, SQUARED = VW == 16 ? VW : NINE / VW * VW };
 
 ALWAYS_INLINE void convex_pixels(int64_t count, int factor, bool clipped, const float *rows, int64_t row_step,
                                  const float *logits, int64_t logit_step, float *y) {
-    vf m[SQUARES * VW];
-    for (int square = 0; square < SQUARES; square++) {
-        const int first = square * VW, here = NINE - first < VW ? NINE - first : VW;
-        for (int pixel = 0; pixel < VW; pixel++)
-            m[first + pixel] = pixel < count ? v_load_part(logits + pixel * logit_step + first, here) : v_zero();
+    vf m[SQUARED + 1];
+    for (int first = 0; first < SQUARED; first += VW) {
+        for (int pixel = 0; pixel < VW; pixel++) {
+            const float *from = logits + pixel * logit_step + first;
+            m[first + pixel] = pixel >= count ? v_zero() : VW > NINE ? v_load_part(from, NINE) : v_load(from);
+        }
         v_transpose(m + first);
+    }
+    if (SQUARED < NINE) {
+        float last[VW] = {0};
+        for (int pixel = 0; pixel < count; pixel++) last[pixel] = logits[pixel * logit_step + NINE - 1];
+        m[SQUARED] = v_load(last);
     }
     vf most = m[0], sum = v_zero(), value = v_zero();
     for (int k = 1; k < NINE; k++) most = v_max(most, m[k]);
@@ -224,7 +252,7 @@ const MapKernels SIMD_NAME(map_kernels) = {
     .moments = moments,
     .normalise = normalise,
     .average = average,
-    .blend = blend,
+    .resize_row = resize_row,
     .pairs = pairs,
     .convex = convex,
     .lookup = lookup,

@@ -57,9 +57,7 @@ static void upsample2_nearest_define(const Node *node, const Run *run) {
 }
 
 #ifndef PANUM_F64
-/* ---- the fast versions: a tile is some rows of the result. Bilinear: two source columns at a time are blended down
- * the picture into the worker's scratch, then along the row; a source column serves all results between it and the
- * next. ---- */
+/* ---- the fast versions: a tile is some rows of the result; where the columns of a row look is found once ---- */
 
 typedef struct {
     const Node *node;
@@ -67,6 +65,11 @@ typedef struct {
     const MapKernels *kernels;
     int64_t tile; /* rows of the result */
 } Job;
+
+static size_t resize_scratch_shared(const Node *node, bool exact) {
+    (void)exact;
+    return (size_t)node->output[0]->size[3] * sizeof(ResizeColumn);
+}
 
 static size_t resize_scratch_worker(const Node *node, bool exact) {
     (void)exact;
@@ -77,29 +80,12 @@ static void run_bilinear(void *context, int64_t tile, int worker) {
     const Job *job = context;
     const Tensor *in = job->node->input[0], *out = job->node->output[0];
     const int64_t h = out->size[2], w = out->size[3], channels = out->size[1], rows = out->size[0] * h;
-    float *column[2] = {run_worker(job->run, worker), (float *)run_worker(job->run, worker) + channels};
     for (int64_t row = tile * job->tile; row < rows && row < (tile + 1) * job->tile; row++) {
         const Sample v = sample_of(row % h, in->size[2], h);
-        const float *x = run_real(job->run, in) + row / h * in->stride[0], *above = x + v.from * in->stride[2],
-                    *below = x + v.next * in->stride[2];
-        float *y = run_real(job->run, out) + row * w * channels;
-        int64_t held[2] = {-1, -1}; /* which source columns the scratch holds */
-        for (int64_t j = 0; j < w; j++, y += channels) {
-            const Sample u = sample_of(j, in->size[3], w);
-            if (held[1] == u.from) { /* the next has become the first */
-                float *swap = column[0];
-                column[0] = column[1], column[1] = swap;
-                held[0] = held[1], held[1] = -1;
-            }
-            const int64_t wanted[2] = {u.from, u.next};
-            for (int k = 0; k < 2; k++)
-                if (held[k] != wanted[k]) {
-                    held[k] = wanted[k];
-                    job->kernels->blend(channels, above + held[k] * in->stride[3], below + held[k] * in->stride[3],
-                                        (float)v.part, column[k]);
-                }
-            job->kernels->blend(channels, column[0], column[1], (float)u.part, y);
-        }
+        const float *x = run_real(job->run, in) + row / h * in->stride[0];
+        job->kernels->resize_row(w, channels, x + v.from * in->stride[2], x + v.next * in->stride[2], in->stride[3],
+                                 (float)v.part, run_shared(job->run), run_worker(job->run, worker),
+                                 run_real(job->run, out) + row * w * channels);
     }
 }
 
@@ -123,6 +109,12 @@ static void run_rows(const Node *node, const Run *run, PoolTile tile) {
 }
 
 static void resize_bilinear_run(const Node *node, const Run *run) {
+    const int64_t in = node->input[0]->size[3], out = node->output[0]->size[3];
+    ResizeColumn *columns = run_shared(run);
+    for (int64_t j = 0; j < out; j++) {
+        const Sample u = sample_of(j, in, out);
+        columns[j] = (ResizeColumn){(int32_t)u.from, (int32_t)u.next, (float)u.part};
+    }
     run_rows(node, run, run_bilinear);
 }
 static void upsample2_nearest_run(const Node *node, const Run *run) {
@@ -142,6 +134,7 @@ static const Op resize_bilinear_op = {
     .define = resize_bilinear_define,
 #ifndef PANUM_F64
     .run = resize_bilinear_run,
+    .scratch_shared = resize_scratch_shared,
     .scratch_worker = resize_scratch_worker,
 #endif
     .cost = resize_cost,

@@ -84,6 +84,36 @@ static inline vf v_load_part(const float *p, int64_t n) {
 static inline void v_store_part(float *p, vf v, int64_t n) {
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 }
+#elif defined(__x86_64__)
+/* By fours, twos and ones: n is nearly always the same from call to call, so the branches are foreseen. */
+static inline vf v_load_part(const float *p, int64_t n) {
+    __m128 part[VW / 4] = {0}, pair = _mm_setzero_ps();
+    int k = 0;
+    if (n & VW) return v_load(p);
+#if VW == 8
+    if (n & 4) part[k++] = _mm_loadu_ps(p), p += 4;
+#endif
+    if (n & 2) pair = _mm_loadl_pi(pair, (const __m64 *)(const void *)p), p += 2;
+    if (n & 1) pair = n & 2 ? _mm_movelh_ps(pair, _mm_load_ss(p)) : _mm_load_ss(p);
+    if (n & 3) part[k] = pair;
+    vf v;
+    memcpy(&v, part, sizeof v);
+    return v;
+}
+static inline void v_store_part(float *p, vf v, int64_t n) {
+    __m128 part[VW / 4];
+    memcpy(part, &v, sizeof v);
+    if (n & VW) {
+        v_store(p, v);
+        return;
+    }
+    __m128 rest = part[0];
+#if VW == 8
+    if (n & 4) _mm_storeu_ps(p, rest), p += 4, rest = part[1];
+#endif
+    if (n & 2) _mm_storel_pi((__m64 *)(void *)p, rest), p += 2, rest = _mm_movehl_ps(rest, rest);
+    if (n & 1) _mm_store_ss(p, rest);
+}
 #else
 static inline vf v_load_part(const float *p, int64_t n) {
     vf v = {0};

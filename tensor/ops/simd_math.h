@@ -13,6 +13,8 @@
 #define PANUM_TENSOR_OPS_SIMD_MATH_H
 #include "tensor/ops/simd.h"
 
+typedef uint32_t vu __attribute__((vector_size(VW * 4))); /* exponents are put together where overflow may wrap */
+
 static inline vf v_abs(vf x) {
     return (vf)(v_bits(x) & 0x7fffffff);
 }
@@ -42,7 +44,7 @@ static inline vf v_scale(vf p, vf n) {
     return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
     vi whole = v_to_int(n), half = whole >> 1;
-    return p * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+    return p * (vf)((vu)(half + 127) << 23) * (vf)((vu)(whole - half + 127) << 23);
 #endif
 }
 
@@ -71,7 +73,7 @@ static inline vf v_exp2_small(vf x) {
 #if defined(__AVX512F__)
     return (vf)_mm512_scalef_ps((__m512)p, (__m512)n);
 #else
-    return (vf)(v_bits(p) + (v_to_int(n) << 23));
+    return (vf)((vu)p + ((vu)v_to_int(n) << 23));
 #endif
 }
 
@@ -93,8 +95,8 @@ static inline vf v_log(vf x) {
     vi tiny = x < v_set(1.17549435e-38f);
     vf scaled = v_select(tiny, x * 8388608.0f, x);
     /* x = m 2^e with m in [sqrt(1/2), sqrt 2) */
-    vi bits = v_bits(scaled), exponent = (bits - 0x3f3504f3) >> 23;
-    vf m = (vf)(bits - (exponent << 23)) - 1.0f, e = v_from_int(exponent + (tiny & -23));
+    vi bits = v_bits(scaled), exponent = (vi)((vu)bits - 0x3f3504f3) >> 23;
+    vf m = (vf)((vu)bits - ((vu)exponent << 23)) - 1.0f, e = v_from_int(exponent + (tiny & -23));
     /* ln(1+m) = m - m^2/2 + m^3 q(m), relative error 5.8e-9 */
     vf q = v_fma(v_set(-7.6344943e-2f), m, v_set(1.2761575e-1f));
     q = v_fma(q, m, v_set(-1.3160182e-1f));
@@ -126,7 +128,7 @@ static inline vf v_tanh(vf x) {
     q = v_fma(q, square, v_set(-3.3333282e-1f));
     vf near = v_fma(x * square, q, x);
     vf far = 1.0f - 2.0f / (v_exp(size + size) + 1.0f);
-    far = (vf)(v_bits(far) | (v_bits(x) & (int32_t)0x80000000));
+    far = (vf)(v_bits(far) | (v_bits(x) & INT32_MIN));
     return v_select(size < v_set(0.625f), near, far);
 }
 
