@@ -7,8 +7,16 @@
 #include "tests/lib/check.h"
 #include "tests/lib/run_node.h"
 
+/* A bound for each of the two builds (PANUM_F64: definitions only, in double). */
+#ifdef PANUM_F64
+#define F32_OR_F64(f32, f64) (f64)
+#else
+#define F32_OR_F64(f32, f64) (f32)
+#endif
+
 /* Runs `program`, whose inputs and weights are filled in `runner`, and compares every output of its last node. `bound`
- * is the largest allowed |difference| / max(1, |definition|). Prints the largest found. */
+ * is the largest allowed |difference| / max(1, |definition|). Prints the largest found. Where there is no fast version
+ * (the f64 build) it does nothing. */
 void check_fast(const char *what, Program *program, Runner *runner, double bound);
 /* The same with everything filled by runner_fill_all, and both dropped at the end. */
 void check_fast_random(const char *what, Program *program, double bound);

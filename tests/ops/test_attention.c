@@ -1,4 +1,5 @@
-/* Attention: fast against definition, against PyTorch, against itself in simpler operators, and the traps. */
+/* Attention: fast against definition, against PyTorch, against itself in simpler operators, and the traps; with
+ * PANUM_F64 the definition in double. */
 #include "base/mem.h"
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
@@ -151,7 +152,7 @@ static void pytorch_relative(void **state) {
         for (int k = 0; k < 7; k++) fixture_fill(&f, entry[k], runner, weight[k]);
         for (int kind = RUN_DEFINITION; kind <= RUN_FAST; kind++) {
             runner_run(runner, (RunWay){.kind = (RunKind)kind});
-            fixture_check(&f, fixture_entry(&f, "%s.output", NAMES[i]), runner, out, 1e-5);
+            fixture_check(&f, fixture_entry(&f, "%s.output", NAMES[i]), runner, out, F32_OR_F64(1e-5, 1e-7));
         }
         runner_drop(runner);
         program_drop(p);
@@ -171,7 +172,8 @@ static void simpler_operators(void **state) {
         runner_fill_all(runner, 5);
         runner_run(runner, (RunWay){.kind = RUN_DEFINITION});
         real *a = runner_copy(runner, one), *b = runner_copy(runner, two);
-        for (int64_t i = 0; i < tensor_count(one); i++) assert_true(fabs((double)a[i] - b[i]) < 1e-6);
+        for (int64_t i = 0; i < tensor_count(one); i++)
+            assert_true(fabs((double)a[i] - b[i]) < F32_OR_F64(1e-6, 1e-14));
         mem_free(a);
         mem_free(b);
         runner_drop(runner);

@@ -1,4 +1,5 @@
-/* Convex upsampling: fast against definition, PyTorch, itself in simpler operators, and its borders. */
+/* Convex upsampling: fast against definition, PyTorch, itself in simpler operators, and its borders; with PANUM_F64 the
+ * definition in double. */
 #include "base/mem.h"
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
@@ -63,7 +64,8 @@ static void simpler_operators(void **state) {
         runner_fill_all(runner, 8);
         runner_run(runner, (RunWay){.kind = RUN_DEFINITION});
         real *a = runner_copy(runner, one), *b = runner_copy(runner, two);
-        for (int64_t i = 0; i < tensor_count(one); i++) assert_true(fabs((double)a[i] - b[i]) < 1e-6);
+        for (int64_t i = 0; i < tensor_count(one); i++)
+            assert_true(fabs((double)a[i] - b[i]) < F32_OR_F64(1e-6, 1e-14));
         mem_free(a);
         mem_free(b);
         runner_drop(runner);

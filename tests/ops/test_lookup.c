@@ -1,5 +1,5 @@
 /* Correlation lookup and the pairs of its coarse level: fast against definition, PyTorch's three behaviours, the edges.
- */
+ * With PANUM_F64 the definitions in double. */
 #include "base/mem.h"
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"

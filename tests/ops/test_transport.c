@@ -1,4 +1,5 @@
-/* Optimal transport: fast against definition, against PyTorch, and the traps. */
+/* Optimal transport: fast against definition, against PyTorch, and the traps; with PANUM_F64 the definition in double.
+ */
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "tensor/op.h"
@@ -97,7 +98,7 @@ static void shapes(void **state) {
                 snprintf(what, sizeof what, "5 rows of %lld, scores to %g%s", (long long)WIDTH[i], SCALE[s],
                          positive ? ", positive" : "");
                 /* a score of 300 carries an error of 1e-5 into its exponential */
-                check_rows(what, p, runner, cv, options, SCALE[s] < 300 ? 1e-5 : 5e-5);
+                check_rows(what, p, runner, cv, options, F32_OR_F64(SCALE[s] < 300 ? 1e-5 : 5e-5, 1e-11));
                 runner_drop(runner);
                 program_drop(p);
             }
@@ -120,7 +121,8 @@ static void like_the_network(void **state) {
             for (int64_t i = 0; i < 184; i++)
                 for (int64_t j = 0; j < 190; j++)
                     s[(y * 184 + i) * 190 + j] += (real)(115 + (i - j + 3 == 3 * y ? 12 : 0));
-        check_rows(positive ? "like the network, positive" : "like the network", p, runner, cv, options, 1e-5);
+        check_rows(positive ? "like the network, positive" : "like the network", p, runner, cv, options,
+                   F32_OR_F64(1e-5, 1e-11));
         runner_drop(runner);
         program_drop(p);
     }
@@ -193,7 +195,8 @@ static void pytorch(void **state) {
         runner_run(runner, (RunWay){.kind = RUN_DEFINITION});
         for (int k = 0; k < 3; k++)
             fixture_check(&f, fixture_entry(&f, "%s.%s", NAMES[i], OUTPUTS[k]), runner, out[k], 2e-7);
-        check_rows(NAMES[i], p, runner, cv, options, strncmp(NAMES[i], "sharp", 5) == 0 ? 5e-5 : 1e-5);
+        check_rows(NAMES[i], p, runner, cv, options,
+                   F32_OR_F64(strncmp(NAMES[i], "sharp", 5) == 0 ? 5e-5 : 1e-5, 1e-11));
         const WeightEntry *plan = fixture_entry(&f, "%s.plan", NAMES[i]);
         float *want = mem_array((size_t)plan->count, sizeof *want);
         double *ours = mem_array((size_t)(w * w), sizeof *ours);
