@@ -58,6 +58,16 @@ static void check_dots(const float *disparity, const float *occlusion, const flo
             exact += fabsf(d - (front ? FRONT : BEHIND)) < 0.1f;
             checked++;
         }
+    /* left of the square the right eye sees the square instead of the ground */
+    int hidden = 0, ground = 0;
+    for (int y = TOP + margin; y < TOP + SIDE - margin; y++)
+        for (int x = LEFT - (FRONT - BEHIND) + 1; x < LEFT - 1; x++) {
+            hidden += occlusion[y * WIDTH + x] == 0;
+            ground += fabsf(disparity[y * WIDTH + x] - BEHIND) < 0.5f;
+        }
+    const int band = (SIDE - 2 * margin) * (FRONT - BEHIND - 2);
+    assert_true(hidden > band * 9 / 10);
+    assert_true(ground > band * 9 / 10);
     assert_true(checked > 8000);
     assert_true(exact > checked * 95 / 100);
 }

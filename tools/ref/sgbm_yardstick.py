@@ -4,7 +4,7 @@
 Needs numpy and opencv-python-headless in the Python that runs it, and build/bench/bench_sgm.
 
   python3 tools/ref/sgbm_yardstick.py [--data ../shared/data/stereo_gt] [--bench build/bench/bench_sgm]
-          [--scratch build/yardstick] [--rounds 5] [--threads 1] [--choose]
+          [--scratch build/yardstick] [--rounds 5] [--threads 1] [--cpu] [--choose]
 
 Each scene is shown three times under the signed rule (whole-pixel crop, no resampling): c is the 25th, 50th and 75th
 percentile of the truth, so that a quarter, half and three quarters of the scene lie in front of the screen. A pixel is
@@ -134,7 +134,7 @@ def fill_rows(d, bad):
     return np.where(np.isfinite(out), out, 0)
 
 
-def run_sgbm(case, o):
+def run_sgbm(case, o, clock=time.perf_counter):
     left, right = case["left"], case["right"]
     ch = 1 if left.ndim == 2 else 3
     count = -(-(case["hi"] - case["lo"] + 1) // 16) * 16
@@ -142,10 +142,10 @@ def run_sgbm(case, o):
                               P1=o["p1"] * ch * o["bs"] ** 2, P2=o["p2"] * ch * o["bs"] ** 2, disp12MaxDiff=1,
                               preFilterCap=o["cap"], uniquenessRatio=o["uniqueness"], speckleWindowSize=o["speckle"],
                               speckleRange=2, mode=cv2.STEREO_SGBM_MODE_HH)
-    start = time.perf_counter()
+    start = clock()
     raw = m.compute(left, right)
     d = fill_rows(raw.astype(np.float32) / 16, raw < case["lo"] * 16)
-    return d, time.perf_counter() - start
+    return d, clock() - start
 
 
 def choose(cases):
@@ -172,13 +172,13 @@ def write_cases(cases, scratch):
             c["files"] = (f"{base}_l.{extension}", f"{base}_r.{extension}", f"{base}_o.pfm")
 
 
-def run_ours(bench, case, threads, given):
+def run_ours(bench, case, threads, given, clock):
     left, right, out = case["files"]
     command = [bench, left, right, "-o", out, "--threads", str(threads), "--rounds", "3", "--json"]
     if given:
         command += ["--range", f"{case['lo']}:{case['hi']}"]
     said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return read_pfm(out), said["seconds"], said["lo"], said["hi"]
+    return read_pfm(out), said[clock], said["lo"], said["hi"]
 
 
 def main():
@@ -188,6 +188,7 @@ def main():
     p.add_argument("--scratch", default="build/yardstick")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--cpu", action="store_true", help="time by the process's CPU time, steadier on a busy machine")
     p.add_argument("--choose", action="store_true")
     p.add_argument("--write-only", action="store_true", help="write the pictures and bench_sgm's list, then stop")
     a = p.parse_args()
@@ -199,19 +200,20 @@ def main():
     if a.write_only:
         return
     rows = {}
+    clock = "cpu_seconds" if a.cpu else "seconds"
     for c in cases:
         times = [[], [], []]
         for _ in range(a.rounds):
-            d, seconds = run_sgbm(c, SGBM)
+            d, seconds = run_sgbm(c, SGBM, time.process_time if a.cpu else time.perf_counter)
             times[0].append(seconds)
-            d_auto, seconds, lo, hi = run_ours(a.bench, c, a.threads, False)
+            d_auto, seconds, lo, hi = run_ours(a.bench, c, a.threads, False, clock)
             times[1].append(seconds)
-            d_true, seconds, _, _ = run_ours(a.bench, c, a.threads, True)
+            d_true, seconds, _, _ = run_ours(a.bench, c, a.threads, True, clock)
             times[2].append(seconds)
         rows.setdefault(c["scene"], []).append(
             [*judge(d, c["truth"]), min(times[0]), *judge(d_auto, c["truth"]), min(times[1]), *judge(d_true, c["truth"]), min(times[2])])
         print(f"# {c['name']}: true {c['lo']}..{c['hi']}, found {lo}..{hi}", flush=True)
-    print(f"opencv {cv2.__version__} 1 thread, ours {a.threads} thread(s); mean of three planes; load {os.getloadavg()[0]:.1f}")
+    print(f"opencv {cv2.__version__} 1 thread, ours {a.threads} thread(s); {clock}, mean of three planes; load {os.getloadavg()[0]:.1f}")
     print(f"{'scene':24s} | OpenCV, true range    | ours, range found     | ours, true range")
     print(f"{'':24s} | bad-2   sign      ms  | bad-2   sign      ms  | bad-2   sign      ms")
     scenes = [(s, np.mean(r, axis=0)) for s, r in rows.items()]
