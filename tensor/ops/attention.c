@@ -271,6 +271,7 @@ static const Op attention_op = {
     .name = "attention",
     .kind = OP_HEAVY,
     .store_hole = true,
+    .in_place = 1, /* a block of queries is copied before its results are written */
     .define = attention_define,
 #ifndef PANUM_F64
     .run = attention_run,
@@ -285,6 +286,7 @@ static const Op attention_relative_op = {
     .name = "attention_relative",
     .kind = OP_HEAVY,
     .store_hole = true,
+    .in_place = 1, /* a block of queries is copied before its results are written */
     .define = attention_define,
 #ifndef PANUM_F64
     .run = attention_run,

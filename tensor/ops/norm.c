@@ -273,6 +273,7 @@ static void norm_print(const Node *node, FILE *to) {
 static const Op layer_norm_op = {
     .name = "layer_norm",
     .kind = OP_HEAVY,
+    .in_place = 1,
     .define = layer_norm_define,
     .store_hole = true,
 #ifndef PANUM_F64
@@ -286,6 +287,7 @@ static const Op layer_norm_op = {
 static const Op group_norm_op = {
     .name = "group_norm",
     .kind = OP_HEAVY,
+    .in_place = 1,
     .define = group_norm_define,
 #ifndef PANUM_F64
     .run = group_norm_run,

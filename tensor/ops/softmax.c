@@ -61,6 +61,7 @@ static void softmax_run(const Node *node, const Run *run) {
 static const Op softmax_op = {
     .name = "softmax",
     .kind = OP_HEAVY,
+    .in_place = 1,
     .define = softmax_define,
 #ifndef PANUM_F64
     .run = softmax_run,

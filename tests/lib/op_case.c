@@ -29,10 +29,14 @@ void check_fast(const char *what, Program *program, Runner *runner, double bound
     for (int level = CPU_BASE; level <= (int)best; level++) {
         cpu_limit((CpuLevel)level);
         real *first[NODE_OUTPUTS_MAX] = {NULL};
-        for (int hole = HOLE_NONE; hole <= HOLE_DIRECT; hole++)
+        enum { OVER_INPUT = HOLE_DIRECT + 1 };
+        for (int hole = HOLE_NONE; hole <= OVER_INPUT; hole++)
             for (int threads = 0; threads < 3; threads++) {
-                if (hole != HOLE_NONE && !node->op->store_hole) continue;
-                runner_run(runner, (RunWay){.kind = RUN_FAST, .hole = (RunHole)hole, .pool = pool[threads]});
+                if (hole == OVER_INPUT ? !node->op->in_place : hole != HOLE_NONE && !node->op->store_hole) continue;
+                runner_run(runner, (RunWay){.kind = RUN_FAST,
+                                            .hole = hole == OVER_INPUT ? HOLE_NONE : (RunHole)hole,
+                                            .over_input = hole == OVER_INPUT,
+                                            .pool = pool[threads]});
                 for (int i = 0; i < node->outputs; i++) {
                     const int64_t n = tensor_count(node->output[i]);
                     real *got = runner_copy(runner, node->output[i]);

@@ -1,6 +1,6 @@
 /* tests/lib/op_case.h - what every operator's test does: its fast version against its definition at each instruction
- * level of this machine, for 1 to 3 threads (bit for bit equal), with and without a hole; and PyTorch's results beside
- * both. */
+ * level of this machine, for 1 to 3 threads (bit for bit equal), with and without a hole, over its input where it may;
+ * and PyTorch's results beside both. */
 #ifndef PANUM_TESTS_OP_CASE_H
 #define PANUM_TESTS_OP_CASE_H
 #include "tensor/files/weights.h"

@@ -141,6 +141,24 @@ static void run_with_hole(const Node *node, Run *run, RunHole kind) {
     mem_free(checked.seen);
 }
 
+/* The first input that output[0] may be written over, given this program; NULL if there is none. */
+static const Tensor *overwritten(const Node *node) {
+    const Tensor *out = node->output[0];
+    for (int k = 0; k < node->inputs; k++) {
+        const Tensor *x = node->input[k];
+        if (!(node->op->in_place >> k & 1) || !x || x->offset != 0 || x->rank != out->rank ||
+            tensor_count(x) != tensor_count(out) || tensor_count(x) != tensor_count(x->base))
+            continue;
+        bool same = true;
+        for (int n = 0; n < node->inputs; n++)
+            if (n != k && node->input[n] && node->input[n]->base == x->base) same = false;
+        for (int axis = 0; axis < x->rank; axis++)
+            same = same && (x->size[axis] == 1 || x->stride[axis] == out->stride[axis]);
+        if (same) return x;
+    }
+    return NULL;
+}
+
 static void run_node(Runner *runner, const Node *node, RunWay way) {
     const Op *op = node->op;
     if (op->kind == OP_VIEW) return;
@@ -169,10 +187,18 @@ static void run_node(Runner *runner, const Node *node, RunWay way) {
         op->pack(node, way.exact, way.bf16, weights, packed.bytes);
         run.packed = packed.bytes;
     }
+    const Tensor *over = way.over_input && way.hole == HOLE_NONE ? overwritten(node) : NULL;
+    void *kept = over ? runner->bytes[over->base->id] : NULL;
+    if (over) {
+        void *shared = runner_data(runner, node->output[0]);
+        memcpy(shared, kept, tensor_bytes(over->base));
+        runner->bytes[over->base->id] = shared;
+    }
     if (way.hole != HOLE_NONE && op->store_hole)
         run_with_hole(node, &run, way.hole);
     else
         op->run(node, &run);
+    if (over) runner->bytes[over->base->id] = kept;
     guarded_drop(&scratch);
     guarded_drop(&packed);
 }

@@ -25,7 +25,8 @@ typedef struct {
     RunKind kind;
     RunHole hole;
     bool exact, bf16;
-    Pool *pool; /* NULL: one thread */
+    bool over_input; /* the output lies on the bytes of an input, for operators with in_place; others run as ever */
+    Pool *pool;      /* NULL: one thread */
 } RunWay;
 
 typedef struct Runner Runner;
