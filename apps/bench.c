@@ -1,5 +1,5 @@
 /* apps/bench.c - how fast the matchers and their kernels are here, against the peaks of this machine. */
-#include "apps/lib/bench.h"
+#include "apps/bench_kernels.h"
 #include "apps/lib/dots.h"
 #include "apps/lib/options.h"
 #include "base/err.h"
@@ -9,9 +9,9 @@
 #include <string.h>
 
 typedef struct {
-    bool json;
+    bool json, networks, interactive;
     int64_t threads, rounds;
-    const char *only;
+    const char *only, *weights;
 } BenchOptions;
 
 #define AT(field) .at = offsetof(BenchOptions, field)
@@ -23,7 +23,21 @@ static const Option options[] = {
      AT(only),
      .shown = "all",
      .group = "What",
-     .help = "measure only kernels whose name begins so"},
+     .help =
+         "measure only kernels whose name begins so; s2m2 is the networks, memory compares what a network takes with "
+         "what its plan promises"},
+    {.name = "networks",
+     .kind = OPTION_FLAG,
+     AT(networks),
+     .group = "What",
+     .help = "whole networks too: S2M2-XS, S, L; with --only memory also XL at 1920x1056, which takes minutes"},
+    {.name = "weights",
+     .kind = OPTION_PATH,
+     .value = "FILE",
+     AT(weights),
+     .shown = "made-up numbers",
+     .group = "What",
+     .help = "with --interactive: the file whose weights networks take"},
     {.name = "threads",
      .kind = OPTION_WHOLE,
      .value = "N",
@@ -42,6 +56,13 @@ static const Option options[] = {
      .shown = "7, more for quick ones",
      .group = "What",
      .help = "how often each is run after a first round that does not count"},
+    {.name = "interactive",
+     .kind = OPTION_FLAG,
+     AT(interactive),
+     .group = "What",
+     .help =
+         "one round for each line of standard input, as \"conv 3x3 128->128 120x184\" or \"s2m2-S 736x480\", answered "
+         "by one JSON object: for scripts that alternate programs"},
 };
 
 int app_bench(int argc, char **argv);
@@ -104,21 +125,33 @@ static int bench_sgm(Bench *bench) {
     return 0;
 }
 
+static int bench_all(const BenchOptions *o, Bench *bench, Pool *pool) {
+    int rc = bench_measure_peaks(bench, pool);
+    bench->rounds = (int)o->rounds;
+    if (!rc) rc = bench_sgm(bench);
+    if (!rc) rc = bench_kernels(bench, o->networks);
+    if (!rc && bench->count + bench->memory_count == 0)
+        rc = usage_error(&verb_bench, "--only %s: no kernel's name begins so", o->only);
+    if (!rc && o->json)
+        bench_print_json(bench, stdout);
+    else if (!rc)
+        bench_print(bench, stdout);
+    return rc;
+}
+
 int app_bench(int argc, char **argv) {
     BenchOptions o = {0};
     Parsed parsed;
     int rc = options_parse(&verb_bench, argc, argv, &o, &parsed);
     if (rc) return rc;
-    Pool *pool = pool_make((int)o.threads);
+    if (o.weights && !o.interactive) rc = usage_error(&verb_bench, "--weights needs --interactive");
     Bench *bench = mem_alloc(sizeof *bench);
-    rc = pool && bench ? bench_begin(bench, pool, o.only) : ERR_MEMORY;
-    if (!rc) bench->rounds = (int)o.rounds;
-    if (!rc) rc = bench_sgm(bench);
-    if (!rc && bench->count == 0) rc = usage_error(&verb_bench, "--only %s: no kernel's name begins so", o.only);
-    if (!rc && o.json)
-        bench_print_json(bench, stdout);
-    else if (!rc)
-        bench_print(bench, stdout);
+    if (!rc && !bench) rc = ERR_MEMORY;
+    if (!rc) bench_begin(bench, o.only);
+    if (!rc && !o.interactive) rc = bench_memory(bench, (int)o.threads, o.networks); /* forks: before the threads */
+    Pool *pool = rc ? NULL : pool_make((int)o.threads);
+    if (!rc)
+        rc = !pool ? (int)ERR_MEMORY : o.interactive ? bench_interactive(pool, o.weights) : bench_all(&o, bench, pool);
     mem_free(bench);
     pool_drop(pool);
     parsed_free(&parsed);

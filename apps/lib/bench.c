@@ -13,7 +13,8 @@
 enum { STREAM_BYTES = 64 << 20 }; /* a thread: well beyond its share of the last cache */
 
 typedef struct {
-    double *rate;        /* of each tile */
+    double *rate; /* of each tile */
+    bool bf16;
     const float *memory; /* a part of STREAM_BYTES for each tile */
     float sink;
 } Peak;
@@ -22,9 +23,10 @@ static void compute_tile(void *context, int64_t tile, int worker) {
     (void)worker;
     Peak *p = context;
     CpuLevel level = cpu_level();
-    p->rate[tile] = level == CPU_AVX512 ? peak_gflops_avx512(0.2)
-                    : level == CPU_AVX2 ? peak_gflops_avx2(0.2)
-                                        : peak_gflops_base(0.2);
+    p->rate[tile] = p->bf16               ? peak_gflops_bf16(0.2)
+                    : level == CPU_AVX512 ? peak_gflops_avx512(0.2)
+                    : level == CPU_AVX2   ? peak_gflops_avx2(0.2)
+                                          : peak_gflops_base(0.2);
 }
 
 static void stream_tile(void *context, int64_t tile, int worker) {
@@ -47,10 +49,19 @@ static void stream_tile(void *context, int64_t tile, int worker) {
     if (total != 0) p->sink = total; /* the memory is zeros: only the compiler believes that this may happen */
 }
 
-int bench_begin(Bench *bench, Pool *pool, const char *filter) {
+void bench_begin(Bench *bench, const char *filter) {
     memset(bench, 0, sizeof *bench);
-    bench->pool = pool;
     bench->filter = filter;
+}
+
+static double sum_of(const double *rate, int count) {
+    double sum = 0;
+    for (int i = 0; i < count; i++) sum += rate[i];
+    return sum;
+}
+
+int bench_measure_peaks(Bench *bench, Pool *pool) {
+    bench->pool = pool;
     int threads = pool_threads(pool);
     Peak peak = {.rate = mem_zero((size_t)threads, sizeof(double))};
     size_t bytes;
@@ -63,9 +74,12 @@ int bench_begin(Bench *bench, Pool *pool, const char *filter) {
     memset(memory, 0, bytes);
     peak.memory = memory;
     pool_run(pool, threads, compute_tile, &peak);
-    for (int i = 0; i < threads; i++) bench->peak_gflops += peak.rate[i];
+    bench->peak_gflops = sum_of(peak.rate, threads);
+    peak.bf16 = true;
+    if (cpu_has_bf16()) pool_run(pool, threads, compute_tile, &peak);
+    bench->peak_gflops_bf16 = cpu_has_bf16() ? sum_of(peak.rate, threads) : 0;
     pool_run(pool, threads, stream_tile, &peak);
-    for (int i = 0; i < threads; i++) bench->peak_gbytes += peak.rate[i];
+    bench->peak_gbytes = sum_of(peak.rate, threads);
     mem_block_unmap(memory, bytes);
     mem_free(peak.rate);
     return 0;
@@ -105,14 +119,34 @@ int bench_run(Bench *bench, const char *kernel, const char *shape, double flops,
 
 /* The larger of the two shares: what bounds the kernel. */
 static double share(const Bench *bench, const BenchRow *r) {
-    double compute = r->flops / r->ms_min * 1e-6 / bench->peak_gflops,
-           memory = r->bytes / r->ms_min * 1e-6 / bench->peak_gbytes;
+    double peak = r->bf16 ? bench->peak_gflops_bf16 : bench->peak_gflops;
+    double compute = r->flops / r->ms_min * 1e-6 / peak, memory = r->bytes / r->ms_min * 1e-6 / bench->peak_gbytes;
     return compute > memory ? compute : memory;
 }
 
+static double promised(const BenchMemory *m) {
+    return m->working + m->weights + m->packed;
+}
+
+static void print_memory(const Bench *bench, FILE *to) {
+    enum { MIB = 1 << 20 };
+    if (!bench->memory_count) return;
+    fprintf(to, "%-20s %9s %9s %9s %9s %9s %8s %9s\n", "memory, MiB", "working", "weights", "packed", "promised",
+            "measured", "differ", "at start");
+    for (int i = 0; i < bench->memory_count; i++) {
+        const BenchMemory *m = &bench->memory[i];
+        fprintf(to, "%-20s %9.1f %9.1f %9.1f %9.1f %9.1f %+6.1f %% %9.1f\n", m->what, m->working / MIB,
+                m->weights / MIB, m->packed / MIB, promised(m) / MIB, m->measured / MIB,
+                100 * (m->measured / promised(m) - 1), m->start / MIB);
+    }
+}
+
 void bench_print(const Bench *bench, FILE *to) {
-    fprintf(to, "%s, %s, %d threads: peak %.0f GFLOP/s, memory %.1f GB/s, measured just now\n", cpu_model(),
-            cpu_level_name(cpu_level()), pool_threads(bench->pool), bench->peak_gflops, bench->peak_gbytes);
+    fprintf(to, "%s, %s, %d threads: peak %.0f GFLOP/s, bf16 %.0f, memory %.1f GB/s, measured just now\n", cpu_model(),
+            cpu_level_name(cpu_level()), pool_threads(bench->pool), bench->peak_gflops, bench->peak_gflops_bf16,
+            bench->peak_gbytes);
+    print_memory(bench, to);
+    if (!bench->count) return;
     fprintf(to, "%-20s %-28s %9s %9s %9s %8s %6s\n", "kernel", "shape", "min ms", "median", "GFLOP/s", "GB/s", "peak");
     for (int i = 0; i < bench->count; i++) {
         const BenchRow *r = &bench->rows[i];
@@ -129,9 +163,9 @@ void bench_print_json(const Bench *bench, FILE *to) {
     char model[256], kernel[128], shape[160], note[160];
     fprintf(to,
             "{\"version\":\"" PANUM_VERSION "\",\"cpu\":%s,\"instructions\":\"%s\",\"threads\":%d,\"peak_gflops\":%.1f,"
-            "\"peak_gbytes\":%.2f,\"rows\":[",
+            "\"peak_gflops_bf16\":%.1f,\"peak_gbytes\":%.2f,\"rows\":[",
             json_quote(model, sizeof model, cpu_model()), cpu_level_name(cpu_level()), pool_threads(bench->pool),
-            bench->peak_gflops, bench->peak_gbytes);
+            bench->peak_gflops, bench->peak_gflops_bf16, bench->peak_gbytes);
     for (int i = 0; i < bench->count; i++) {
         const BenchRow *r = &bench->rows[i];
         fprintf(to,
@@ -141,6 +175,15 @@ void bench_print_json(const Bench *bench, FILE *to) {
                 i ? ",\n" : "\n", json_quote(kernel, sizeof kernel, r->kernel),
                 json_quote(shape, sizeof shape, r->shape), r->ms_min, r->ms_median, r->flops / r->ms_min * 1e-6,
                 r->bytes / r->ms_min * 1e-6, share(bench, r), json_quote(note, sizeof note, r->note));
+    }
+    fprintf(to, "],\"memory\":[");
+    for (int i = 0; i < bench->memory_count; i++) {
+        const BenchMemory *m = &bench->memory[i];
+        fprintf(to,
+                "%s{\"network\":%s,\"working\":%.0f,\"weights\":%.0f,\"packed\":%.0f,\"promised\":%.0f,"
+                "\"measured\":%.0f,\"start\":%.0f}",
+                i ? ",\n" : "\n", json_quote(kernel, sizeof kernel, m->what), m->working, m->weights, m->packed,
+                promised(m), m->measured, m->start);
     }
     fprintf(to, "]}\n");
 }

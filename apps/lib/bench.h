@@ -14,21 +14,34 @@ typedef struct {
     char kernel[48], shape[64];
     char note[64];       /* a figure of its own kind, "312 million disparities a second" */
     double flops, bytes; /* of one run, as the source says it should compute and move; 0: not counted */
+    bool bf16;           /* its share is of the bf16 peak */
     double ms_min, ms_median;
 } BenchRow;
 
-enum { BENCH_ROWS_MAX = 256 };
+/* Memory of a network, in bytes. */
+typedef struct {
+    char what[64];
+    double start;                    /* resident before anything was made */
+    double working, weights, packed; /* what is promised: the plan's block, parameters, packed copies */
+    double measured;                 /* high-water mark less start */
+} BenchMemory;
+
+enum { BENCH_ROWS_MAX = 256, BENCH_MEMORY_MAX = 8 };
 typedef struct {
     Pool *pool;
-    const char *filter;              /* only kernels whose name begins so; NULL: all */
-    int rounds;                      /* 0: as the protocol says */
-    double peak_gflops, peak_gbytes; /* of all threads of the pool together */
+    const char *filter;                   /* only kernels whose name begins so; NULL: all */
+    int rounds;                           /* 0: as the protocol says */
+    double peak_gflops, peak_gflops_bf16; /* of all threads of the pool together; bf16: 0 where it cannot */
+    double peak_gbytes;
     int count;
     BenchRow rows[BENCH_ROWS_MAX];
+    int memory_count;
+    BenchMemory memory[BENCH_MEMORY_MAX];
 } Bench;
 
-/* Measures the peaks. ERR_MEMORY. */
-int bench_begin(Bench *bench, Pool *pool, const char *filter);
+void bench_begin(Bench *bench, const char *filter);
+/* Takes the pool and measures the peaks. ERR_MEMORY. */
+int bench_measure_peaks(Bench *bench, Pool *pool);
 /* Should a kernel of this name be measured? Ask before its data are made. */
 bool bench_wants(const Bench *bench, const char *kernel);
 /* Times `run`; `note` may be NULL. Stops early (ERR_STOPPED) on SIGINT; passes on the first failure of run. The row may
@@ -42,4 +55,5 @@ void bench_print_json(const Bench *bench, FILE *to);
 double peak_gflops_base(double seconds);
 double peak_gflops_avx2(double seconds);
 double peak_gflops_avx512(double seconds);
+double peak_gflops_bf16(double seconds); /* 0 when this was not built with it; only where cpu_has_bf16() */
 #endif
