@@ -1,13 +1,18 @@
-/* tensor/ops/conv_winograd.c - convolution by Winograd's minimal filtering. In two jobs:
- *   1. the weights of the layer, U = G g G^T, into shared scratch (36/9 of their size for F(4x4)): made anew in each
- * run, because keeping them would be the largest thing in memory;
- *   2. for each run of tiles: V = B^T d B of all channels, then panel by panel of 32 columns the products M_e = V_e U_e
- * (36 small matrix products), and A^T M A at once, while M is in L2. V of a run is kept below half of L2 (22 tiles of
- * 128 channels: 400 KB, M 100 KB), so U is read once a run from L3.
+/* tensor/ops/conv_winograd.c - convolution by Winograd's minimal filtering, in two jobs. The weights of a layer,
+ * U = G g G^T, are 36/9 of their size for F(4x4); they are made anew in each run, because keeping them would be the
+ * largest thing in memory. Which operand is made first, for the whole layer, depends on which is smaller:
  *
- * Should move: input once (patches overlap by 2.25, in L2), U once a run, output once. Should compute: products x tiles
- * x ci x co multiply-adds at the block kernel's rate; the two transforms add about 800 vector operations' time a tile
- * and vector of channels, most of it moves between L1 and L2. */
+ *   by runs of tiles (many tiles): 1. U of all panels into shared scratch. 2. For each run of tiles: V = B^T d B of all
+ *     channels, then panel by panel of 32 columns the products M_e = V_e U_e (36 small matrix products), and A^T M A at
+ *     once, while M is in L2. V of a run is kept below half of L2 (22 tiles of 128 channels: 400 KB, M 100 KB), so U is
+ *     read once a run from L3.
+ *   by panels (fewer tiles than columns, as at 1/16 resolution): 1. V of the whole map into shared scratch. 2. For each
+ *     panel: its U into the worker's own scratch, then products and A^T M A for up to 112 tiles. U is never stored as a
+ *     whole (38 MB for 512->512) and never read back from DRAM.
+ *
+ * Should move: input once (patches overlap by 2.25, in L2), U or V once a run or panel, output once. Should compute:
+ * products x tiles x ci x co multiply-adds at the block kernel's rate; the two transforms add about 800 vector
+ * operations' time a tile and vector of channels, most of it moves between L1 and L2. */
 #include "tensor/ops/conv_task.h"
 #ifndef PANUM_F64
 
@@ -15,7 +20,9 @@
 
 enum {
     V_BYTES = 400 << 10, /* of one run of tiles: two fifths of a 1 MiB L2; 512 and 700 are slower with AVX2 */
-    WEIGHT_CHUNK = 32,   /* input channels of one tile of job 1 */
+    WEIGHT_CHUNK = 32,   /* input channels of one tile of job 1, by runs */
+    INPUT_CHUNK = 6,     /* tiles of one tile of job 1, by panels */
+    PART_TILES = 112,    /* most tiles of one product by panels: M is 516 KB then */
 };
 
 typedef struct {
@@ -23,11 +30,12 @@ typedef struct {
     const Run *run;
     const float *packed, *bias;
     const ConvTarget *to;
-    float *u, *zeros;
+    float *whole, *zeros; /* shared: U of all panels, or V of all tiles */
+    bool by_panels;
     WinogradKind kind;
     WinogradSize size;
     int64_t products, tiles_y, tiles_x, tiles; /* tiles of the whole batch */
-    int64_t runs, run_tiles;                   /* pool tiles of job 2, and the most tiles in one */
+    int64_t runs, run_tiles;                   /* job 2 takes run_tiles tiles at once, at most */
     int64_t v_product, m_product, u_product;   /* floats between products */
     int64_t chunks;                            /* of channels, in job 1 */
 } Job;
@@ -48,13 +56,15 @@ static Job make_job(const ConvTask *task) {
     int64_t rows = task->kernels->rows, least = divide_up(14, rows) * rows;
     int64_t most = V_BYTES / (job.products * task->ci * (int64_t)sizeof(float)) / rows * rows;
     most = larger(least, smaller(most, 16 * least));
+    job.by_panels = job.tiles < conv_columns(task);
     /* Even runs; at least 16 of them to share, as long as each still fills blocks. */
     int64_t runs = divide_up(job.tiles, most);
     if (runs < 16) runs = larger(runs, smaller(16, divide_up(job.tiles, least)));
+    if (job.by_panels) runs = divide_up(job.tiles, PART_TILES);
     job.runs = runs;
     job.run_tiles = divide_up(job.tiles, runs);
     int64_t width = 2 * task->kernels->vector;
-    job.v_product = spread(job.run_tiles * task->ci);
+    job.v_product = spread((job.by_panels ? job.tiles : job.run_tiles) * task->ci);
     job.m_product = spread(job.run_tiles * width);
     job.u_product = spread(task->ci * width);
     job.chunks = divide_up(task->ci, WEIGHT_CHUNK);
@@ -69,28 +79,35 @@ static int64_t zeros_bytes(const ConvTask *task) {
 
 size_t conv_winograd_shared(const ConvTask *task) {
     Job job = make_job(task);
-    return (size_t)(conv_panels(task) * job.products * job.u_product * (int64_t)sizeof(float) + zeros_bytes(task));
+    int64_t whole = job.by_panels ? job.v_product : conv_panels(task) * job.u_product;
+    return (size_t)(job.products * whole * (int64_t)sizeof(float) + zeros_bytes(task));
 }
 
-/* Worker scratch: V, M, and for a hole the outputs of a run: tile_h rows of run_tiles*tile_w pixels by one panel. */
+/* Worker scratch: V of a run (U of a panel), M, and for a hole the outputs of a run: tile_h rows of run_tiles*tile_w
+ * pixels by one panel. */
 static int64_t output_floats(const Job *job) {
     return job->size.tile_h * job->run_tiles * job->size.tile_w * 2 * job->task->kernels->vector;
 }
 
 size_t conv_winograd_worker(const ConvTask *task) {
     Job job = make_job(task);
-    return (size_t)(job.products * (job.v_product + job.m_product) + output_floats(&job)) * sizeof(float);
+    int64_t own = job.by_panels ? job.u_product : job.v_product;
+    return (size_t)(job.products * (own + job.m_product) + output_floats(&job)) * sizeof(float);
+}
+
+static void transform_weights(const Job *job, int64_t panel, int64_t first, int64_t last, float *u) {
+    const ConvTask *task = job->task;
+    task->kernels->winograd_weights(job->kind, job->packed + panel * 2 * task->kernels->vector * conv_k(task), task->ci,
+                                    first, last, conv_panel_vectors(task, panel) * task->kernels->vector, u,
+                                    job->u_product);
 }
 
 static void weights_tile(void *context, int64_t index, int worker) {
     const Job *job = context;
-    const ConvTask *task = job->task;
     int64_t panel = index / job->chunks, first = index % job->chunks * WEIGHT_CHUNK;
     (void)worker;
-    task->kernels->winograd_weights(job->kind, job->packed + panel * 2 * task->kernels->vector * conv_k(task), task->ci,
-                                    first, smaller(first + WEIGHT_CHUNK, task->ci),
-                                    conv_panel_vectors(task, panel) * task->kernels->vector,
-                                    job->u + panel * job->products * job->u_product, job->u_product);
+    transform_weights(job, panel, first, smaller(first + WEIGHT_CHUNK, job->task->ci),
+                      job->whole + panel * job->products * job->u_product);
 }
 
 typedef struct {
@@ -169,33 +186,53 @@ static void transform_output(const Job *job, int64_t first, int64_t last, const 
         to->hole->store(to->hole, start + y * task->out_w, pixels, column, columns, scratch + y * row, columns, worker);
 }
 
-static void run_tile(void *context, int64_t index, int worker) {
-    const Job *job = context;
+/* Products and outputs of the tiles first..last-1 and one panel; v points at the first of them. */
+static void run_panel(const Job *job, int64_t panel, int64_t first, int64_t last, const float *v, const float *u,
+                      float *m, int worker) {
     const ConvTask *task = job->task;
     const ConvKernels *kernels = task->kernels;
-    int64_t first = index * job->tiles / job->runs, last = (index + 1) * job->tiles / job->runs, count = last - first;
-    float *v = run_worker(job->run, worker), *m = v + job->products * job->v_product;
-    float *scratch = m + job->products * job->m_product;
-    for (int64_t t = 0; t < count; t++) transform_input(job, first + t, v + t * task->ci);
-    int64_t blocks = divide_up(count, kernels->rows);
-    for (int64_t panel = 0; panel < conv_panels(task); panel++) {
-        int vectors = conv_panel_vectors(task, panel);
-        int64_t width = vectors * kernels->vector, column = panel * 2 * kernels->vector;
-        const float *u = job->u + panel * job->products * job->u_product;
-        for (int64_t e = 0; e < job->products; e++)
-            for (int64_t b = 0; b < blocks; b++) {
-                int64_t row = b * count / blocks, end = (b + 1) * count / blocks;
-                Stretch stretch = {v + e * job->v_product + row * task->ci, task->ci, 0, task->ci};
-                kernels->block(end - row, vectors, &stretch, 1, u + e * job->u_product, NULL,
-                               m + e * job->m_product + row * width, width, width);
-            }
-        for (int64_t t = 0; t < count;) {
-            int64_t end = smaller(count, t + job->tiles_x - (first + t) % job->tiles_x);
-            transform_output(job, first + t, first + end, m + t * width, width, column,
-                             smaller(width, task->co - column), scratch, worker);
-            t = end;
+    int64_t count = last - first, blocks = divide_up(count, kernels->rows);
+    int vectors = conv_panel_vectors(task, panel);
+    int64_t width = vectors * kernels->vector, column = panel * 2 * kernels->vector;
+    for (int64_t e = 0; e < job->products; e++)
+        for (int64_t b = 0; b < blocks; b++) {
+            int64_t row = b * count / blocks, end = (b + 1) * count / blocks;
+            Stretch stretch = {v + e * job->v_product + row * task->ci, task->ci, 0, task->ci};
+            kernels->block(end - row, vectors, &stretch, 1, u + e * job->u_product, NULL,
+                           m + e * job->m_product + row * width, width, width);
         }
+    for (int64_t t = 0; t < count;) {
+        int64_t end = smaller(count, t + job->tiles_x - (first + t) % job->tiles_x);
+        transform_output(job, first + t, first + end, m + t * width, width, column, smaller(width, task->co - column),
+                         m + job->products * job->m_product, worker);
+        t = end;
     }
+}
+
+static void run_tile(void *context, int64_t index, int worker) {
+    const Job *job = context;
+    int64_t first = index * job->tiles / job->runs, last = (index + 1) * job->tiles / job->runs;
+    float *v = run_worker(job->run, worker), *m = v + job->products * job->v_product;
+    for (int64_t t = first; t < last; t++) transform_input(job, t, v + (t - first) * job->task->ci);
+    for (int64_t panel = 0; panel < conv_panels(job->task); panel++)
+        run_panel(job, panel, first, last, v, job->whole + panel * job->products * job->u_product, m, worker);
+}
+
+static void input_tile(void *context, int64_t index, int worker) {
+    const Job *job = context;
+    (void)worker;
+    for (int64_t t = index * INPUT_CHUNK; t < smaller((index + 1) * INPUT_CHUNK, job->tiles); t++)
+        transform_input(job, t, job->whole + t * job->task->ci);
+}
+
+static void panel_tile(void *context, int64_t index, int worker) {
+    const Job *job = context;
+    int64_t panel = index / job->runs, part = index % job->runs;
+    int64_t first = part * job->tiles / job->runs, last = (part + 1) * job->tiles / job->runs;
+    float *u = run_worker(job->run, worker);
+    transform_weights(job, panel, 0, job->task->ci, u);
+    run_panel(job, panel, first, last, job->whole + first * job->task->ci, u, u + job->products * job->u_product,
+              worker);
 }
 
 void conv_winograd_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
@@ -207,8 +244,13 @@ void conv_winograd_run(const ConvTask *task, const Run *run, const float *packed
     job.to = to;
     job.zeros = (float *)(void *)shared;
     memset(shared, 0, (size_t)zeros_bytes(task));
-    job.u = (float *)(void *)(shared + zeros_bytes(task));
-    pool_run(run->pool, conv_panels(task) * job.chunks, weights_tile, &job);
-    pool_run(run->pool, job.runs, run_tile, &job);
+    job.whole = (float *)(void *)(shared + zeros_bytes(task));
+    if (job.by_panels) {
+        pool_run(run->pool, divide_up(job.tiles, INPUT_CHUNK), input_tile, &job);
+        pool_run(run->pool, conv_panels(task) * job.runs, panel_tile, &job);
+    } else {
+        pool_run(run->pool, conv_panels(task) * job.chunks, weights_tile, &job);
+        pool_run(run->pool, job.runs, run_tile, &job);
+    }
 }
 #endif

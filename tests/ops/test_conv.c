@@ -61,6 +61,7 @@ static const Case cases[] = {
     {CONV, 1, 5, 6, 7, 8, 3, 3, 1, 2, 2, 1, 0, 1},
     {CONV, 1, 3, 40, 70, 16, 1, 1, 1, 0, 0, 1, 0, 1},
     {CONV, 1, 64, 30, 60, 96, 3, 3, 1, 1, 1, 2, 0, 1},
+    {CONV, 1, 40, 60, 60, 40, 3, 3, 1, 1, 1, 1, 0, 1}, /* more tiles than columns, and more than one part of them */
     {TRANSPOSE, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1},
     {TRANSPOSE, 1, 1, 17, 33, 16, 3, 3, 1, 1, 1, 1, 0, 1},
     {TRANSPOSE, 2, 3, 9, 15, 16, 3, 3, 1, 1, 1, 1, 0, 1},
