@@ -94,7 +94,11 @@ INLINE void weights_body(const int ph, const int pw, const float *panel, int64_t
             UNROLL for (int t = 0; t < th * tw; t++) g[t] = v_load(panel + (t * channels + c) * width + j);
             UNROLL for (int x = 0; x < tw; x++) weight_axis(g + x, tw, ph, rows + x, tw);
             UNROLL for (int y = 0; y < ph; y++) weight_axis(rows + y * tw, 1, pw, out + y * pw, 1);
-            for (int e = 0; e < ph * pw; e++) v_store(u + e * product + c * width + j, out[e]);
+            for (int e = 0; e < ph * pw; e++) {
+                float *at = u + e * product + c * width + j;
+                __builtin_prefetch(at + 4 * width, 1, 3);
+                v_store(at, out[e]);
+            }
         }
 }
 
