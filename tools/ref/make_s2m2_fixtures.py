@@ -52,7 +52,9 @@ def case(size, where, behaviour="r3", positivity=False, refine=3, cinematic=Fals
             "cinematic": cinematic, "output_upsample": doubled, "scaled": scaled or {}}
 
 
-SMALL = picture(CLOTH, 100, 100, 96, 64)
+# Chosen among 21 crops for the clearest arg-max: the best column of every row of the plan beats the second by 0.27 % or
+# more. (At 100, 100 one pixel of 384 is decided by 2e-5, less than what f32 leaves of a score of 125.)
+SMALL = picture(CLOTH, 196, 100, 96, 64)
 # Departures from the plain weights, all named in the metadata. CALM: the global refiner multiplies by 100, which with
 # seeded weights means disparities of a thousand pixels wherever the confidence is below 0.2, and a float32 run of the
 # reference itself is then off by 0.03 px at the 99th percentile. UNSURE: the plain weights give a confidence above 0.2
