@@ -3,7 +3,7 @@
 usage: python make_s2m2_names.py REFERENCE [--check SIZE=FILE ...] [--out FOLDER]
 
 A list is one line a parameter: name, tab, shape as 64x16x5x5, newline. names.tsv holds for every size the number of
-tensors, of parameters, and the SHA-256 of its list. --check compares a list with a file of "name shape" lines.
+tensors, of parameters, and the SHA-256 of its list and of its sorted list (a program has no file order). --check compares a list with a file of "name shape" lines.
 """
 import argparse
 import hashlib
@@ -23,13 +23,15 @@ def main():
     arguments = parser.parse_args()
     module = load_reference(arguments.reference, "s2m2_r3")["s2m2"]
     lists = {}
-    rows = ["size\ttensors\tparameters\tsha256\n"]
+    rows = ["size\ttensors\tparameters\tsha256\tsha256_sorted\n"]
     for size, (channels, transformers) in SIZES.items():
         with torch.device("meta"):
             state = module.S2M2(channels, 1, transformers).state_dict()
         lists[size] = "".join(f"{name}\t{'x'.join(map(str, value.shape))}\n" for name, value in state.items())
         count = sum(value.numel() for value in state.values())
-        rows.append(f"{size}\t{len(state)}\t{count}\t{hashlib.sha256(lists[size].encode()).hexdigest()}\n")
+        digest = lambda lines: hashlib.sha256("".join(lines).encode()).hexdigest()
+        lines = lists[size].splitlines(keepends=True)
+        rows.append(f"{size}\t{len(state)}\t{count}\t{digest(lines)}\t{digest(sorted(lines))}\n")
     for pair in arguments.check:
         size, path = pair.split("=", 1)
         with open(path) as file:
