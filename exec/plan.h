@@ -11,16 +11,7 @@
 #include "base/pool.h"
 #include "tensor/op.h"
 #include "tensor/program.h"
-
-/* Where weights come from; nn/store.h implements it. Both return NULL with the error set on failure. */
-typedef struct WeightSource {
-    void *context;
-    /* Row-major values of a weight tensor, valid as long as the source. */
-    const real *(*values)(void *context, const Tensor *weight);
-    /* A packed copy kept under `key`; `fill` is called at most once per key. */
-    const void *(*packed)(void *context, const char *key, size_t bytes, void (*fill)(void *fill_context, void *packed),
-                          void *fill_context);
-} WeightSource;
+#include "tensor/weight_source.h"
 
 typedef struct {
     bool interpret;   /* one step a node */

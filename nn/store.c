@@ -1,4 +1,5 @@
 #include "nn/store.h"
+#include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rng.h"

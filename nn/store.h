@@ -4,7 +4,8 @@
  * f32 that lies in order is used where it is, anything else is converted once) or from a rule (tests, benchmarks). */
 #ifndef PANUM_NN_STORE_H
 #define PANUM_NN_STORE_H
-#include "exec/plan.h"
+#include "tensor/program.h"
+#include "tensor/weight_source.h"
 
 typedef struct ParameterStore ParameterStore;
 
