@@ -3,6 +3,7 @@
 #include "apps/lib/model_files.h"
 #include "base/mem.h"
 #include "data/pad.h"
+#include "exec/plan.h"
 #include "models/s2m2.h"
 #include "nn/store.h"
 

@@ -268,7 +268,6 @@ static void attention_print(const Node *node, FILE *to) {
 }
 
 static const Op attention_op = {
-    .in_place = 1, /* a tile reads its queries before it writes them over */
     .name = "attention",
     .kind = OP_HEAVY,
     .store_hole = true,

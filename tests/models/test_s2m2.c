@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "data/pad.h"
+#include "exec/plan.h"
 #include "models/s2m2.h"
 #include "nn/store.h"
 #include "tensor/files/weights.h"
