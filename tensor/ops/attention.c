@@ -118,6 +118,15 @@ static bool packs_first(const Node *node) {
     return flops > 4 * TILE_FLOPS && q->size[0] * a->heads < 64;
 }
 
+/* Floats of the values of a head, packed; 0: read where they are. A short sequence's rows of whole vectors are panels
+ * already; for a long one the panels keep its lines apart in the cache. */
+static int64_t value_floats(const Node *node) {
+    const AttentionAttributes *a = node->attributes;
+    const int64_t width = node->input[2]->size[2] / a->heads;
+    if (width % ATTENTION_PAD == 0 && !packs_first(node)) return 0;
+    return attention_value_floats(node->input[2]->size[1], width);
+}
+
 /* Floats of the position weights and bias, packed. */
 static int64_t pe_floats(const AttentionAttributes *a, int64_t width) {
     return a->h ? ATTENTION_PE_DEPTH * attention_padded(width, 16) : 0;
@@ -129,8 +138,7 @@ static size_t attention_scratch_shared(const Node *node, bool exact) {
     const int64_t keys = node->input[1]->size[1], width = node->input[1]->size[2] / a->heads;
     int64_t floats = pe_floats(a, width);
     if (packs_first(node))
-        floats += node->input[1]->size[0] * a->heads *
-                  (attention_key_floats(keys, width) + attention_value_floats(keys, width));
+        floats += node->input[1]->size[0] * a->heads * (attention_key_floats(keys, width) + value_floats(node));
     return (size_t)floats * sizeof(float);
 }
 
@@ -139,7 +147,7 @@ static size_t attention_scratch_worker(const Node *node, bool exact) {
     const AttentionAttributes *a = node->attributes;
     const int64_t keys = node->input[1]->size[1], width = node->input[1]->size[2] / a->heads;
     int64_t floats = ATTENTION_ROWS * attention_padded(width, 16) + attention_work_floats(width, a->h, a->w);
-    if (!packs_first(node)) floats += attention_key_floats(keys, width) + attention_value_floats(keys, width);
+    if (!packs_first(node)) floats += attention_key_floats(keys, width) + value_floats(node);
     return (size_t)floats * sizeof(float);
 }
 
@@ -153,6 +161,7 @@ static void pack_head(const Job *job, int64_t pair, float *panels) {
     const int64_t b = pair / job->heads, head = pair % job->heads;
     const Node *node = job->node;
     job->kernels->pack_keys(head_data(job, 1, b, head), node->input[1]->stride[1], job->keys, job->width, panels);
+    if (!job->value_floats) return;
     job->kernels->pack_values(head_data(job, 2, b, head), node->input[2]->stride[1], job->keys, job->width,
                               panels + job->key_floats);
 }
@@ -169,6 +178,8 @@ static void run_blocks(const Job *job, int64_t pair, int64_t first, int64_t last
         .width = job->width,
         .scale = (float)(1.4426950408889634 / sqrt((double)job->width)),
         .key_panels = panels,
+        .v = job->value_floats ? NULL : head_data(job, 2, b, head),
+        .v_stride = job->node->input[2]->stride[1],
         .value_panels = panels + job->key_floats,
         .h = a->h,
         .w = a->w,
@@ -230,7 +241,7 @@ static void attention_run(const Node *node, const Run *run) {
         .width = q->size[2] / a->heads,
     };
     job.key_floats = attention_key_floats(job.keys, job.width);
-    job.value_floats = attention_value_floats(job.keys, job.width);
+    job.value_floats = value_floats(node);
     job.blocks = (job.queries + job.kernels->rows - 1) / job.kernels->rows;
     const double block_flops = 4.0 * job.kernels->rows * (double)(job.keys * job.width);
     const int64_t pairs = job.batches * job.heads;

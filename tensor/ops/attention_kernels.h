@@ -26,7 +26,10 @@ typedef struct {
     int64_t q_stride;
     int64_t keys, width; /* S, e */
     float scale;         /* of scores: log2(e) / sqrt(width), since exponentials are to base 2 */
-    const float *key_panels, *value_panels;
+    const float *key_panels;
+    const float *v; /* the values where they are, if the width is whole vectors of every level; else NULL, and */
+    int64_t v_stride;
+    const float *value_panels; /* packed */
     /* The relative term; h 0 without. */
     int64_t h, w;
     const float *table_x, *table_y, *pe_panels;

@@ -16,7 +16,7 @@ enum { PANEL = 2 * VW, SCORE_STRIDE = ATTENTION_KEYS + 16 };
 
 /* c (+)= a b: a is rows x depth with a_stride, b depth x (vectors * VW) packed, c rows with c_stride. */
 ALWAYS_INLINE void product(int rows, int vectors, const float *a, int64_t a_stride, int64_t depth, const float *b,
-                           float *c, int64_t c_stride, bool add) {
+                           int64_t b_stride, float *c, int64_t c_stride, bool add) {
     vf sum[ROWS][2];
 #pragma GCC unroll 14
     for (int r = 0; r < rows; r++)
@@ -25,7 +25,7 @@ ALWAYS_INLINE void product(int rows, int vectors, const float *a, int64_t a_stri
     for (int64_t p = 0; p < depth; p++) {
         vf right[2];
 #pragma GCC unroll 2
-        for (int v = 0; v < vectors; v++) right[v] = v_load(b + p * vectors * VW + v * VW);
+        for (int v = 0; v < vectors; v++) right[v] = v_load(b + p * b_stride + v * VW);
 #pragma GCC unroll 14
         for (int r = 0; r < rows; r++) {
             vf left = v_set(a[r * a_stride + p]);
@@ -42,17 +42,17 @@ ALWAYS_INLINE void product(int rows, int vectors, const float *a, int64_t a_stri
         }
 }
 
-typedef void (*Product)(const float *a, int64_t a_stride, int64_t depth, const float *b, float *c, int64_t c_stride,
-                        bool add);
+typedef void (*Product)(const float *a, int64_t a_stride, int64_t depth, const float *b, int64_t b_stride, float *c,
+                        int64_t c_stride, bool add);
 
-#define PRODUCT(R)                                                                                         \
-    static void product_##R##x1(const float *a, int64_t a_stride, int64_t depth, const float *b, float *c, \
-                                int64_t c_stride, bool add) {                                              \
-        product(R, 1, a, a_stride, depth, b, c, c_stride, add);                                            \
-    }                                                                                                      \
-    static void product_##R##x2(const float *a, int64_t a_stride, int64_t depth, const float *b, float *c, \
-                                int64_t c_stride, bool add) {                                              \
-        product(R, 2, a, a_stride, depth, b, c, c_stride, add);                                            \
+#define PRODUCT(R)                                                                                                 \
+    static void product_##R##x1(const float *a, int64_t a_stride, int64_t depth, const float *b, int64_t b_stride, \
+                                float *c, int64_t c_stride, bool add) {                                            \
+        product(R, 1, a, a_stride, depth, b, b_stride, c, c_stride, add);                                          \
+    }                                                                                                              \
+    static void product_##R##x2(const float *a, int64_t a_stride, int64_t depth, const float *b, int64_t b_stride, \
+                                float *c, int64_t c_stride, bool add) {                                            \
+        product(R, 2, a, a_stride, depth, b, b_stride, c, c_stride, add);                                          \
     }
 PRODUCT(1)
 PRODUCT(2)
@@ -212,8 +212,8 @@ static void attention_block(const AttentionHead *head, int64_t first, int rows, 
         const int64_t count = head->keys - start < block ? head->keys - start : block;
         const int64_t padded = attention_padded(count, VW);
         for (int64_t j = 0; j < padded; j += PANEL)
-            products[padded - j > VW](queries, query_stride, width, head->key_panels + (start + j) * width, scores + j,
-                                      SCORE_STRIDE, false);
+            products[padded - j > VW](queries, query_stride, width, head->key_panels + (start + j) * width,
+                                      padded - j > VW ? PANEL : VW, scores + j, SCORE_STRIDE, false);
         for (int r = 0; r < rows; r++) {
             float *row = scores + r * SCORE_STRIDE;
             for (int64_t j = count; j < padded; j++) row[j] = -3e38f;
@@ -243,8 +243,10 @@ static void attention_block(const AttentionHead *head, int64_t first, int rows, 
         }
         for (int64_t c = 0; c < columns; c += PANEL) {
             const int64_t wide = columns - c > VW ? PANEL : VW;
-            products[wide > VW](scores, SCORE_STRIDE, count, head->value_panels + c * head->keys + start * wide,
-                                out + c, out_stride, start != 0);
+            products[wide > VW](scores, SCORE_STRIDE, count,
+                                head->v ? head->v + start * head->v_stride + c
+                                        : head->value_panels + c * head->keys + start * wide,
+                                head->v ? head->v_stride : wide, out + c, out_stride, start != 0);
         }
     }
     for (int r = 0; r < rows; r++) {
@@ -256,8 +258,8 @@ static void attention_block(const AttentionHead *head, int64_t first, int rows, 
     }
     for (int64_t c = 0; head->h && c < columns; c += PANEL) {
         const int64_t wide = columns - c > VW ? PANEL : VW;
-        products[wide > VW](scores, SCORE_STRIDE, ATTENTION_PE_DEPTH, head->pe_panels + c * ATTENTION_PE_DEPTH, out + c,
-                            out_stride, true);
+        products[wide > VW](scores, SCORE_STRIDE, ATTENTION_PE_DEPTH, head->pe_panels + c * ATTENTION_PE_DEPTH, wide,
+                            out + c, out_stride, true);
     }
 }
 
