@@ -149,7 +149,7 @@ $(BUILD)/install/libpanum.a: $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
 	$(CC) -r -nostdlib -Wl,--gc-sections $(API:%=-Wl,-u,%) -o $(BUILD)/install/panum.o $(LIB_OBJ)
-	$(or $(OBJCOPY),objcopy) -w --keep-global-symbol='panum_*' $(BUILD)/install/panum.o
+	$(or $(OBJCOPY),objcopy) -w --strip-debug --keep-global-symbol='panum_*' $(BUILD)/install/panum.o
 	ar rcs $@ $(BUILD)/install/panum.o
 
 PREFIX ?= /usr/local

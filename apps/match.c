@@ -278,7 +278,8 @@ const Verb verb_match = {
         "width on either side; "
         "public s2m2 weights are good to about -40 px and poor far beyond.\n\n"
         "The first line says what was decided about the input, the last one sums up what was found.",
-    .examples = "  panum match left.png right.png -o d.pfm -o d.npz\n"
+    .examples = "  panum match left.png right.png -o d.pfm -o d.npz -o d.png\n"
+                "  panum match sbs.jpg --layout sbs --quantity parallax -y -o p.npz\n"
                 "  panum match left.png right.png --range -3:3% --quantity parallax -o p.d16.png",
     .least = 1,
     .most = 2,
