@@ -158,6 +158,10 @@ static StereoLayout pick(bool top_bottom, Fullness fullness, int width, int heig
     return top_bottom ? (half ? LAYOUT_HTB : LAYOUT_TB) : half ? LAYOUT_HSBS : LAYOUT_SBS;
 }
 
+StereoLayout layout_by_shape(bool top_bottom, int width, int height, const Image *frame) {
+    return pick(top_bottom, BY_SHAPE, width, height, frame);
+}
+
 static bool decide_by_name(const char *path, int width, int height, const Image *frame, LayoutDecision *decision) {
     char part[2][256] = {"", ""}; /* the file's name and its folder's, each behind a separator */
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;

@@ -45,6 +45,8 @@ typedef struct {
  * counts (32:9 or wider: side by side; 8:9: top and bottom). `path` may be NULL. Fails for want of memory only. */
 int layout_decide(const char *path, int width, int height, const Image *frame, const StereoOptions *options,
                   LayoutDecision *decision);
+/* Side by side or top and bottom, half or full, as the frame's shape says, and where `frame` is given its content. */
+StereoLayout layout_by_shape(bool top_bottom, int width, int height, const Image *frame);
 /* Can a frame of this size be taken apart so? ERR_INPUT "width 1921 cannot be split into two eyes". */
 int layout_check(const LayoutDecision *decision, int width, int height);
 /* The size of one eye. */

@@ -1,0 +1,71 @@
+/* data/film.h - films as a stream of stereo frames, whatever they lie in.
+ *
+ * A film is
+ *   - a video file with both eyes packed in its frames (told by its content; read by ffmpeg),
+ *   - a y4m stream: "-" is standard input, a pipe, or a file that begins with YUV4MPEG2,
+ *   - a folder: with the subfolders left/ and right/; or with NAME_left.EXT and NAME_right.EXT (also _l and _r) side by
+ *     side; or with pictures that hold both eyes each. Pictures are taken in the order of their names;
+ *   - two of these of one kind, left and right, in step: two videos, two y4m files, two folders.
+ *
+ * How the eyes are packed is decided once for the film: asked for; a tag of the container; the file's name; shape and
+ * content, over several frames spread over the film (a stream: over its first ones). When the content of most frames
+ * contradicts a tag, the content wins and both are told.
+ *
+ * Frames are numbered from 0 at the film's start. Memory is a few frames, however long the film. A frame is given only
+ * when the next one has come or the film has ended well: the last frame before a failure is not to be trusted. */
+#ifndef PANUM_DATA_FILM_H
+#define PANUM_DATA_FILM_H
+#include "data/video.h"
+
+typedef struct {
+    double value;
+    bool given, frames; /* in frames, else in seconds */
+} FilmTime;
+/* "62.5", "1:02.5", "1:02:03" or "1500f"; false for anything else. */
+bool film_time_parse(const char *text, FilmTime *time);
+
+typedef struct {
+    const char *left, *right; /* right NULL: `left` holds both eyes */
+    StereoLayout layout;      /* AUTO: found out */
+    bool swap_eyes;
+    FilmTime start, end; /* from start on, and before end */
+    int64_t frames;      /* at most so many are given; 0: all */
+    int64_t every;       /* every n-th; 0 and 1: all */
+    Rate rate;           /* of a folder, which does not say; 0 / 0: 24 a second */
+    ReadOptions read;    /* for the pictures of a folder */
+    VideoOptions run;
+} FilmOptions;
+
+typedef struct {
+    int width, height;             /* of an eye as given */
+    int frame_width, frame_height; /* as stored */
+    Rate rate;                     /* of the film itself, whatever `every` is */
+    bool variable, rate_assumed;
+    int64_t first;  /* number of the first frame given */
+    int64_t frames; /* that will be given; 0: not known */
+    bool counted;   /* exactly so many */
+    LayoutDecision decision;
+    char what[300];          /* "640x240, 24 fps, h264 8-bit, 24 frames" */
+    char contradiction[200]; /* a tag that the pictures contradict, a sentence; "" for none */
+    char identity[65];       /* hash of what is cheap to look at: names, sizes, times, first and last bytes */
+} FilmFacts;
+
+/* Is this a film at all? A regular file by its first bytes, "-" and pipes always; a folder when it has subfolders left
+ * and right, NAME_left and NAME_right, or at least eight pictures whose names differ in a running number only. Anything
+ * that cannot be opened is none. */
+bool film_is(const char *path);
+
+typedef struct Film Film;
+int film_open(const FilmOptions *options, Film **film);
+const FilmFacts *film_facts(const Film *film);
+/* Frames looked at before the film begins, spread over what will be given, at most FILM_SAMPLES. */
+enum { FILM_SAMPLES = 5 };
+int film_sample_count(const Film *film);
+int film_sample(Film *film, int index, Image *left, Image *right); /* made; the caller frees */
+void film_samples_drop(Film *film);
+/* Begins; the first `skip` frames that would be given are passed over. Once. */
+int film_begin(Film *film, int64_t skip);
+/* The next frame into left and right, which are made anew (free them). */
+int film_next(Film *film, Image *left, Image *right, int64_t *number, bool *end);
+void film_close(Film **film); /* NULL inside is fine */
+#endif
