@@ -9,6 +9,7 @@
 #include "apps/lib/pair.h"
 #include "apps/lib/progress.h"
 #include "apps/lib/run.h"
+#include "apps/match_film.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "data/stereo.h"
@@ -32,6 +33,9 @@ typedef struct {
     bool positive, exact;
     int64_t refine_iter, threads, max_memory;
     double scale;
+    const char *start, *end;
+    int64_t frames, every;
+    bool resume, video;
     bool swap_eyes, align, eye_test;
     int layout;
     TalkOptions talk;
@@ -179,6 +183,44 @@ static const Option options[] = {
      AT(keep_going),
      .group = "Input",
      .help = "go on with the next picture after a failure, and exit with 1 at the end"},
+
+    {.name = "start",
+     .kind = OPTION_TEXT,
+     .value = "TIME",
+     AT(start),
+     .group = "Films",
+     .help = "begin here: 62.5 (seconds), 1:02:03, or 1500f (frames)"},
+    {.name = "end", .kind = OPTION_TEXT, .value = "TIME", AT(end), .group = "Films", .help = "end before this time"},
+    {.name = "frames",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1e9,
+     AT(frames),
+     .shown = "all",
+     .group = "Films",
+     .help = "match at most so many frames"},
+    {.name = "every",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1e6,
+     .standard = "1",
+     AT(every),
+     .group = "Films",
+     .help = "match every N-th frame"},
+    {.name = "resume",
+     .kind = OPTION_FLAG,
+     .standard = "on",
+     AT(resume),
+     .group = "Films",
+     .help = "begin anew instead of going on where an interrupted run stopped"},
+    {.name = "video",
+     .kind = OPTION_FLAG,
+     .standard = "on",
+     AT(video),
+     .group = "Films",
+     .help = "no colour-map video beside the maps in a folder"},
 
     {.name = "model",
      .kind = OPTION_CHOICE,
@@ -611,8 +653,7 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
     return rc;
 }
 
-static int run_jobs(const Work *work) {
-    const MatchOptions *o = work->o;
+static MatcherOptions matcher_options(const MatchOptions *o) {
     MatcherOptions how = matcher_defaults();
     how.model = (MatcherModel)o->model;
     how.weights = o->weights;
@@ -631,6 +672,12 @@ static int run_jobs(const Work *work) {
     how.exact = o->exact;
     how.precision = (MatcherPrecision)o->precision;
     how.refine_iter = (int)o->refine_iter;
+    return how;
+}
+
+static int run_jobs(const Work *work) {
+    const MatchOptions *o = work->o;
+    MatcherOptions how = matcher_options(o);
     Matcher *matcher;
     int rc = matcher_open(&how, &matcher), failed = 0;
     if (rc) return rc;
@@ -652,6 +699,48 @@ static int run_jobs(const Work *work) {
     return rc;
 }
 
+/* Films have a file of their own; what only pictures have is refused. */
+static int run_film(const Work *work, const Parsed *parsed) {
+    const MatchOptions *o = work->o;
+    FileMeta meta = {.version = "panum " PANUM_VERSION, .command = work->command};
+    if (o->anaglyph || o->calib || o->fov > 0)
+        return usage_error(&verb_match, "--anaglyph, --calib and --fov are for pictures, and this is a film");
+    FilmRequest request = {.verb = &verb_match,
+                           .left = parsed->operands[0],
+                           .right = parsed->operand_count > 1 ? parsed->operands[1] : NULL,
+                           .outputs = &o->outputs,
+                           .overwrite = o->overwrite,
+                           .dry_run = o->dry_run,
+                           .json = o->json,
+                           .resume = o->resume,
+                           .video = o->video,
+                           .eye_test = o->eye_test,
+                           .align = o->align,
+                           .swap_eyes = o->swap_eyes,
+                           .reference_right = o->reference == 1,
+                           .layout = (StereoLayout)o->layout,
+                           .start = o->start,
+                           .end = o->end,
+                           .frames = o->frames,
+                           .every = o->every,
+                           .scale = o->scale,
+                           .read = {.ignore_crc = o->ignore_crc, .lenient = o->lenient},
+                           .matcher = matcher_options(o),
+                           .map_range = o->map_range,
+                           .palette = (Palette)o->palette,
+                           .meta = o->meta ? &meta : NULL,
+                           .progress = (ProgressStyle)o->progress};
+    return match_film(&request);
+}
+
+static bool is_film(const MatchOptions *o, const Parsed *parsed) {
+    static const char *const only[] = {"start", "end", "frames", "every", "resume", "video"};
+    bool asked = false;
+    for (size_t i = 0; i < sizeof only / sizeof *only; i++) asked = asked || option_given(&verb_match, parsed, only[i]);
+    return match_is_film(parsed->operands[0], parsed->operand_count > 1 ? parsed->operands[1] : NULL, &o->outputs,
+                         asked);
+}
+
 int app_match(int argc, char **argv) {
     MatchOptions o = {0};
     Parsed parsed;
@@ -671,9 +760,14 @@ int app_match(int argc, char **argv) {
     Work work = {.arena = parsed.arena, .o = &o};
     if (!rc) {
         work.command = command_line(work.arena, argc, argv);
-        rc = work.command ? plan(&work, &parsed) : ERR_MEMORY;
+        if (!work.command) rc = ERR_MEMORY;
     }
-    if (!rc) rc = run_jobs(&work);
+    if (!rc && is_film(&o, &parsed)) {
+        rc = run_film(&work, &parsed);
+    } else if (!rc) {
+        rc = plan(&work, &parsed);
+        if (!rc) rc = run_jobs(&work);
+    }
     parsed_free(&parsed);
     return rc;
 }

@@ -272,7 +272,7 @@ static int select_frames(Film *film) {
     /* A length that is only estimated ends nothing; an --end or a number of frames does. */
     film->limit = INT64_MAX;
     if (o->end.given) {
-        int64_t asked;
+        int64_t asked = 0;
         int rc = to_frame(film, o->end, "end", &asked);
         if (rc) return rc;
         film->limit = (asked - f->first + step - 1) / step;

@@ -109,6 +109,15 @@ int matcher_match(Matcher *matcher, const Image *left, const Image *right, Stere
     return rc;
 }
 
+void matcher_search(Matcher *matcher, const int range[2]) {
+    if (matcher->backend->search) matcher->backend->search(matcher->state, range);
+}
+
+bool matcher_searched(const Matcher *matcher, int range[2]) {
+    if (matcher->backend->searched) matcher->backend->searched(matcher->state, range);
+    return matcher->backend->searched != NULL;
+}
+
 MatcherModel matcher_model(const Matcher *matcher) {
     return matcher->model;
 }

@@ -47,6 +47,11 @@ int matcher_open(const MatcherOptions *options, Matcher **matcher);
 int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps);
 void matcher_close(Matcher *matcher); /* NULL is fine */
 
+/* For matchers that search a range (sgm): from now on low..high pixels of the pictures given, or, with NULL, as they
+ * were opened; and the range that the last match searched, false for matchers that look everywhere. */
+void matcher_search(Matcher *matcher, const int range[2]);
+bool matcher_searched(const Matcher *matcher, int range[2]);
+
 MatcherModel matcher_model(const Matcher *matcher); /* never MODEL_AUTO */
 Pool *matcher_pool(Matcher *matcher);
 /* What the last match did, without a final point: "sgm, -24 to 32 px searched (found in the picture)". */
@@ -60,6 +65,9 @@ typedef struct {
     void (*close)(void *state);
     /* Whether `auto` may take it: its weights are where weights are looked for. NULL: always. */
     bool (*ready)(const MatcherOptions *options, MatcherModel model);
+    /* NULL: it looks everywhere. */
+    void (*search)(void *state, const int range[2]);
+    void (*searched)(const void *state, int range[2]);
 } MatcherBackend;
 extern const MatcherBackend matcher_sgm, matcher_s2m2;
 #endif

@@ -166,4 +166,4 @@ static bool s2m2_ready(const MatcherOptions *options, MatcherModel model) {
     return !options->weights && model_file_find(model, path, sizeof path);
 }
 
-const MatcherBackend matcher_s2m2 = {s2m2_open, s2m2_run, s2m2_close, s2m2_ready};
+const MatcherBackend matcher_s2m2 = {.open = s2m2_open, .match = s2m2_run, .close = s2m2_close, .ready = s2m2_ready};

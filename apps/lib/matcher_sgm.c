@@ -9,6 +9,8 @@
 typedef struct {
     MatcherOptions options;
     Pool *pool;
+    bool fixed;   /* search `range` instead of what the options say */
+    int range[2]; /* fixed, else of the last match */
 } SgmState;
 
 static int sgm_open(const MatcherOptions *options, MatcherModel model, Pool *pool, void **state) {
@@ -17,7 +19,7 @@ static int sgm_open(const MatcherOptions *options, MatcherModel model, Pool *poo
         return fail(ERR_USAGE, "--weights: the model sgm has no weights; name one that has, as --model s2m2-S");
     SgmState *s = mem_zero(1, sizeof *s);
     if (!s) return ERR_MEMORY;
-    *s = (SgmState){*options, pool};
+    *s = (SgmState){.options = *options, .pool = pool};
     *state = s;
     return 0;
 }
@@ -28,12 +30,16 @@ static int to_pixels(double value, bool percent, int width) {
 }
 
 static int sgm_run(void *state, const Image *left, const Image *right, StereoMaps *maps, char *describe, size_t size) {
-    const SgmState *s = state;
+    SgmState *s = state;
     const MatcherOptions *o = &s->options;
     int w = left->width, h = left->height;
     SgmOptions options = sgm_defaults();
     if (o->max_memory) options.memory = (size_t)o->max_memory;
-    if (o->ranged) {
+    if (s->fixed) {
+        options.automatic = false;
+        options.lo = s->range[0];
+        options.hi = s->range[1];
+    } else if (o->ranged) {
         options.automatic = false;
         options.lo = to_pixels(o->low, o->percent, w);
         options.hi = to_pixels(o->high, o->percent, w);
@@ -57,8 +63,12 @@ static int sgm_run(void *state, const Image *left, const Image *right, StereoMap
                        maps->confidence.values, maps->occlusion.values, &report);
     }
     if (rc) return rc;
+    s->range[0] = report.lo;
+    s->range[1] = report.hi;
     snprintf(describe, size, "sgm, %d to %d px searched (%s)", report.lo, report.hi,
-             o->ranged ? "as asked" : "found in the picture");
+             s->fixed    ? "fixed for the film"
+             : o->ranged ? "as asked"
+                         : "found in the picture");
     return 0;
 }
 
@@ -66,4 +76,16 @@ static void sgm_close(void *state) {
     mem_free(state);
 }
 
-const MatcherBackend matcher_sgm = {sgm_open, sgm_run, sgm_close, NULL};
+static void sgm_search(void *state, const int range[2]) {
+    SgmState *s = state;
+    s->fixed = range != NULL;
+    for (int i = 0; range && i < 2; i++) s->range[i] = range[i];
+}
+
+static void sgm_searched(const void *state, int range[2]) {
+    const SgmState *s = state;
+    for (int i = 0; i < 2; i++) range[i] = s->range[i];
+}
+
+const MatcherBackend matcher_sgm = {
+    .open = sgm_open, .match = sgm_run, .close = sgm_close, .search = sgm_search, .searched = sgm_searched};

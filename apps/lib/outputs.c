@@ -77,6 +77,11 @@ static int write_npz(Out *out, const OutputContent *c) {
     if (!rc) rc = npz_out_text(npz, "kind", kind);
     if (!rc) rc = npz_out_text(npz, "reference", eye);
     if (!rc && c->source) rc = npz_out_text(npz, "source", c->source);
+    if (!rc && c->frame) {
+        int64_t frame = *c->frame;
+        NpyArray number = {.type = NPY_I64, .data = (uint8_t *)&frame, .count = 1, .bytes = sizeof frame};
+        rc = npz_out_add(npz, "frame", &number);
+    }
     if (!rc && c->meta && c->meta->version) rc = npz_out_text(npz, "version", c->meta->version);
     if (!rc && c->meta && c->meta->command) rc = npz_out_text(npz, "command", c->meta->command);
     int end = npz_out_end(&npz);

@@ -22,6 +22,7 @@ typedef struct {
     const Image *left, *right; /* of full size */
     MapKind quantity;          /* MAP_DISPARITY or MAP_PARALLAX, for forms that hold one map */
     const char *source;        /* what was matched, as the user named it */
+    const int64_t *frame;      /* its number in a film, for .npz; NULL: no film */
     const FileMeta *meta;      /* NULL: no version and command in the file */
     double map_range;          /* pixels at full colour; 0: found in the map */
     Palette palette;
