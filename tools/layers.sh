@@ -9,7 +9,7 @@ rules='base: base
 tensor: tensor base
 autograd: autograd tensor base
 exec: exec tensor base
-nn: nn exec autograd tensor base
+nn: nn autograd tensor base
 models: models nn tensor base
 losses: losses nn tensor base
 data: data tensor base'
