@@ -1,17 +1,16 @@
-/* base/deflate.c - RFC 1951 and 1950, both ways, between buffers in memory.
+/* base/deflate.c - RFC 1951 and 1950, both ways.
  *
- * Inflate writes exactly the promised number of bytes or fails; it never reads past its input, never writes past its
- * output, and refuses what zlib refuses (over-subscribed and incomplete codes, symbols 286, 287, 30, 31, distances
- * before the start). stb's inflate reads zeros past the end of its input, fails on valid raw streams that end without
- * trailing bytes, and copies uninitialised memory for distance symbols 30 and 31: hence our own.
- * Deflate is hash chains with one symbol of lazy matching and the cheapest of stored, fixed and dynamic blocks. Its
- * output depends on its input only. */
+ * Inflate never reads past its input nor writes past its output, and refuses what zlib refuses (over-subscribed and
+ * incomplete codes, symbols 286, 287, 30, 31, distances before the start). stb's inflate reads zeros past the end of
+ * its input, fails on valid raw streams that end without trailing bytes, and copies uninitialised memory for distance
+ * symbols 30 and 31: hence our own.
+ * Deflate is hash chains with one symbol of lazy matching and the cheapest of stored, fixed and dynamic blocks. */
+#include "base/deflate.h"
 #include "base/mem.h"
-#include "base/zip.h"
 
 #include <string.h>
 
-enum { LITERALS = 288, DISTANCES = 32, CODE_LENGTHS = 19, BITS_MAX = 15, END_OF_BLOCK = 256 };
+enum { WINDOW = 32768, LITERALS = 288, DISTANCES = 32, CODE_LENGTHS = 19, BITS_MAX = 15, END_OF_BLOCK = 256 };
 
 static const uint16_t length_base[29] = {3,  4,  5,  6,  7,  8,  9,  10, 11,  13,  15,  17,  19,  23, 27,
                                          31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
@@ -38,43 +37,99 @@ static unsigned reverse_bits(unsigned code, int n) {
     return out;
 }
 
+/* Goes on from `sum`, which starts at 1. */
+static uint32_t adler32(uint32_t sum, const uint8_t *data, size_t bytes) {
+    uint32_t a = sum & 0xffff, b = sum >> 16;
+    while (bytes) {
+        size_t n = bytes < 5552 ? bytes : 5552; /* the most that cannot overflow b */
+        for (size_t i = 0; i < n; i++) {
+            a += data[i];
+            b += a;
+        }
+        a %= 65521;
+        b %= 65521;
+        data += n;
+        bytes -= n;
+    }
+    return b << 16 | a;
+}
+
 /* ---- inflate ---- */
 
-typedef struct {
-    const uint8_t *data;
-    size_t size, at;
-    uint64_t bits; /* not yet used, next one lowest */
-    int count;
-    uint8_t *out;
-    size_t out_size, made;
-} Inflate;
+enum {
+    FAST = 10,               /* bits looked up at once; longer codes are counted up to */
+    STREAM_ROOM = 3 * WINDOW /* the window and what is handed to the sink at a time */
+};
 
-/* A canonical code. Codes of up to FAST bits are found in one look; longer ones by counting up from there. */
-enum { FAST = 10 };
 typedef struct {
-    uint16_t fast[1 << FAST]; /* symbol | length << 9, 0 when the code is longer */
+    uint16_t fast[1 << FAST]; /* symbol << 4 | length, 0: a longer code */
     uint16_t count[BITS_MAX + 1];
-    uint16_t symbol[LITERALS];
+    uint16_t symbol[LITERALS]; /* in order of their codes */
 } Code;
 
+/* Unpacks into out[0 .. room). With a sink that is a window which slides on when it is full; without one it is all
+ * the room there is. */
+typedef struct {
+    const uint8_t *in;
+    size_t size, at;
+    uint64_t bits; /* read ahead, next one lowest */
+    int have;
+    bool starved; /* bits were asked for that the input does not have; they read as 0 */
+    uint8_t *out;
+    size_t room, filled, handed; /* out[handed .. filled) the sink has not seen */
+    uint32_t adler;              /* of what the sink has seen */
+    InflateSink sink;
+    void *context;
+    const char *reason;
+    Code literals, distances;
+} Inflate;
+
 static void refill(Inflate *z) {
-    while (z->count <= 56 && z->at < z->size) {
-        z->bits |= (uint64_t)z->data[z->at++] << z->count;
-        z->count += 8;
+    if (z->size - z->at >= 8) {
+        uint64_t next;
+        memcpy(&next, z->in + z->at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        next = __builtin_bswap64(next);
+#endif
+        z->bits |= next << z->have;
+        int bytes = (63 - z->have) >> 3;
+        z->at += (size_t)bytes;
+        z->have += bytes * 8;
+        z->bits &= z->have == 64 ? ~(uint64_t)0 : ((uint64_t)1 << z->have) - 1;
+        return;
+    }
+    while (z->have <= 56 && z->at < z->size) {
+        z->bits |= (uint64_t)z->in[z->at++] << z->have;
+        z->have += 8;
     }
 }
 
-/* False when the input ends before. n <= 16. */
-static bool take_bits(Inflate *z, int n, unsigned *value) {
-    if (z->count < n) refill(z);
-    if (z->count < n) return false;
-    *value = (unsigned)(z->bits & ((1u << n) - 1));
+/* Takes n <= 16 bits. */
+static unsigned take_bits(Inflate *z, int n) {
+    if (z->have < n) {
+        refill(z);
+        if (z->have < n) {
+            z->starved = true;
+            z->have = 0;
+            z->bits = 0;
+            return 0;
+        }
+    }
+    unsigned value = (unsigned)(z->bits & (((uint64_t)1 << n) - 1));
     z->bits >>= n;
-    z->count -= n;
-    return true;
+    z->have -= n;
+    return value;
 }
 
-/* `incomplete_ok`: a distance code may have one single code, of one bit, or none at all. */
+/* Whole bytes read ahead go back; bits of a byte begun are dropped. */
+static void return_bytes(Inflate *z) {
+    z->at -= (size_t)z->have / 8;
+    z->have = 0;
+    z->bits = 0;
+}
+
+/* Canonical codes from their lengths (RFC 1951, 3.2.2). An over-subscribed set is refused, and an incomplete one but
+ * where `incomplete_ok`: no code at all, or a single one of one bit. */
 static bool make_code(Code *code, const uint8_t *lengths, int n, bool incomplete_ok) {
     unsigned first[BITS_MAX + 2], offset[BITS_MAX + 2];
     memset(code, 0, sizeof *code);
@@ -98,29 +153,32 @@ static bool make_code(Code *code, const uint8_t *lengths, int n, bool incomplete
         code->symbol[offset[k]++] = (uint16_t)i;
         unsigned bits = first[k]++;
         if (k > FAST) continue;
-        for (unsigned j = reverse_bits(bits, k); j < 1u << FAST; j += 1u << k) code->fast[j] = (uint16_t)(i | k << 9);
+        for (unsigned j = reverse_bits(bits, k); j < 1u << FAST; j += 1u << k) code->fast[j] = (uint16_t)(i << 4 | k);
     }
     return true;
 }
 
-/* The next symbol, or -1. */
+/* The next symbol, or -1: no such code, or the input is at its end (starved tells). */
 static int take_symbol(Inflate *z, const Code *code) {
-    if (z->count < BITS_MAX) refill(z);
-    unsigned hit = code->fast[z->bits & ((1 << FAST) - 1)];
-    if (hit) {
-        int n = (int)(hit >> 9);
-        if (n > z->count) return -1;
-        z->bits >>= n;
-        z->count -= n;
-        return (int)(hit & 511);
+    if (z->have < BITS_MAX) refill(z);
+    unsigned entry = code->fast[z->bits & ((1 << FAST) - 1)];
+    int length = (int)(entry & 15);
+    if (length && length <= z->have) {
+        z->bits >>= length;
+        z->have -= length;
+        return (int)(entry >> 4);
     }
     int value = 0, first = 0, index = 0;
-    for (int k = 1; k <= BITS_MAX && k <= z->count; k++) {
+    for (int k = 1; k <= BITS_MAX; k++) {
+        if (k > z->have) {
+            z->starved = true;
+            return -1;
+        }
         value |= (int)(z->bits >> (k - 1) & 1);
         int n = code->count[k];
         if (value - first < n) {
             z->bits >>= k;
-            z->count -= k;
+            z->have -= k;
             return code->symbol[index + value - first];
         }
         index += n;
@@ -130,152 +188,186 @@ static int take_symbol(Inflate *z, const Code *code) {
     return -1;
 }
 
-static bool inflate_stored(Inflate *z) {
-    unsigned ignored, length, inverse;
-    if (!take_bits(z, z->count & 7, &ignored)) return false;
-    if (!take_bits(z, 16, &length) || !take_bits(z, 16, &inverse) || length != (inverse ^ 0xffff)) return false;
-    z->at -= (size_t)(z->count / 8); /* give whole bytes back */
-    z->bits = 0;
-    z->count = 0;
-    if (z->size - z->at < length || z->out_size - z->made < length) return false;
-    if (length) memcpy(z->out + z->made, z->data + z->at, length);
-    z->at += length;
-    z->made += length;
-    return true;
+/* The sink gets what is new, and one window stays. False: the sink wants no more, or there is none. */
+static bool hand_over(Inflate *z) {
+    if (!z->sink) return false;
+    const uint8_t *fresh = z->out + z->handed;
+    size_t n = z->filled - z->handed;
+    z->adler = adler32(z->adler, fresh, n);
+    bool more = n == 0 || z->sink(z->context, fresh, n);
+    if (z->filled > WINDOW) {
+        memmove(z->out, z->out + z->filled - WINDOW, WINDOW);
+        z->filled = WINDOW;
+    }
+    z->handed = z->filled;
+    return more;
 }
 
-static bool inflate_codes(Inflate *z, const Code *literals, const Code *distances) {
+static InflateEnd damaged(Inflate *z, const char *reason) {
+    if (z->starved) return INFLATE_SHORT;
+    z->reason = reason;
+    return INFLATE_DAMAGED;
+}
+
+static InflateEnd stored_block(Inflate *z) {
+    take_bits(z, z->have & 7);
+    unsigned length = take_bits(z, 16), inverse = take_bits(z, 16);
+    if (z->starved) return INFLATE_SHORT;
+    if ((length ^ inverse) != 0xffff) return damaged(z, "a stored block's length and its complement differ");
+    return_bytes(z);
+    while (length > 0) {
+        if (z->filled == z->room && !hand_over(z)) return INFLATE_STOPPED;
+        size_t n = length;
+        if (n > z->room - z->filled) n = z->room - z->filled;
+        if (n > z->size - z->at) n = z->size - z->at;
+        if (n == 0) return INFLATE_SHORT;
+        memcpy(z->out + z->filled, z->in + z->at, n);
+        z->filled += n;
+        z->at += n;
+        length -= (unsigned)n;
+    }
+    return INFLATE_WHOLE;
+}
+
+static InflateEnd coded_block(Inflate *z) {
     for (;;) {
-        int symbol = take_symbol(z, literals);
-        if (symbol < 0) return false;
+        int symbol = take_symbol(z, &z->literals);
+        if (symbol < 0) return damaged(z, "a code that no symbol has");
         if (symbol < END_OF_BLOCK) {
-            if (z->made >= z->out_size) return false;
-            z->out[z->made++] = (uint8_t)symbol;
+            if (z->filled == z->room && !hand_over(z)) return INFLATE_STOPPED;
+            z->out[z->filled++] = (uint8_t)symbol;
             continue;
         }
-        if (symbol == END_OF_BLOCK) return true;
-        symbol -= 257;
-        unsigned extra;
-        if (symbol >= 29 || !take_bits(z, length_bits[symbol], &extra)) return false;
-        size_t length = length_base[symbol] + extra;
-        symbol = take_symbol(z, distances);
-        if (symbol < 0 || symbol >= 30 || !take_bits(z, distance_bits[symbol], &extra)) return false;
-        size_t distance = distance_base[symbol] + extra;
-        if (distance > z->made || length > z->out_size - z->made) return false;
-        uint8_t *to = z->out + z->made;
+        if (symbol == END_OF_BLOCK) return INFLATE_WHOLE;
+        symbol -= END_OF_BLOCK + 1;
+        if (symbol >= 29) return damaged(z, "a length code beyond 285");
+        size_t length = length_base[symbol] + take_bits(z, length_bits[symbol]);
+        symbol = take_symbol(z, &z->distances);
+        if (symbol < 0) return damaged(z, "a code that no distance has");
+        if (symbol >= 30) return damaged(z, "a distance code beyond 29");
+        size_t distance = distance_base[symbol] + take_bits(z, distance_bits[symbol]);
+        if (z->starved) return INFLATE_SHORT;
+        if (distance > z->filled) return damaged(z, "a distance beyond the start of the data");
+        if (length > z->room - z->filled && !hand_over(z)) return INFLATE_STOPPED;
+        uint8_t *to = z->out + z->filled;
         const uint8_t *from = to - distance;
         if (distance >= length)
             memcpy(to, from, length);
         else
             for (size_t i = 0; i < length; i++) to[i] = from[i]; /* a run repeats what it just wrote */
-        z->made += length;
+        z->filled += length;
     }
 }
 
-static bool read_codes(Inflate *z, Code *literals, Code *distances) {
-    unsigned n_literals, n_distances, n_lengths, v;
+static InflateEnd read_codes(Inflate *z) {
     uint8_t lengths[LITERALS + DISTANCES] = {0};
-    if (!take_bits(z, 5, &n_literals) || !take_bits(z, 5, &n_distances) || !take_bits(z, 4, &n_lengths)) return false;
-    n_literals += 257;
-    n_distances += 1;
-    n_lengths += 4;
-    if (n_literals > 286 || n_distances > 30) return false;
-    for (unsigned i = 0; i < n_lengths; i++) {
-        if (!take_bits(z, 3, &v)) return false;
-        lengths[code_length_order[i]] = (uint8_t)v;
-    }
-    if (!make_code(literals, lengths, CODE_LENGTHS, false)) return false;
+    int literals = (int)take_bits(z, 5) + 257, distances = (int)take_bits(z, 5) + 1, listed = (int)take_bits(z, 4) + 4;
+    if (z->starved) return INFLATE_SHORT;
+    if (literals > 286 || distances > 30) return damaged(z, "too many codes in a block's header");
+    for (int i = 0; i < listed; i++) lengths[code_length_order[i]] = (uint8_t)take_bits(z, 3);
+    if (z->starved) return INFLATE_SHORT;
+    if (!make_code(&z->literals, lengths, CODE_LENGTHS, false))
+        return damaged(z, "a block's header with an impossible set of codes");
     memset(lengths, 0, sizeof lengths);
-    unsigned total = n_literals + n_distances;
-    for (unsigned i = 0; i < total;) {
-        int symbol = take_symbol(z, literals);
-        if (symbol < 0) return false;
+    int all = literals + distances;
+    for (int i = 0; i < all;) {
+        int symbol = take_symbol(z, &z->literals);
+        if (symbol < 0) return damaged(z, "a block's header that cannot be read");
         if (symbol < 16) {
             lengths[i++] = (uint8_t)symbol;
             continue;
         }
-        if (symbol == 16 && i == 0) return false;
+        if (symbol == 16 && i == 0) return damaged(z, "a block's header that repeats nothing");
         uint8_t value = symbol == 16 ? lengths[i - 1] : 0;
-        if (!take_bits(z, symbol == 16 ? 2 : symbol == 17 ? 3 : 7, &v)) return false;
-        unsigned repeat = v + (symbol == 18 ? 11 : 3);
-        if (repeat > total - i) return false;
-        memset(lengths + i, value, repeat);
+        int repeat = (symbol == 18 ? 11 : 3) + (int)take_bits(z, symbol == 16 ? 2 : symbol == 17 ? 3 : 7);
+        if (z->starved) return INFLATE_SHORT;
+        if (repeat > all - i) return damaged(z, "a block's header that repeats too often");
+        memset(lengths + i, value, (size_t)repeat);
         i += repeat;
     }
-    if (lengths[END_OF_BLOCK] == 0) return false;
-    uint8_t distance_lengths[DISTANCES] = {0};
-    memcpy(distance_lengths, lengths + n_literals, n_distances);
-    return make_code(literals, lengths, (int)n_literals, true) &&
-           make_code(distances, distance_lengths, DISTANCES, true);
+    if (lengths[END_OF_BLOCK] == 0) return damaged(z, "a block without an end code");
+    if (!make_code(&z->distances, lengths + literals, distances, true) ||
+        !make_code(&z->literals, lengths, literals, true))
+        return damaged(z, "an impossible set of codes");
+    return INFLATE_WHOLE;
 }
 
-/* Runs over all blocks; afterwards z->at is the first byte not used. */
-static bool inflate_blocks(Inflate *z) {
-    Code literals, distances;
-    unsigned final, type;
-    do {
-        if (!take_bits(z, 1, &final) || !take_bits(z, 2, &type)) return false;
-        if (type == 0) {
-            if (!inflate_stored(z)) return false;
-            continue;
-        }
-        if (type == 1) {
-            uint8_t lengths[LITERALS];
-            fixed_lengths(lengths);
-            if (!make_code(&literals, lengths, LITERALS, false)) return false;
-            memset(lengths, 5, DISTANCES);
-            if (!make_code(&distances, lengths, DISTANCES, false)) return false;
-        } else if (type != 2 || !read_codes(z, &literals, &distances)) {
-            return false;
-        }
-        if (!inflate_codes(z, &literals, &distances)) return false;
-    } while (!final);
-    z->at -= (size_t)(z->count / 8);
-    return true;
+static void fixed_codes(Inflate *z) {
+    uint8_t lengths[LITERALS];
+    fixed_lengths(lengths);
+    make_code(&z->literals, lengths, LITERALS, false);
+    memset(lengths, 5, DISTANCES);
+    make_code(&z->distances, lengths, DISTANCES, false);
+}
+
+/* Runs over all blocks; after INFLATE_WHOLE z->at is the first byte not used. */
+static InflateEnd inflate_blocks(Inflate *z) {
+    for (bool last = false; !last;) {
+        last = take_bits(z, 1);
+        unsigned type = take_bits(z, 2);
+        if (z->starved) return INFLATE_SHORT;
+        if (type == 3) return damaged(z, "a block of type 3");
+        InflateEnd end = INFLATE_WHOLE;
+        if (type == 0) end = stored_block(z);
+        if (type == 1) fixed_codes(z);
+        if (type == 2) end = read_codes(z);
+        if (type && end == INFLATE_WHOLE) end = coded_block(z);
+        if (end != INFLATE_WHOLE) return end;
+    }
+    return_bytes(z);
+    return INFLATE_WHOLE;
 }
 
 bool inflate_raw(const uint8_t *data, size_t bytes, uint8_t *out, size_t size) {
-    Inflate z = {.data = data, .size = bytes, .out = out, .out_size = size};
-    return inflate_blocks(&z) && z.made == size && z.at == bytes;
+    Inflate z;
+    memset(&z, 0, offsetof(Inflate, literals));
+    z.in = data;
+    z.size = bytes;
+    z.out = out;
+    z.room = size;
+    return inflate_blocks(&z) == INFLATE_WHOLE && z.filled == size && z.at == bytes;
 }
 
-static uint32_t adler32(const uint8_t *data, size_t bytes) {
-    uint32_t a = 1, b = 0;
-    while (bytes) {
-        size_t n = bytes < 5552 ? bytes : 5552; /* the most that cannot overflow b */
-        for (size_t i = 0; i < n; i++) {
-            a += data[i];
-            b += a;
-        }
-        a %= 65521;
-        b %= 65521;
-        data += n;
-        bytes -= n;
+InflateEnd inflate_zlib(const uint8_t *in, size_t size, InflateSink sink, void *context, InflateReport *report) {
+    *report = (InflateReport){0};
+    if (size < 2) return INFLATE_SHORT;
+    if ((in[0] & 15) != 8 || in[0] >> 4 > 7 || (in[0] << 8 | in[1]) % 31 != 0 || (in[1] & 32)) {
+        report->reason = "a zlib header that is none";
+        return INFLATE_DAMAGED;
     }
-    return b << 16 | a;
-}
-
-bool inflate_zlib_counted(const uint8_t *data, size_t bytes, uint8_t *out, size_t size, size_t *made) {
-    *made = 0;
-    if (bytes < 2 || (data[0] & 15) != 8 || data[0] >> 4 > 7 || (data[1] & 32) || (data[0] * 256 + data[1]) % 31 != 0)
-        return false;
-    Inflate z = {.data = data + 2, .size = bytes - 2, .out = out, .out_size = size};
-    bool whole = inflate_blocks(&z);
-    *made = z.made;
-    if (!whole || z.made != size || z.size - z.at != 4) return false;
-    const uint8_t *sum = z.data + z.at;
-    return adler32(out, size) == ((uint32_t)sum[0] << 24 | (uint32_t)sum[1] << 16 | (uint32_t)sum[2] << 8 | sum[3]);
-}
-
-bool inflate_zlib(const uint8_t *data, size_t bytes, uint8_t *out, size_t size) {
-    size_t made;
-    return inflate_zlib_counted(data, bytes, out, size, &made);
+    Inflate z;
+    memset(&z, 0, offsetof(Inflate, literals));
+    z.in = in;
+    z.size = size;
+    z.at = 2;
+    z.out = mem_alloc(STREAM_ROOM);
+    z.room = STREAM_ROOM;
+    z.adler = 1;
+    z.sink = sink;
+    z.context = context;
+    if (!z.out) return INFLATE_MEMORY;
+    InflateEnd end = inflate_blocks(&z);
+    if (end != INFLATE_STOPPED && !hand_over(&z) && end == INFLATE_WHOLE) end = INFLATE_STOPPED;
+    if (end == INFLATE_WHOLE) {
+        if (size - z.at < 4) {
+            end = INFLATE_SHORT;
+        } else {
+            const uint8_t *sum = in + z.at;
+            uint32_t told = (uint32_t)sum[0] << 24 | (uint32_t)sum[1] << 16 | (uint32_t)sum[2] << 8 | sum[3];
+            report->checksum_wrong = told != z.adler;
+            z.at += 4;
+        }
+    }
+    report->used = z.at;
+    report->reason = z.reason;
+    mem_free(z.out);
+    return end;
 }
 
 /* ---- deflate ---- */
 
 /* BLOCK symbols make one block. CHAIN and GOOD trade time for size: 32 tries, content with 128 equal bytes. */
-enum { WINDOW = 32768, HASH_BITS = 15, BLOCK = 32768, MATCH_MIN = 3, MATCH_MAX = 258, CHAIN = 32, GOOD = 128 };
+enum { HASH_BITS = 15, BLOCK = 32768, MATCH_MIN = 3, MATCH_MAX = 258, CHAIN = 32, GOOD = 128 };
 
 typedef struct {
     const uint8_t *data;
@@ -612,7 +704,7 @@ uint8_t *deflate_zlib(const uint8_t *data, size_t bytes, size_t *size) {
     if (!out) return NULL;
     out[0] = 0x78; /* 32 KiB window; second byte: default effort, makes a multiple of 31 */
     out[1] = 0x9c;
-    uint32_t sum = adler32(data, bytes);
+    uint32_t sum = adler32(1, data, bytes);
     for (int i = 0; i < 4; i++) out[*size - 4 + (size_t)i] = (uint8_t)(sum >> (24 - 8 * i));
     return out;
 }

@@ -1,21 +1,12 @@
 /* base/stb.c - the one place where stb is compiled. What is switched off and why is said in base/stb.h. */
 #include "base/stb.h"
 #include "base/mem.h"
-#include "base/zip.h"
 
-#include <limits.h>
-
-/* stb_image_write asks for a zlib compressor in its PNG writer, which we do not use; this keeps its own out. */
-static unsigned char *compress_zlib(unsigned char *data, int size, int *made, int quality) {
-    (void)quality;
-    size_t bytes = 0;
-    uint8_t *out = size < 0 ? NULL : deflate_zlib(data, (size_t)size, &bytes);
-    if (out && bytes > INT_MAX) {
-        mem_free(out);
-        return NULL;
-    }
-    *made = (int)bytes;
-    return out;
+/* stb_image_write's PNG writer, which nothing calls, asks for a compressor; this keeps stb's own out, which overruns
+ * its buffer when an allocation fails. */
+static unsigned char *no_compressor(unsigned char *data, int size, int *made, int quality) {
+    (void)data, (void)size, (void)made, (void)quality;
+    return NULL;
 }
 
 #pragma GCC diagnostic push
@@ -25,7 +16,6 @@ static unsigned char *compress_zlib(unsigned char *data, int size, int *made, in
 #pragma GCC diagnostic ignored "-Wsign-compare"
 #pragma GCC diagnostic ignored "-Wshadow"
 
-#define STBI_ONLY_PNG
 #define STBI_ONLY_JPEG
 #define STBI_NO_STDIO
 #define STBI_MAX_DIMENSIONS 32768
@@ -38,7 +28,7 @@ static unsigned char *compress_zlib(unsigned char *data, int size, int *made, in
 #include <stb/stb_image.h>
 
 #define STBI_WRITE_NO_STDIO
-#define STBIW_ZLIB_COMPRESS compress_zlib
+#define STBIW_ZLIB_COMPRESS no_compressor
 #define STBIW_MALLOC(bytes) mem_alloc(bytes)
 #define STBIW_REALLOC_SIZED(block, had, bytes) mem_grow(block, bytes)
 #define STBIW_REALLOC(block, bytes) mem_grow(block, bytes)

@@ -1,9 +1,8 @@
-/* base/stb.h - what we use of stb_image 2.27 and stb_image_write (Debian's libstb-dev): decoders for 8 and 16 bit PNG
- * and for JPEG from memory, and the JPEG encoder. Compiled once, in base/stb.c, without stdio, other formats, or stb's
- * own deflate (which overruns its buffer when an allocation fails; ours is in base/deflate.c).
+/* base/stb.h - what we use of stb_image 2.27 and stb_image_write (Debian's libstb-dev): the JPEG decoder from memory
+ * and the JPEG encoder. Compiled once, in base/stb.c, without stdio and without the other formats (PNG is data/png.c).
  *
- * Version 2.27 has memory errors on hostile JPEG and PNG: nothing may reach these functions before the caller has
- * checked headers, tables, checksums and sizes itself, nor outside mem_cap_begin/mem_cap_end.
+ * Version 2.27 has memory errors on hostile JPEG: nothing may reach the decoder before the caller has checked headers,
+ * tables and sizes itself, nor outside mem_cap_begin/mem_cap_end.
  * Memory is mem_alloc's: free results with mem_free. */
 #ifndef PANUM_BASE_STB_H
 #define PANUM_BASE_STB_H
@@ -13,10 +12,6 @@
  * returned. NULL on failure, with the reason in stbi_failure_reason(). */
 unsigned char *stbi_load_from_memory(const unsigned char *bytes, int size, int *width, int *height, int *channels,
                                      int wanted);
-unsigned short *stbi_load_16_from_memory(const unsigned char *bytes, int size, int *width, int *height, int *channels,
-                                         int wanted);
-int stbi_info_from_memory(const unsigned char *bytes, int size, int *width, int *height, int *channels);
-int stbi_is_16_bit_from_memory(const unsigned char *bytes, int size);
 const char *stbi_failure_reason(void);
 
 /* Baseline JPEG, handed piecewise to write(context, ...). Quality 1..100; above 90 chroma keeps its full size.

@@ -1,4 +1,5 @@
 #include "base/zip.h"
+#include "base/deflate.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"

@@ -1,4 +1,4 @@
-/* base/zip.h - zip archives (zip64 too) from and into memory; and inflate and deflate between buffers (base/deflate.c).
+/* base/zip.h - zip archives (zip64 too) from and into memory.
  * Reading goes only through the central directory, each entry's local header is cross-checked; comments, overlapping
  * entries, two entries of one name, encryption, and names with "..", "\\", a leading "/" or NUL are refused. */
 #ifndef PANUM_BASE_ZIP_H
@@ -9,16 +9,17 @@ enum { ZIP_ENTRIES_MAX = 65536, ZIP_NAME_MAX = 1024, ZIP_RATIO_MAX = 1000 };
 #define ZIP_SMALL ((size_t)64 << 20) /* up to here an entry may unpack to more than ZIP_RATIO_MAX times its size */
 
 typedef struct {
-    const char *name;   /* in the archive's arena */
-    uint64_t offset;    /* of the data in the file */
-    uint64_t stored;    /* bytes in the file */
-    uint64_t size;      /* bytes when unpacked */
+    const char *name; /* in the archive's arena */
+    uint64_t offset;  /* of the data in the file */
+    uint64_t stored;  /* bytes in the file */
+    uint64_t size;    /* bytes when unpacked */
     uint32_t crc;
-    uint16_t method;    /* 0 stored, 8 deflate */
+    uint16_t method; /* 0 stored, 8 deflate */
 } ZipEntry;
 
 typedef struct Zip Zip;
-/* `bytes` must outlive the Zip. `code` is ERR_INPUT or ERR_WEIGHTS: what kind of failure a bad archive is to the caller. */
+/* `bytes` must outlive the Zip. `code` is ERR_INPUT or ERR_WEIGHTS: what kind of failure a bad archive is to the
+ * caller. */
 int zip_open(const uint8_t *bytes, size_t size, int code, Zip **zip);
 void zip_close(Zip *zip);
 int zip_count(const Zip *zip);
@@ -33,13 +34,4 @@ typedef struct ZipOut ZipOut;
 int zip_out_begin(Out *out, ZipOut **zip);
 int zip_out_add(ZipOut *zip, const char *name, const void *data, size_t bytes, bool deflate);
 int zip_out_end(ZipOut **zip); /* writes the directory; frees in any case; the Out stays the caller's */
-
-/* Inflate of exactly `size` bytes into `out`; false when the data is not that, ends early or goes on after it. */
-bool inflate_raw(const uint8_t *data, size_t bytes, uint8_t *out, size_t size);
-bool inflate_zlib(const uint8_t *data, size_t bytes, uint8_t *out, size_t size); /* header and Adler-32 too */
-/* The same; *made is how many bytes were written before the end or the first error (for "ends at row 211"). */
-bool inflate_zlib_counted(const uint8_t *data, size_t bytes, uint8_t *out, size_t size, size_t *made);
-/* NULL when there is no memory; mem_free. The result depends on the data only. */
-uint8_t *deflate_raw(const uint8_t *data, size_t bytes, size_t *size);
-uint8_t *deflate_zlib(const uint8_t *data, size_t bytes, size_t *size);
 #endif

@@ -1,8 +1,7 @@
 #include "data/png.h"
+#include "base/deflate.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "base/zip.h"
-#include "data/inflate.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -445,7 +444,7 @@ static int decode_rows(const Png *png, const ReadOptions *options, Image *image,
     } else {
         begin_pass(&r);
         InflateReport report;
-        InflateEnd end = inflate_stream(data, png->data_bytes, take_rows, &r, &report);
+        InflateEnd end = inflate_zlib(data, png->data_bytes, take_rows, &r, &report);
         error = report_rows(&r, end, &report, options, notes);
     }
     mem_free(rows[0]);
