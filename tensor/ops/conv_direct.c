@@ -178,6 +178,7 @@ static Block make_block(const Job *job, int64_t index, Stretch *stretch, float *
 static void ask_for_block(const Job *job, int64_t index, int64_t part, int64_t parts) {
     const ConvTask *task = job->task;
     if (index >= job->grid.blocks) return;
+    CONV_KEEP_PREFETCH;
     int64_t row = index / job->grid.row_blocks, i = index % job->grid.row_blocks, y = row % task->out_h;
     int64_t x0 = i * task->out_w / job->grid.row_blocks, x1 = (i + 1) * task->out_w / job->grid.row_blocks;
     int64_t bottom = larger(smaller(y * task->stride - task->pad_h + task->kh - 1, task->h - 1), 0);

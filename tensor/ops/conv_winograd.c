@@ -124,6 +124,7 @@ static Tile tile_at(const Job *job, int64_t index) {
 /* Asks for what the next tile of the row adds to this one's patch: the hardware does not follow patches (4 % of 3x3
  * 128->128, 10 % of 64->64). */
 static void ask_for_next(const Job *job, int64_t image, int64_t top, int64_t left) {
+    CONV_KEEP_PREFETCH;
     const ConvTask *task = job->task;
     int64_t first = left + job->size.patch_w, last = smaller(first + job->size.tile_w, task->w);
     for (int s = 0; s < task->segments; s++) {
