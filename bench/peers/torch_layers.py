@@ -60,14 +60,14 @@ def conv_items(torch, dtype):
         flop = 2.0 * ci * co * kernel[0] * kernel[1] * (h // stride) * (w // stride)
         for layout, memory in (("nchw", torch.contiguous_format), ("channels_last", torch.channels_last)):
             xl, wl = x.contiguous(memory_format=memory), weight.contiguous(memory_format=memory)
-            yield f"conv_{name}", f"torch {layout}", flop, lambda x=xl, w=wl: torch.nn.functional.conv2d(
-                x, w, bias, stride, padding)
+            yield f"conv_{name}", f"torch {layout}", flop, lambda x=xl, w=wl, b=bias, s=stride, p=padding: (
+                torch.nn.functional.conv2d(x, w, b, s, p))
         # What a compiled, frozen network calls: weights already in oneDNN's own blocked layout.
         xl = x.contiguous(memory_format=torch.channels_last)
         packed = torch.ops.mkldnn._reorder_convolution_weight(weight, list(padding), [stride, stride], [1, 1], 1,
                                                               list(x.shape))
-        yield f"conv_{name}", "onednn packed", flop, lambda x=xl, p=packed: torch.ops.mkldnn._convolution_pointwise(
-            x, p, bias, list(padding), [stride, stride], [1, 1], 1, "none", [], "")
+        yield f"conv_{name}", "onednn packed", flop, lambda x=xl, w=packed, b=bias, s=stride, p=padding: (
+            torch.ops.mkldnn._convolution_pointwise(x, w, b, list(p), [s, s], [1, 1], 1, "none", [], ""))
 
 
 def attention_items(torch, dtype):
