@@ -624,7 +624,7 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
     PairSummary summary;
     rc = pair_match(matcher, &how, &p->left, &p->right, &maps);
     if (!rc) rc = pair_summarise(&maps, &summary);
-    if (!rc && run_stopped()) rc = run_stop("nothing was written");
+    if ((!rc || rc == ERR_STOPPED) && run_stopped()) rc = run_stop("nothing was written");
     if (!rc) {
         say_more(1, "%s, %d threads, %.2f s", matcher_describe(matcher), pool_threads(matcher_pool(matcher)),
                  matcher_seconds(matcher));
@@ -675,15 +675,24 @@ static MatcherOptions matcher_options(const MatchOptions *o) {
     return how;
 }
 
+/* One picture through a large network can take minutes: it is watched, and Ctrl-C does not wait for its end. */
+static bool watch_picture(void *context, double done) {
+    if (context) progress_step(context, (int64_t)(done * 100), NULL);
+    return run_stopped();
+}
+
 static int run_jobs(const Work *work) {
     const MatchOptions *o = work->o;
     MatcherOptions how = matcher_options(o);
     Matcher *matcher;
+    Progress progress;
+    bool single = work->count == 1;
+    how.watch = watch_picture;
+    how.watch_context = single ? &progress : NULL;
     int rc = matcher_open(&how, &matcher), failed = 0;
     if (rc) return rc;
-    Progress progress;
-    progress_begin(&progress, work->count > 1 ? (ProgressStyle)o->progress : PROGRESS_NONE, "match", "pictures",
-                   work->count);
+    progress_begin(&progress, (ProgressStyle)o->progress, "match", single ? "%" : "pictures",
+                   single ? 100 : work->count);
     for (int i = 0; !rc && i < work->count; i++) {
         rc = run_stopped() ? run_stop("the pictures before were finished") : run_job(work, &work->jobs[i], matcher);
         if (rc && rc != ERR_STOPPED && rc != ERR_MEMORY && o->keep_going && work->count > 1) {
@@ -691,7 +700,7 @@ static int run_jobs(const Work *work) {
             failed++;
             rc = 0;
         }
-        progress_step(&progress, i + 1, NULL);
+        if (!single || !rc) progress_step(&progress, single ? 100 : i + 1, NULL);
     }
     progress_end(&progress);
     matcher_close(matcher);

@@ -27,6 +27,7 @@ typedef struct {
     Run run;
     StripHole hole;
     double seconds;
+    double done; /* share of the plan's work up to and with this step */
 } Player;
 
 struct Plan {
@@ -44,6 +45,8 @@ struct Plan {
     size_t block_bytes, live_peak;
     int peak_step;
     bool profile;
+    PlanWatch watch;
+    void *watch_context;
 };
 
 /* ---- which nodes are needed ---- */
@@ -472,8 +475,22 @@ int plan_run(Plan *plan) {
         else
             step->node->op->define(step->node, &player->run);
         if (plan->profile) player->seconds = now() - start;
+        if (plan->watch && plan->watch(plan->watch_context, player->done)) return fail(ERR_STOPPED, "interrupted");
     }
     return 0;
+}
+
+/* Work is counted in operations; a step that computes little still moves its bytes, ten to the operation or so. */
+void plan_watch(Plan *plan, PlanWatch watch, void *context) {
+    double total = 0;
+    for (int i = 0; i < plan->steps.steps; i++) {
+        StepFacts step = plan_step(plan, i);
+        total += step.flops + 10 * step.bytes;
+        plan->player[i].done = total;
+    }
+    for (int i = 0; i < plan->steps.steps; i++) plan->player[i].done /= total;
+    plan->watch = watch;
+    plan->watch_context = context;
 }
 
 void plan_profile(Plan *plan, bool on) {

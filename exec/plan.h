@@ -31,6 +31,10 @@ void plan_drop(Plan *plan);
  * layout; for a view its first element. */
 void *plan_data(const Plan *plan, const Tensor *t);
 int plan_run(Plan *plan);
+/* Called between steps with the share of the work that is done, 0..1; when it returns true the run ends with
+ * ERR_STOPPED and nothing of it is to be read. NULL: nobody watches. */
+typedef bool (*PlanWatch)(void *context, double done);
+void plan_watch(Plan *plan, PlanWatch watch, void *context);
 
 typedef struct {
     size_t bytes;     /* the block: what a run needs beside weights and program */

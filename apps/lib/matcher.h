@@ -38,6 +38,10 @@ typedef struct {
     bool exact;                 /* the order of operations of the definition, no Winograd */
     MatcherPrecision precision;
     int refine_iter; /* refinements, 3 as released */
+    /* Told how far one picture has come, 0..1, a few hundred times a picture; true stops it with ERR_STOPPED. May be
+     * NULL. */
+    bool (*watch)(void *context, double done);
+    void *watch_context;
 } MatcherOptions;
 MatcherOptions matcher_defaults(void);
 

@@ -78,18 +78,22 @@ void progress_line(const Progress *progress, const char *extra, char *out, size_
     grouped(total, progress->total);
     if (progress->total) {
         double percent = 100.0 * (double)progress->done / (double)progress->total;
-        snprintf(share, sizeof share, "%.0f%% %s/%s", percent, done, total);
+        bool counted = strcmp(progress->unit, "%") != 0; /* parts of one thing are not counted */
+        if (counted)
+            snprintf(share, sizeof share, "%.0f%% %s/%s %s", percent, done, total, progress->unit);
+        else
+            snprintf(share, sizeof share, "%.0f%%", percent);
         if (rate > 0) {
             long seconds = (long)((double)left / rate + 0.5);
             snprintf(eta, sizeof eta, " eta %ld:%02ld:%02ld", seconds / 3600, seconds / 60 % 60, seconds % 60);
         }
     } else {
-        snprintf(share, sizeof share, "%s", done);
+        snprintf(share, sizeof share, "%s %s", done, progress->unit);
     }
     char speed[48] = "";
-    if (rate > 0) snprintf(speed, sizeof speed, " %.*f a second", rate < 10 ? 2 : 0, rate);
-    snprintf(out, size, "%s %s %s%s%s%s%s", progress->what, share, progress->unit, speed, eta, extra ? " " : "",
-             extra ? extra : "");
+    if (rate > 0 && strcmp(progress->unit, "%") != 0)
+        snprintf(speed, sizeof speed, " %.*f a second", rate < 10 ? 2 : 0, rate);
+    snprintf(out, size, "%s %s%s%s%s%s", progress->what, share, speed, eta, extra ? " " : "", extra ? extra : "");
 }
 
 void progress_step(Progress *progress, int64_t done, const char *extra) {
