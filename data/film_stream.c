@@ -152,7 +152,8 @@ int stream_open(Stream *s, const char *path, const FilmOptions *options) {
         rc = open_y4m(s);
     } else {
         s->kind = STREAM_VIDEO;
-        rc = video_facts(path, &s->run, &s->facts);
+        rc = video_check(&s->run);
+        if (!rc) rc = video_facts(path, &s->run, &s->facts);
         s->width = s->facts.width;
         s->height = s->facts.height;
         s->channels = 3;
