@@ -309,11 +309,16 @@ int app_match(int argc, char **argv);
 const Verb verb_match = {
     .name = "match",
     .operands = "A [B]",
-    .summary = "match a stereo picture: signed disparity, confidence and occlusion",
+    .summary = "match a stereo picture or film: signed disparity, confidence and occlusion",
     .description =
         "A and B are the left and the right picture, or A alone holds both: side by side, top and bottom, MPO, JPS. "
         "Folders work "
         "as well: A full of such pictures, or A and B with the left and the right ones in the same order.\n\n"
+        "A film is a video file, a y4m stream (- is standard input), or a folder of numbered frames; A holds both "
+        "eyes, "
+        "or A and B one each. It is written to a folder, which gets one .npz per frame and a colour-map video; to a "
+        "video of "
+        "colour maps (.mkv, .mp4); or to - as y4m. An interrupted run goes on when the same command is given again.\n\n"
         "Disparity is x in the left picture minus x in the right one, in pixels of the left picture: "
         "positive stands in front "
         "of the screen, negative behind it. Parallax is its negative. Films stay within about 3 % of the "
@@ -322,7 +327,8 @@ const Verb verb_match = {
         "The first line says what was decided about the input, the last one sums up what was found.",
     .examples = "  panum match left.png right.png -o d.pfm -o d.npz -o d.png\n"
                 "  panum match sbs.jpg --layout sbs --quantity parallax -y -o p.npz\n"
-                "  panum match left.png right.png --range -3:3% --quantity parallax -o p.d16.png",
+                "  panum match left.png right.png --range -3:3% --quantity parallax -o p.d16.png\n"
+                "  panum match film.mkv -o out/ --frames 48",
     .least = 1,
     .most = 2,
     .run = app_match,

@@ -273,6 +273,8 @@ struct Y4mReader {
     uint8_t buffer[BUFFER];
     size_t at, have;
     bool ended;
+    int failure; /* of an earlier call: a stream that broke stays broken */
+    char why[1024];
 };
 
 static int refill(Y4mReader *r) {
@@ -365,6 +367,7 @@ int y4m_read(Y4mReader *r, Image *image, bool *end) {
     char line[Y4M_FRAME_HEADER_MAX];
     size_t length;
     *end = false;
+    if (r->failure) return fail(r->failure, "%s", r->why);
     int rc = read_line(r, line, sizeof line, &length, end);
     if (*end && r->frames == 0) rc = fail(ERR_INPUT, "has a header and no frame");
     if (*end && !rc) return 0;
@@ -377,10 +380,13 @@ int y4m_read(Y4mReader *r, Image *image, bool *end) {
     }
     if (!rc) rc = read_planes(r, y4m_frame_bytes(&r->header));
     if (!rc && image) rc = y4m_to_image(&r->header, r->planes, image);
-    if (!rc)
+    if (!rc) {
         r->frames++;
-    else if (rc == ERR_INPUT)
+    } else if (rc == ERR_INPUT) {
         fail_prefix("%s", r->shown);
+        r->failure = rc;
+        snprintf(r->why, sizeof r->why, "%s", err_sentence());
+    }
     return rc;
 }
 

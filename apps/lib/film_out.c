@@ -34,8 +34,26 @@ static void picture_name(char path[PATH_MAX], const FilmOutOptions *o, int64_t i
     snprintf(path, PATH_MAX, "%s/frame_%09lld.png", o->work, (long long)index);
 }
 
-static void part_name(char path[PATH_MAX], const FilmOutOptions *o, int64_t part) {
-    snprintf(path, PATH_MAX, "%s/part_%06lld.mp4", o->work, (long long)part);
+/* Parts are MP4 files whatever becomes of them: its time stamps are exact for any rate, Matroska's are milliseconds. */
+static void part_name(char path[PATH_MAX], const FilmOutOptions *o, VideoForm form, int64_t part) {
+    snprintf(path, PATH_MAX, "%s/part_%s_%06lld.mp4", o->work, form == VIDEO_MP4 ? "420" : "444", (long long)part);
+}
+
+static bool wants(const FilmOutOptions *o, VideoForm form) {
+    VideoForm f;
+    for (int i = 0; i < o->video_count; i++)
+        if (video_form(o->videos[i], &f) && f == form) return true;
+    return false;
+}
+
+static bool has_part(const FilmOutOptions *o, int64_t part) {
+    char path[PATH_MAX];
+    for (VideoForm form = VIDEO_MKV; form <= VIDEO_MP4; form++) {
+        if (!wants(o, form)) continue;
+        part_name(path, o, form, part);
+        if (!there(path)) return false;
+    }
+    return true;
 }
 
 int64_t film_out_found(const FilmOutOptions *o, const int64_t *numbers, int64_t count) {
@@ -47,8 +65,7 @@ int64_t film_out_found(const FilmOutOptions *o, const int64_t *numbers, int64_t 
             if (!there(path)) break;
         }
         if (!o->video_count) continue;
-        part_name(path, o, found / PART_FRAMES);
-        if (there(path)) continue;
+        if (has_part(o, found / PART_FRAMES)) continue;
         picture_name(path, o, found);
         if (!there(path)) break;
     }
@@ -103,9 +120,8 @@ static int write_picture(const FilmOut *out, const Image *picture) {
     return rc;
 }
 
-/* One part from the pictures that wait for it. */
-static int code_part(const FilmOut *out, int64_t part, int64_t count) {
-    const FilmOutOptions *o = &out->options;
+/* One part in one form from the pictures that wait for it. */
+static int code_form(const FilmOutOptions *o, VideoForm form, int64_t part, int64_t count) {
     char path[PATH_MAX], partial[PATH_MAX], final[PATH_MAX];
     VideoWriter *writer = NULL;
     Image picture = {0};
@@ -114,8 +130,7 @@ static int code_part(const FilmOut *out, int64_t part, int64_t count) {
     for (int64_t i = 0; !rc && i < count; i++) {
         picture_name(path, o, part * PART_FRAMES + i);
         rc = image_read(path, NULL, &picture, NULL);
-        if (!rc && !writer)
-            rc = video_create(partial, VIDEO_MKV, picture.width, picture.height, o->rate, &o->run, &writer);
+        if (!rc && !writer) rc = video_create(partial, form, picture.width, picture.height, o->rate, &o->run, &writer);
         if (!rc) rc = video_write(writer, &picture);
         image_free(&picture);
     }
@@ -123,9 +138,21 @@ static int code_part(const FilmOut *out, int64_t part, int64_t count) {
         rc = video_finish(&writer);
     else
         video_abandon(&writer);
-    part_name(final, o, part);
+    part_name(final, o, form, part);
     if (!rc && rename(partial, final) != 0)
         rc = fail(ERR_FAILED, "%s: cannot be named: %s", show_path(final), strerror(errno));
+    return rc;
+}
+
+/* The pictures go when all forms of their part are there. */
+static int code_part(const FilmOutOptions *o, int64_t part, int64_t count) {
+    char path[PATH_MAX];
+    int rc = 0;
+    for (VideoForm form = VIDEO_MKV; !rc && form <= VIDEO_MP4; form++) {
+        if (!wants(o, form)) continue;
+        part_name(path, o, form, part);
+        if (!there(path)) rc = code_form(o, form, part, count);
+    }
     for (int64_t i = 0; !rc && i < count; i++) {
         picture_name(path, o, part * PART_FRAMES + i);
         unlink(path);
@@ -151,22 +178,21 @@ int film_out_frame(FilmOut *out, int64_t number, const StereoMaps *maps) {
         rc = outputs_write(&map, 1, OUT_OVERWRITE, &content);
     }
     if (!rc) out->done++;
-    if (!rc && o->video_count && out->done % PART_FRAMES == 0) {
-        part_name(path, o, out->done / PART_FRAMES - 1);
-        if (!there(path)) rc = code_part(out, out->done / PART_FRAMES - 1, PART_FRAMES);
-    }
+    if (!rc && o->video_count && out->done % PART_FRAMES == 0)
+        rc = code_part(o, out->done / PART_FRAMES - 1, PART_FRAMES);
     return rc;
 }
 
 /* ---- the end -------------------------------------------------------------------------------------------------------
  */
 
-static int write_list(const char *path, int64_t parts) {
+static int write_list(const char *path, VideoForm form, int64_t parts) {
     Out *list;
     int rc = out_open(path, OUT_OVERWRITE, &list);
     if (rc) return rc;
     /* ffmpeg takes names in a list from the list's own folder */
-    for (int64_t i = 0; !rc && i < parts; i++) rc = out_print(list, "file 'part_%06lld.mp4'\n", (long long)i);
+    for (int64_t i = 0; !rc && i < parts; i++)
+        rc = out_print(list, "file 'part_%s_%06lld.mp4'\n", form == VIDEO_MP4 ? "420" : "444", (long long)i);
     if (!rc) return out_commit(&list);
     out_abort(&list);
     return rc;
@@ -181,17 +207,19 @@ static int sync_file(const char *path) {
                : 0;
 }
 
-static int join(const FilmOut *out, const char *list, const char *final) {
+static int join(const FilmOut *out, int64_t parts, const char *final) {
     const FilmOutOptions *o = &out->options;
-    char whole[PATH_MAX], title[300], folder[PATH_MAX];
+    char whole[PATH_MAX], title[300], folder[PATH_MAX], list[PATH_MAX];
     VideoForm form;
     int64_t frames = 0;
     video_form(final, &form);
+    snprintf(list, sizeof list, "%.3900s/parts.txt", o->work);
     snprintf(whole, sizeof whole, "%.3900s/whole.%s", o->work, form == VIDEO_MP4 ? "mp4" : "mkv");
     snprintf(title, sizeof title,
              "colour map of disparity: %s in front of the screen, blue behind, full colour at %.6g px",
              o->palette == PALETTE_RED_BLUE ? "red" : "orange", o->range);
-    int rc = video_join(list, whole, form, o->rate, title, &o->run);
+    int rc = write_list(list, form, parts);
+    if (!rc) rc = video_join(list, whole, form, o->rate, title, &o->run);
     if (!rc) rc = video_count(whole, &o->run, &frames);
     if (!rc && frames != out->done)
         rc = fail(ERR_TOOL, "%s: ffmpeg left %lld of its %lld frames; the parts are kept in %s", show_path(final),
@@ -212,7 +240,6 @@ static int join(const FilmOut *out, const char *list, const char *final) {
 
 int film_out_finish(FilmOut *out) {
     const FilmOutOptions *o = &out->options;
-    char list[PATH_MAX], path[PATH_MAX];
     int rc = 0;
     if (o->to_stream) return out_commit(&out->stream);
     if (!o->video_count || !out->done) return 0;
@@ -220,11 +247,8 @@ int film_out_finish(FilmOut *out) {
     int64_t parts = (out->done + PART_FRAMES - 1) / PART_FRAMES;
     for (int64_t i = 0; !rc && i < parts; i++) {
         int64_t left = out->done - i * PART_FRAMES;
-        part_name(path, o, i);
-        if (!there(path)) rc = code_part(out, i, left < PART_FRAMES ? left : PART_FRAMES);
+        if (!has_part(o, i)) rc = code_part(o, i, left < PART_FRAMES ? left : PART_FRAMES);
     }
-    snprintf(list, sizeof list, "%.3900s/parts.txt", o->work);
-    if (!rc) rc = write_list(list, parts);
-    for (int i = 0; !rc && i < o->video_count; i++) rc = join(out, list, o->videos[i]);
+    for (int i = 0; !rc && i < o->video_count; i++) rc = join(out, parts, o->videos[i]);
     return rc;
 }

@@ -1,0 +1,759 @@
+/* Films through `panum match`: streams, folders and videos; how their eyes lie; what breaks in them; what is left after
+ * a stop, a kill and a second try. What needs ffmpeg is skipped visibly where there is none. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "data/film.h"
+#include "data/map.h"
+#include "data/scene.h"
+#include "data/y4m.h"
+#include "tensor/files/npy.h"
+#include "tests/lib/check.h"
+#include "tests/lib/random_dot.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char out[16384]; /* what the last command said */
+static bool has_ffmpeg;
+#define NEEDS_FFMPEG()                                          \
+    do {                                                        \
+        if (!has_ffmpeg) {                                      \
+            printf("skip: %s: ffmpeg is not here\n", __func__); \
+            skip();                                             \
+        }                                                       \
+    } while (0)
+
+#define RUN(...) run_command(out, sizeof out, __VA_ARGS__)
+#define EXPECT(code, ...)                                                                       \
+    do {                                                                                        \
+        int code_ = RUN(__VA_ARGS__);                                                           \
+        if (code_ != (code)) fail_msg("%d: wanted %d, got %d: %s", __LINE__, code, code_, out); \
+    } while (0)
+#define SAYS(words)                                                                      \
+    do {                                                                                 \
+        if (!strstr(out, words)) fail_msg("%d: no \"%s\" in: %s", __LINE__, words, out); \
+    } while (0)
+
+/* ---- making films --------------------------------------------------------------------------------------------------
+ */
+
+enum { W = 128, H = 96 };
+
+/* Frame f of a film of random dots: a square in front (d = +8) on a ground behind (d = -5). */
+static void dots(int f, Image *left, Image *right) {
+    RandomDot pair;
+    assert_int_equal(random_dot_make(&pair, &(RandomDotOptions){.seed = (uint64_t)f + 1, .channels = 3}), 0);
+    *left = pair.left;
+    *right = pair.right;
+    pair.left = pair.right = (Image){0};
+    random_dot_free(&pair);
+}
+
+/* Both eyes in one frame. */
+static void pack(const Image *left, const Image *right, bool down, Image *to) {
+    int w = left->width, h = left->height;
+    assert_int_equal(image_make(to, down ? w : 2 * w, down ? 2 * h : h, 3, 8), 0);
+    for (int e = 0; e < 2; e++)
+        for (int y = 0; y < h; y++) {
+            const uint8_t *from = (e ? right : left)->bytes + 3 * (size_t)y * (size_t)w;
+            size_t row = down ? (size_t)(e * h + y) * (size_t)w : (size_t)y * 2 * (size_t)w + (size_t)(e * w);
+            memcpy(to->bytes + 3 * row, from, 3 * (size_t)w);
+        }
+}
+
+static void write_y4m(const char *path, int frames, int first) {
+    Out *file;
+    assert_int_equal(out_open(path, OUT_OVERWRITE, &file), 0);
+    assert_int_equal(y4m_write_header(file, 2 * W, H, 3, (Rate){24, 1}), 0);
+    for (int f = 0; f < frames; f++) {
+        Image left, right, both;
+        dots(first + f, &left, &right);
+        pack(&left, &right, false, &both);
+        assert_int_equal(y4m_write_frame(file, &both), 0);
+        image_free(&left);
+        image_free(&right);
+        image_free(&both);
+    }
+    assert_int_equal(out_commit(&file), 0);
+}
+
+static void write_file(const char *path, const char *text, int mode) {
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, (mode_t)mode), 0);
+}
+
+/* ---- looking at results --------------------------------------------------------------------------------------------
+ */
+
+static int count_files(const char *folder, const char *ending) {
+    DIR *dir = opendir(folder);
+    int n = 0;
+    if (!dir) return -1;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        size_t length = strlen(entry->d_name), e = strlen(ending);
+        n += entry->d_name[0] != '.' && length >= e && strcmp(entry->d_name + length - e, ending) == 0;
+    }
+    closedir(dir);
+    return n;
+}
+
+/* The map of one frame must show the square in front and the ground behind. */
+static void check_frame(const char *folder, int number) {
+    char path[700];
+    Npz *npz;
+    NpyArray d, n;
+    snprintf(path, sizeof path, "%s/frame_%06d.npz", folder, number);
+    if (npz_open(path, &npz)) fail_msg("%s", err_sentence());
+    assert_int_equal(npz_read(npz, "disparity", &d), 0);
+    assert_int_equal(npz_read(npz, "frame", &n), 0);
+    assert_int_equal(*(const int64_t *)(const void *)n.data, number);
+    assert_true(npz_has(npz, "parallax") && npz_has(npz, "confidence") && npz_has(npz, "occlusion"));
+    assert_int_equal(d.size[0], H);
+    assert_int_equal(d.size[1], W);
+    const float *v = (const float *)(const void *)d.data;
+    int front = 0, behind = 0;
+    for (int i = 0; i < W * H; i++) {
+        front += v[i] > 7.5f && v[i] < 8.5f;
+        behind += v[i] > -5.5f && v[i] < -4.5f;
+    }
+    if (front < W * H / 12 || behind < W * H / 2) fail_msg("%s: %d in front, %d behind", path, front, behind);
+    npy_free(&d);
+    npy_free(&n);
+    npz_close(npz);
+}
+
+static bool exists(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static bool exists(const char *format, ...) {
+    char path[900];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(path, sizeof path, format, args);
+    va_end(args);
+    return access(path, F_OK) == 0;
+}
+
+/* ---- streams and folders, without ffmpeg ----------------------------------------------------------------------------
+ */
+
+static void a_stream_becomes_maps_and_a_stream(void **state) {
+    (void)state;
+    char dir[600];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_stream"));
+    char path[700];
+    snprintf(path, sizeof path, "%s/dots.y4m", dir);
+    write_y4m(path, 6, 0);
+    EXPECT(0, "%s match %s -o %s/o/ --no-video --model sgm", panum_program(), path, dir);
+    SAYS("full side by side (from content of 5 of 5 frames");
+    SAYS("y4m stream 256x96, 24 fps, 8-bit 444");
+    SAYS("6 frames: parallax -6.");
+    for (int f = 0; f < 6; f++) check_frame(strcat(strcpy(path, dir), "/o"), f);
+    assert_false(exists("%s/o.work", dir));
+    assert_int_equal(count_files(path, ""), 6);
+    /* the same through pipes, and only some of it */
+    EXPECT(0, "%s match - -o - --model sgm --start 2f --every 3 <%s/dots.y4m >%s/maps.y4m", panum_program(), dir, dir);
+    SAYS("2 frames: ");
+    EXPECT(0, "head -1 %s/maps.y4m", dir);
+    SAYS("F24:3"); /* every third frame lasts three times as long */
+    EXPECT(0, "grep -ao FRAME %s/maps.y4m | wc -l", dir);
+    SAYS("2");
+    EXPECT(0, "%s match - -o %s/p/ --no-video --model sgm --frames 2 <%s/dots.y4m", panum_program(), dir, dir);
+    EXPECT(0, "cmp %s/o/frame_000001.npz %s/p/frame_000001.npz || test $? = 1", dir, dir);
+    check_frame(strcat(strcpy(path, dir), "/p"), 1);
+    /* finished work is not replaced unasked */
+    EXPECT(2, "%s match %s/dots.y4m -o %s/o/ --no-video --model sgm", panum_program(), dir, dir);
+    SAYS("frame_000000.npz exists; add -y");
+    EXPECT(0, "%s match %s/dots.y4m -o %s/o/ --no-video --model sgm -y -q", panum_program(), dir, dir);
+    assert_string_equal(out, "");
+}
+
+static void folders_of_frames(void **state) {
+    (void)state;
+    char dir[600], path[900];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_folders"));
+    EXPECT(0, "cd %s && mkdir sub sub/left sub/right tails packed", dir);
+    for (int f = 0; f < 8; f++) {
+        Image left, right, both;
+        dots(f, &left, &right);
+        pack(&left, &right, false, &both);
+        snprintf(path, sizeof path, "%s/packed/f_%03d.png", dir, f);
+        assert_int_equal(image_write(path, OUT_NEW, &both, NULL, NULL), 0);
+        for (int e = 0; f < 3 && e < 2; e++) {
+            static const char *const eyes[] = {"left", "right"};
+            snprintf(path, sizeof path, "%s/sub/%s/%03d.png", dir, eyes[e], f);
+            assert_int_equal(image_write(path, OUT_NEW, e ? &right : &left, NULL, NULL), 0);
+            snprintf(path, sizeof path, "%s/tails/%03d_%s.png", dir, f, eyes[e]);
+            assert_int_equal(image_write(path, OUT_NEW, e ? &right : &left, NULL, NULL), 0);
+        }
+        image_free(&left);
+        image_free(&right);
+        image_free(&both);
+    }
+    static const struct {
+        const char *input;
+        int frames;
+    } cases[] = {{"sub", 3}, {"tails", 3}, {"packed", 8}, {"sub/left sub/right --frames 2", 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        EXPECT(0, "cd %s && \"$OLDPWD\"/%s match %s -o o%zu/ --no-video --model sgm", dir, panum_program(),
+               cases[i].input, i);
+        SAYS(i == 2 ? "full side by side" : "two files (from two series of pictures)");
+        SAYS("taken as 24 fps");
+        snprintf(path, sizeof path, "%s/o%zu", dir, i);
+        assert_int_equal(count_files(path, ".npz"), cases[i].frames);
+        check_frame(path, cases[i].frames - 1);
+    }
+    /* one picture is missing, one is of another size */
+    EXPECT(0, "rm %s/sub/right/001.png", dir);
+    EXPECT(3, "%s match %s/sub -o %s/x/ --no-video --model sgm", panum_program(), dir, dir);
+    SAYS("3 left pictures");
+    Image small;
+    assert_int_equal(image_make(&small, 40, 40, 3, 8), 0);
+    memset(small.bytes, 9, 4800);
+    snprintf(path, sizeof path, "%s/packed/f_005.png", dir);
+    assert_int_equal(image_write(path, OUT_OVERWRITE, &small, NULL, NULL), 0);
+    image_free(&small);
+    EXPECT(3, "%s match %s/packed -o %s/x/ --no-video --model sgm", panum_program(), dir, dir);
+    SAYS("f_005.png: has 40 x 40 pixels, and the frames before 256 x 96");
+    SAYS("5 of 8 frames are done and kept");
+    snprintf(path, sizeof path, "%s/x", dir);
+    assert_int_equal(count_files(path, ".npz"), 5);
+}
+
+static void streams_that_break(void **state) {
+    (void)state;
+    char dir[600];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_broken"));
+    char path[700];
+    snprintf(path, sizeof path, "%s/dots.y4m", dir);
+    write_y4m(path, 9, 0);
+    static const struct {
+        const char *make; /* shell, in the folder, from dots.y4m into x.y4m */
+        int frames;       /* kept; -1: no folder was made */
+        const char *words;
+    } cases[] = {
+        {"head -c 3000 dots.y4m", -1, "frame 0 is short by"},
+        {"head -c 600000 dots.y4m", 8, "frame 8 is short by"},
+        {"head -c 58 dots.y4m", -1, "has a header and no frame"},
+        {"head -c 221260 dots.y4m; echo FRAMED", 3, "frame 3 begins with"},
+        {"printf 'YUV4MPEG2 W0 H4\\n'", -1, "field W0"},
+        {"printf 'YUV4MPEG2 W1921 H8 C444\\nFRAME\\n'; head -c 46104 /dev/zero", -1, "cannot be split into two eyes"},
+        {"printf 'YUV4MPEG2 W4 H4 C444alpha\\n'", -1, "field C444alpha"},
+        {"head -c 10000000 /dev/zero | tr '\\0' x", -1, "not a y4m stream"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        EXPECT(0, "cd %s && rm -rf o o.work && { %s; } >x.y4m", dir, cases[i].make);
+        EXPECT(3, "%s match - -o %s/o/ --no-video --model sgm --layout sbs <%s/x.y4m", panum_program(), dir, dir);
+        SAYS(cases[i].words);
+        snprintf(path, sizeof path, "%s/o", dir);
+        int frames = count_files(path, ".npz");
+        if (frames != cases[i].frames) fail_msg("case %zu: %d frames: %s", i, frames, out);
+        if (frames > 0) SAYS("done and kept (incomplete)");
+    }
+}
+
+static void what_is_typed_wrong(void **state) {
+    (void)state;
+    char dir[600], path[700];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_usage"));
+    snprintf(path, sizeof path, "%s/dots.y4m", dir);
+    write_y4m(path, 2, 0);
+    static const struct {
+        const char *options, *words;
+    } cases[] = {
+        {"--start 1:2:3:4", "is not a time"},
+        {"--start abc", "is not a time"},
+        {"--end 1:75", "is not a time"},
+        {"--start 5f --end 3f", "no frame between"},
+        {"--frames 0", "--frames"},
+        {"--frames -1", "--frames"},
+        {"-o a.pfm --frames 2", "a film is written to a folder"},
+        {"-o a/ -o b/", "one folder, and there are two"},
+        {"-o - -o a/", "leaves no other output"},
+        {"-o - --json", "both need the standard output"},
+        {"-o a/ --anaglyph a.png", "for pictures"},
+        {"-o a.mkv -o a.mkv", "written twice"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        EXPECT(2, "%s match %s/dots.y4m --model sgm %s", panum_program(), dir, cases[i].options);
+        SAYS(cases[i].words);
+    }
+    EXPECT(2, "%s match - --model sgm </dev/null", panum_program());
+    SAYS("needs -o");
+    EXPECT(3, "%s match - -o - --model sgm </dev/null", panum_program());
+    SAYS("standard input: is empty");
+    EXPECT(0, "%s match %s/dots.y4m -o %s/o/ --no-video -n", panum_program(), dir, dir);
+    SAYS("would write");
+    assert_false(exists("%s/o", dir) || exists("%s/o.work", dir));
+}
+
+/* ---- stops, kills, second tries -------------------------------------------------------------------------------------
+ */
+
+static pid_t start(const char *arguments) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        char command[2000];
+        snprintf(command, sizeof command, "exec %s match %s >/dev/null 2>&1", panum_program(), arguments);
+        setpgid(0, 0);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(126);
+    }
+    return pid;
+}
+
+static void wait_for(pid_t pid, int *status) {
+    while (waitpid(pid, status, 0) < 0) {}
+}
+
+static void nap(double seconds) {
+    nanosleep(&(struct timespec){(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)}, NULL);
+}
+
+/* Waits until a folder holds so many frames; false when that does not come within a time no machine needs. */
+static bool wait_frames(const char *folder, int frames) {
+    for (int i = 0; i < 6000; i++) {
+        if (count_files(folder, ".npz") >= frames) return true;
+        nap(0.005);
+    }
+    return false;
+}
+
+static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
+    (void)state;
+    char dir[600], path[700], arguments[1800];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_killed"));
+    snprintf(path, sizeof path, "%s/dots.y4m", dir);
+    enum { FRAMES = 40 };
+    write_y4m(path, FRAMES, 0);
+    const char *video = has_ffmpeg ? "" : "--no-video";
+    EXPECT(0, "%s match %s -o %s/whole/ --model sgm --no-meta %s", panum_program(), path, dir, video);
+    snprintf(arguments, sizeof arguments, "%s -o %s/o/ --model sgm --no-meta %s", path, dir, video);
+    snprintf(path, sizeof path, "%s/o", dir);
+    int frames = 0, kills = 0;
+    for (; kills < 5; kills++) {
+        pid_t pid = start(arguments);
+        bool there = wait_frames(path, frames + 4 + kills);
+        nap(0.001 * (double)(kills * 7 % 5));
+        kill(pid, SIGKILL);
+        int status;
+        wait_for(pid, &status);
+        if (!there) fail_msg("no frames came after %d", frames);
+        frames = count_files(path, ".npz");
+        if (WIFEXITED(status)) break;
+        assert_false(exists("%s/o/dots_disparity.mkv", dir));
+    }
+    assert_true(kills >= 3);
+    EXPECT(0, "%s match %s", panum_program(), arguments);
+    SAYS("going on after");
+    SAYS("40 frames: ");
+    EXPECT(0, "diff -r %s/whole %s/o", dir, dir);
+    assert_false(exists("%s/o.work", dir));
+    assert_int_equal(count_files(path, ".npz"), FRAMES);
+    assert_int_equal(count_files(path, ""), FRAMES + (has_ffmpeg ? 1 : 0));
+}
+
+static void an_interrupted_run_says_how_to_go_on(void **state) {
+    (void)state;
+    char dir[600], path[700], arguments[1800];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_stopped"));
+    snprintf(path, sizeof path, "%s/dots.y4m", dir);
+    write_y4m(path, 60, 0);
+    snprintf(arguments, sizeof arguments, "%s -o %s/o/ --model sgm --no-video --log %s/log", path, dir, dir);
+    snprintf(path, sizeof path, "%s/o", dir);
+    pid_t pid = start(arguments);
+    assert_true(wait_frames(path, 3));
+    kill(pid, SIGINT);
+    int status;
+    wait_for(pid, &status);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    int frames = count_files(path, ".npz");
+    assert_in_range(frames, 3, 59);
+    assert_int_equal(count_files(path, ""), frames); /* nothing half */
+    /* other options: which, and what to do; nothing is touched */
+    EXPECT(2, "%s match %s/dots.y4m -o %s/o/ --model sgm --no-video --scale 0.5 --swap-eyes", panum_program(), dir,
+           dir);
+    SAYS("--swap-eyes was no and is yes");
+    SAYS("--scale was 1 and is 0.5");
+    SAYS("--no-resume to start anew");
+    assert_int_equal(count_files(path, ".npz"), frames);
+    /* another run at the same time */
+    pid = start(arguments);
+    assert_true(wait_frames(path, frames + 1));
+    kill(pid, SIGSTOP);
+    EXPECT(2, "%s match %s", panum_program(), arguments);
+    char words[100];
+    snprintf(words, sizeof words, "another panum (pid %d) is writing it", (int)pid);
+    SAYS(words);
+    kill(pid, SIGINT);
+    kill(pid, SIGCONT);
+    wait_for(pid, &status);
+    /* anew, which needs -y for the frames that are there */
+    EXPECT(0, "%s match %s/dots.y4m -o %s/o/ --model sgm --no-video --no-resume -y --frames 5", panum_program(), dir,
+           dir);
+    SAYS("5 frames: ");
+    assert_false(exists("%s/o.work", dir));
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------
+ */
+
+static long resident_kib(pid_t pid) {
+    char path[64], line[256];
+    long kib = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmRSS: %ld", &kib) == 1) break;
+    if (file) fclose(file);
+    return kib;
+}
+
+/* Feeds `frames` frames of 2*64 x 48 to a run and looks at its resident memory as they are taken: a pipe holds about
+ * four of them, so what is fed is what has been matched. Returns the largest after the first tenth over that at it. */
+static double memory_growth(int frames, bool table) {
+    enum { EYE = 64, ROWS = 48, KINDS = 8 };
+    int pipe_fds[2], status;
+    assert_int_equal(pipe(pipe_fds), 0);
+    assert_int_equal(fcntl(pipe_fds[1], F_SETFD, FD_CLOEXEC), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(pipe_fds[0], 0);
+        int nothing = open("/dev/null", O_WRONLY);
+        dup2(nothing, 1);
+        if (!table) dup2(nothing, 2);
+        execl(panum_program(), "panum", "match", "-", "-o", "-", "--model", "sgm", "--layout", "sbs", (char *)NULL);
+        _exit(126);
+    }
+    close(pipe_fds[0]);
+    static uint8_t stream[KINDS][6 + 3 * 2 * EYE * ROWS];
+    for (int k = 0; k < KINDS; k++) {
+        RandomDot pair;
+        assert_int_equal(random_dot_make(&pair, &(RandomDotOptions){EYE, ROWS, 4, -3, 1, (uint64_t)k + 1}), 0);
+        memcpy(stream[k], "FRAME\n", 6);
+        memset(stream[k] + 6, 128, sizeof stream[k] - 6);
+        for (int y = 0; y < ROWS; y++)
+            for (int x = 0; x < 2 * EYE; x++)
+                stream[k][6 + y * 2 * EYE + x] = (x < EYE ? pair.left : pair.right).bytes[y * EYE + x % EYE];
+        random_dot_free(&pair);
+    }
+    FILE *feed = fdopen(pipe_fds[1], "w");
+    setvbuf(feed, NULL, _IONBF, 0);
+    fprintf(feed, "YUV4MPEG2 W%d H%d F24:1 C444\n", 2 * EYE, ROWS);
+    long first = 0, most = 0;
+    for (int f = 0; f < frames; f++) {
+        if (fwrite(stream[f % KINDS], sizeof stream[0], 1, feed) != 1) fail_msg("the run takes no more at frame %d", f);
+        if (f % (frames / 50) != 0 || f < frames / 10) continue;
+        long now = resident_kib(pid);
+        if (!first) first = now;
+        if (now > most) most = now;
+        if (table && f % (frames / 10) == 0) printf("  frame %6d: %ld KiB\n", f, now);
+    }
+    fclose(feed);
+    wait_for(pid, &status);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    printf("memory: %ld KiB after a tenth of %d frames, %ld at most later: %.4f\n", first, frames, most,
+           (double)most / (double)first);
+    return (double)most / (double)first;
+}
+
+static void memory_does_not_grow_with_frames(void **state) {
+    (void)state;
+    assert_true(memory_growth(400, false) <= 1.05);
+}
+
+/* ---- videos ---------------------------------------------------------------------------------------------------------
+ */
+
+/* A still scene as a video of `frames` frames, packed so. */
+static void make_video(const char *path, const char *layout, int frames, const char *options) {
+    static Scene scene;
+    static SceneViews views;
+    char y4m[900];
+    if (!views.left.bytes) {
+        scene_demo(&scene, 3);
+        assert_int_equal(scene_render(&scene, 320, 180, NULL, &views), 0);
+    }
+    Image both, squeezed = {0};
+    bool down = strstr(layout, "tb") != NULL;
+    pack(&views.left, &views.right, down, &both);
+    if (layout[0] == 'h') {
+        assert_int_equal(image_resize(&squeezed, &both, 320, 180), 0);
+        image_free(&both);
+        both = squeezed;
+    }
+    Out *file;
+    snprintf(y4m, sizeof y4m, "%s.y4m", path);
+    assert_int_equal(out_open(y4m, OUT_OVERWRITE, &file), 0);
+    assert_int_equal(y4m_write_header(file, both.width, both.height, 3, (Rate){24000, 1001}), 0);
+    for (int f = 0; f < frames; f++) assert_int_equal(y4m_write_frame(file, &both), 0);
+    assert_int_equal(out_commit(&file), 0);
+    image_free(&both);
+    EXPECT(0, "ffmpeg -v error -y -i %s %s %s && rm %s", y4m, options, path, y4m);
+}
+
+static void layouts_with_and_without_tags(void **state) {
+    (void)state;
+    NEEDS_FFMPEG();
+    char dir[600], path[700];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_layouts"));
+    static const char x264[] = "-c:v libx264 -preset ultrafast -crf 12 -pix_fmt yuv420p";
+    static const struct {
+        const char *layout, *name, *options, *words;
+    } cases[] = {
+        {"sbs", "a.mkv", "", "full side by side (from content"},
+        {"hsbs", "b.mkv", "", "half side by side (from content"},
+        {"tb", "c.mkv", "", "full top and bottom (from content"},
+        {"htb", "d.mkv", "", "half top and bottom (from content"},
+        {"sbs", "e.mkv", "-metadata:s:v:0 stereo_mode=left_right", "full side by side (from StereoMode 1 (left_right)"},
+        {"hsbs", "f.mkv", "-metadata:s:v:0 stereo_mode=right_left",
+         "half side by side (from StereoMode 11 (right_left)"},
+        {"tb", "g.mkv", "-metadata:s:v:0 stereo_mode=top_bottom",
+         "full top and bottom (from StereoMode 3 (top_bottom)"},
+        {"htb", "h.mkv", "-metadata:s:v:0 stereo_mode=bottom_top",
+         "half top and bottom (from StereoMode 2 (bottom_top)"},
+        {"sbs", "i.mp4", "-x264-params frame-packing=3", "full side by side (from frame packing: side by side"},
+        {"tb", "j.mp4", "-x264-params frame-packing=4", "full top and bottom (from frame packing: top and bottom"},
+        {"hsbs", "k_HSBS.mp4", "", "half side by side (from file name (HSBS)"},
+        {"tb", "l.mkv", "-metadata:s:v:0 stereo_mode=left_right",
+         "are full top and bottom by their content, which is believed"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char options[300];
+        snprintf(path, sizeof path, "%s/%s", dir, cases[i].name);
+        snprintf(options, sizeof options, "%s %s", x264, cases[i].options);
+        make_video(path, cases[i].layout, 10, options);
+        EXPECT(0, "%s match %s -o %s/o/ -n", panum_program(), path, dir);
+        SAYS(cases[i].words);
+        SAYS("320x180 an eye");
+        SAYS(strstr(cases[i].words, "right_left") || strstr(cases[i].words, "bottom_top") ? "right first"
+                                                                                          : "left first");
+        SAYS("23.976 fps");
+    }
+    /* asked for is asked for */
+    EXPECT(0, "%s match %s/a.mkv -o %s/o/ -n --layout tb", panum_program(), dir, dir);
+    SAYS("full top and bottom (from asked for), 640x90 an eye");
+    EXPECT(3, "%s match %s/a.mkv -o %s/o/ -n --layout mono", panum_program(), dir, dir);
+}
+
+static void a_video_becomes_maps_and_a_video(void **state) {
+    (void)state;
+    NEEDS_FFMPEG();
+    char dir[600], path[700];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_video"));
+    snprintf(path, sizeof path, "%s/film.mkv", dir);
+    make_video(path, "sbs", 10, "-c:v ffv1 -pix_fmt yuv444p");
+    EXPECT(0, "%s match %s -o %s/o/ -o %s/map.mp4 --frames 8 --model sgm --json --map-range 3%%", panum_program(), path,
+           dir, dir);
+    SAYS("8 frames: parallax");
+    SAYS("full at 9.6 px (3 % of the width)");
+    SAYS("\"frames\":8");
+    snprintf(path, sizeof path, "%s/o", dir);
+    assert_int_equal(count_files(path, ".npz"), 8);
+    EXPECT(0,
+           "ffprobe -v error -count_packets -show_entries stream=pix_fmt,avg_frame_rate,nb_read_packets -of csv=p=0 "
+           "%s/o/film_disparity.mkv",
+           dir);
+    SAYS("yuv444p,24000/1001,8");
+    EXPECT(0,
+           "ffprobe -v error -count_packets -show_entries stream=pix_fmt,avg_frame_rate,nb_read_packets -of csv=p=0 "
+           "%s/map.mp4",
+           dir);
+    SAYS("yuv420p,24000/1001,8");
+    /* every frame of this film is the same picture */
+    EXPECT(0, "cd %s/o && cmp frame_000000.npz frame_000000.npz", dir);
+    /* two videos in step, and not in step */
+    for (int e = 0; e < 2; e++) {
+        EXPECT(0, "ffmpeg -v error -y -i %s/film.mkv -vf crop=320:180:%d:0 -c:v ffv1 %s/%s.mkv", dir, 320 * e, dir,
+               e ? "r" : "l");
+    }
+    EXPECT(0, "%s match %s/l.mkv %s/r.mkv -o %s/two/ --frames 2 --no-video --model sgm --no-meta", panum_program(), dir,
+           dir, dir);
+    SAYS("two files (from two films)");
+    EXPECT(0, "%s match %s/film.mkv -o %s/one/ --frames 2 --no-video --model sgm --no-meta", panum_program(), dir, dir);
+    EXPECT(0, "ffmpeg -v error -y -i %s/r.mkv -frames:v 4 -c copy %s/short.mkv", dir, dir);
+    EXPECT(3, "%s match %s/l.mkv %s/short.mkv -o %s/three/ --no-video --model sgm", panum_program(), dir, dir, dir);
+    SAYS("goes on");
+}
+
+/* A film longer than a part of the video: killed around the joint, and with its bytes the same. */
+static void parts_are_joined(void **state) {
+    (void)state;
+    NEEDS_FFMPEG();
+    char dir[600], path[700], arguments[1500];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_parts"));
+    snprintf(path, sizeof path, "%s/small.y4m", dir);
+    Out *file;
+    RandomDot pair;
+    assert_int_equal(
+        random_dot_make(&pair,
+                        &(RandomDotOptions){.width = 48, .height = 32, .square = 4, .ground = -3, .channels = 3}),
+        0);
+    Image both;
+    pack(&pair.left, &pair.right, false, &both);
+    assert_int_equal(out_open(path, OUT_NEW, &file), 0);
+    assert_int_equal(y4m_write_header(file, 96, 32, 3, (Rate){24, 1}), 0);
+    for (int f = 0; f < 250; f++) {
+        both.bytes[f] ^= 255;
+        assert_int_equal(y4m_write_frame(file, &both), 0);
+    }
+    assert_int_equal(out_commit(&file), 0);
+    random_dot_free(&pair);
+    image_free(&both);
+    static const char how[] = "--layout sbs --model sgm --no-eye-test --range -8:8";
+    EXPECT(0, "%s match %s -o %s/whole.mkv %s", panum_program(), path, dir, how);
+    EXPECT(
+        0,
+        "ffprobe -v error -count_packets -show_entries stream=nb_read_packets,avg_frame_rate -of csv=p=0 %s/whole.mkv",
+        dir);
+    SAYS("24/1,250");
+    snprintf(arguments, sizeof arguments, "%s -o %s/o.mkv %s", path, dir, how);
+    char journal[700], text[100000];
+    snprintf(journal, sizeof journal, "%s/o.mkv.work/journal", dir);
+    static const char *const marks[] = {"frame 100 ", "frame 237 ", "frame 244 "};
+    for (int k = 0; k < 3; k++) {
+        pid_t pid = start(arguments);
+        for (int i = 0; i < 6000; i++) {
+            FILE *j = fopen(journal, "r");
+            size_t n = j ? fread(text, 1, sizeof text - 1, j) : 0;
+            if (j) fclose(j);
+            text[n] = 0;
+            if (strstr(text, marks[k])) break;
+            nap(0.002);
+        }
+        kill(pid, SIGKILL);
+        int status;
+        wait_for(pid, &status);
+    }
+    EXPECT(0, "%s match %s", panum_program(), arguments);
+    EXPECT(0, "cmp %s/whole.mkv %s/o.mkv", dir, dir);
+    assert_false(exists("%s.work", arguments));
+}
+
+/* ---- ffmpeg that fails ----------------------------------------------------------------------------------------------
+ */
+
+/* A program in the place of ffmpeg that passes on to the real one, but for reading frames. */
+static void fake_ffmpeg(const char *dir, const char *script) {
+    char path[700], text[2000];
+    snprintf(path, sizeof path, "%s/ffmpeg", dir);
+    snprintf(text, sizeof text,
+             "#!/bin/sh\ncase \"$*\" in\n*-vf\\ crop*-ss*|*-ss*-vf\\ crop*) exec /usr/bin/env ffmpeg \"$@\";;\n"
+             "*-vf\\ crop*) ;;\n*) exec /usr/bin/env ffmpeg \"$@\";;\nesac\n%s\n",
+             script);
+    write_file(path, text, 0755);
+    snprintf(path, sizeof path, "%s/ffprobe", dir);
+    write_file(path, "#!/bin/sh\nexec /usr/bin/env ffprobe \"$@\"\n", 0755);
+}
+
+static void ffmpeg_that_fails(void **state) {
+    (void)state;
+    NEEDS_FFMPEG();
+    char dir[600], path[700];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_ffmpeg"));
+    snprintf(path, sizeof path, "%s/film.mkv", dir);
+    make_video(path, "sbs", 12, "-c:v ffv1 -pix_fmt yuv444p");
+    enum { FRAME = 640 * 180 * 3 };
+    static const struct {
+        const char *script;
+        int code, frames; /* left; -1: no matter */
+        const char *words;
+    } cases[] = {
+        {"ffmpeg \"$@\" 2>/dev/null | head -c 1728000; echo 'film.mkv: Input/output error' >&2; exit 1", 8, 4,
+         "failed with exit code 1; its last lines: film.mkv: Input/output error"},
+        {"ffmpeg \"$@\" 2>/dev/null | head -c 1728000; kill -9 $$", 8, 4, "was killed by signal 9"},
+        {"ffmpeg \"$@\" 2>/dev/null | head -c 1728000; head -c 10000000 /dev/zero | tr '\\0' 'n' >&2; echo >&2; echo "
+         "enough >&2; "
+         "exit 3",
+         8, 4, "exit code 3; its last lines: enough"},
+        {"ffmpeg \"$@\" 2>/dev/null | head -c 1728010; exit 0", 8, 4, "ended inside frame 5"},
+        {"head -c 10000000 /dev/zero | tr '\\0' 'n' >&2; exec ffmpeg \"$@\"", 0, 12, "12 frames: parallax"},
+        {"exit 1", 8, -1, "failed with exit code 1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fake_ffmpeg(dir, cases[i].script);
+        EXPECT(0, "rm -rf %s/o %s/o.work", dir, dir);
+        EXPECT(cases[i].code, "PANUM_FFMPEG=%s/ffmpeg %s match %s/film.mkv -o %s/o/ --no-video --model sgm", dir,
+               panum_program(), dir, dir);
+        SAYS(cases[i].words);
+        snprintf(path, sizeof path, "%s/o", dir);
+        int frames = count_files(path, ".npz");
+        if (cases[i].frames >= 0 && frames != cases[i].frames)
+            fail_msg("case %zu: %d frames are left: %s", i, frames, out);
+    }
+    /* and it goes on when ffmpeg works again */
+    fake_ffmpeg(dir, cases[0].script);
+    EXPECT(0, "rm -rf %s/o %s/o.work", dir, dir);
+    EXPECT(8, "PANUM_FFMPEG=%s/ffmpeg %s match %s/film.mkv -o %s/o/ --no-video --model sgm", dir, panum_program(), dir,
+           dir);
+    SAYS("the same command goes on");
+    EXPECT(0, "%s match %s/film.mkv -o %s/o/ --no-video --model sgm", panum_program(), dir, dir);
+    SAYS("going on after 4 frames");
+    SAYS("12 frames: ");
+    /* missing, not it, not a film */
+    EXPECT(8, "PATH=/nonexistent %s match %s/film.mkv -o %s/p/", panum_program(), dir, dir);
+    SAYS("ffmpeg not found in PATH; install ffmpeg (Debian: apt install ffmpeg) or set PANUM_FFMPEG");
+    EXPECT(8, "PANUM_FFMPEG=/bin/true %s match %s/film.mkv -o %s/p/", panum_program(), dir, dir);
+    SAYS("/bin/true is not ffmpeg");
+    snprintf(path, sizeof path, "%s/text.mkv", dir);
+    write_file(path, "this is not a film\n", 0644);
+    EXPECT(8, "%s match %s -o %s/p/", panum_program(), path, dir);
+    SAYS("Invalid data");
+    /* pictures that change their size */
+    EXPECT(0,
+           "cd %s && for s in 640x180 320x90; do ffmpeg -v error -y -i film.mkv -frames:v 5 -vf scale=${s%%x*}:${s#*x} "
+           "-c:v libx264 -preset ultrafast -pix_fmt yuv420p -f h264 $s.h264; done; cat 640x180.h264 320x90.h264 "
+           ">change.h264",
+           dir);
+    EXPECT(3, "%s match %s/change.h264 -o %s/q/ --no-video --model sgm", panum_program(), dir, dir);
+    SAYS("the size of the pictures changes after frame");
+    assert_false(exists("%s/p", dir) || exists("%s/p.work", dir));
+}
+
+/* A child that neither talks nor ends is given up; nothing of it is left. */
+static void a_child_that_hangs(void **state) {
+    (void)state;
+    Process *process;
+    char bytes[16];
+    size_t got;
+    static const char *const sleeps[] = {"/bin/sh", "-c", "echo first >&2; sleep 100", NULL};
+    assert_int_equal(process_start(sleeps, &(ProcessOptions){.pipe = PROCESS_OUTPUT, .patience = 0.3}, &process), 0);
+    assert_int_equal(process_read(process, bytes, 16, &got), ERR_TOOL);
+    assert_non_null(strstr(err_sentence(), "given nothing for"));
+    assert_non_null(strstr(err_sentence(), "its last lines: first"));
+    process_kill(&process);
+    assert_null(process);
+    static const char *const echoes[] = {"/bin/cat", NULL};
+    assert_int_equal(process_start(echoes, &(ProcessOptions){.pipe = PROCESS_INPUT}, &process), 0);
+    assert_int_equal(process_write(process, "abc", 3), 0);
+    assert_int_equal(process_finish(&process), 0);
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+}
+
+int main(int count, char **arguments) {
+    if (count == 3 && strcmp(arguments[1], "--memory") == 0) return memory_growth(atoi(arguments[2]), true) > 1.05;
+    has_ffmpeg = RUN("ffmpeg -version >/dev/null && ffprobe -version >/dev/null") == 0;
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_stream_becomes_maps_and_a_stream),
+        cmocka_unit_test(folders_of_frames),
+        cmocka_unit_test(streams_that_break),
+        cmocka_unit_test(what_is_typed_wrong),
+        cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
+        cmocka_unit_test(an_interrupted_run_says_how_to_go_on),
+        cmocka_unit_test(memory_does_not_grow_with_frames),
+        cmocka_unit_test(layouts_with_and_without_tags),
+        cmocka_unit_test(a_video_becomes_maps_and_a_video),
+        cmocka_unit_test(parts_are_joined),
+        cmocka_unit_test(ffmpeg_that_fails),
+        cmocka_unit_test(a_child_that_hangs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
