@@ -178,10 +178,13 @@ def alternate(rounds, players):
     """players: name -> function that runs one round and returns seconds. The first round is dropped."""
     times = {name: Times() for name in players}
     for r in range(rounds + 1):
+        start = time.time()
         for name, play in players.items():
             seconds = play()
             if r:
                 times[name].append(seconds)
+        if time.time() - start > 5:
+            log(f"round {r} of {rounds}: {time.time() - start:.0f} s")
     return times
 
 
@@ -629,7 +632,7 @@ def prepare():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--tests", action=argparse.BooleanOptionalAction, default=True)
     setup = parser.parse_args()
     setup.rows = set(setup.rows.upper().split(","))
@@ -645,8 +648,10 @@ def prepare():
     if setup.rows & NEEDS_REFERENCE and not setup.reference:
         parser.error(f"{', '.join(sorted(setup.rows & NEEDS_REFERENCE))} need --reference")
     setup.width, setup.height = (256, 192) if setup.quick else (736, 480)
+    if setup.compile is None:
+        setup.compile = not setup.quick
     if setup.quick:
-        setup.rounds, setup.compile = 1, False
+        setup.rounds = 1
     setup.peer_versions = versions(setup) if setup.rows & NEEDS_PEERS else {}
     if setup.rows & NEEDS_PEERS and not setup.peer_versions:
         parser.error(f"{setup.python} has no torch and numpy; --python names one that has (tools/ref/README.md)")
@@ -656,6 +661,7 @@ def prepare():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # so that what was started is ended
     setup = prepare()
     setup.scratch = tempfile.mkdtemp(prefix="panum-compare-")
     setup.cache = os.path.join(os.path.abspath(setup.output), "inductor")
