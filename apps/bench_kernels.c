@@ -1,5 +1,6 @@
 #include "apps/bench_kernels.h"
 #include "apps/lib/run.h"
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/json.h"

@@ -8,6 +8,7 @@
 #include "apps/lib/pair.h"
 #include "apps/lib/run.h"
 #include "apps/lib/summary.h"
+#include "base/clock.h"
 #include "data/map.h"
 #include "data/scene.h"
 

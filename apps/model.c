@@ -48,7 +48,7 @@ static const Option options[] = {
      .value = "TEXT",
      AT(strip),
      .group = "convert",
-     .help = "take this off the front of the names that have it, as module."},
+     .help = "take this off the front of the names that have it (module. for one)"},
     {.name = "allow-nonfinite",
      .kind = OPTION_FLAG,
      AT(allow_nonfinite),

@@ -6,6 +6,7 @@
 #include "apps/lib/options.h"
 #include "apps/lib/pair.h"
 #include "apps/lib/run.h"
+#include "apps/lib/verbs.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/json.h"
@@ -179,6 +180,14 @@ static int check_same(Self *self) {
     return rc;
 }
 
+/* The tables that command lines are read by. */
+static void check_options(Self *self) {
+    const char *fault = NULL;
+    int at = 0;
+    while (at < program_verb_count && !(fault = options_fault(program_verbs[at]))) at++;
+    check(self, !fault, "options", "%s %s", fault ? program_verbs[at]->name : "every verb", fault ? fault : "is sound");
+}
+
 typedef int (*MapWriter)(Out *out, const Map *map, MapWritten *written);
 static int write_d16(Out *out, const Map *map, MapWritten *written) {
     return map_write_d16(out, map, NULL, written);
@@ -234,6 +243,7 @@ int app_selftest(int argc, char **argv) {
     Self self = {.o = &o};
     if (!rc) rc = dots_make(&self.left, &self.right, WIDTH, HEIGHT, FRONT, BEHIND, (uint64_t)o.seed);
     if (o.json) printf("{\"checks\":[\n");
+    if (!rc) check_options(&self);
     if (!rc) rc = check_signs(&self);
     if (!rc) rc = check_same(&self);
     if (!rc) rc = check_format(&self, "PFM", map_write_pfm, 0);

@@ -56,6 +56,7 @@ static const Option options[] = {
      .help = "the form that looks for d >= 0 only"},
     {.name = "precision",
      .kind = OPTION_CHOICE,
+     .value = "P",
      .choices = "f32|fp32|bf16",
      AT(precision),
      .standard = "f32",

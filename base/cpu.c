@@ -45,7 +45,9 @@ static CpuLevel detect(bool *bf16) {
     return CPU_BASE;
 }
 
-const char *cpu_model(void) { return "unknown"; }
+const char *cpu_model(void) {
+    return "unknown";
+}
 #endif
 
 static bool known, known_bf16;

@@ -33,9 +33,13 @@ int fail_prefix(const char *format, ...) {
     return (int)last_code;
 }
 
-ErrCode err_code(void) { return last_code; }
+ErrCode err_code(void) {
+    return last_code;
+}
 
-const char *err_sentence(void) { return last_sentence; }
+const char *err_sentence(void) {
+    return last_sentence;
+}
 
 void err_clear(void) {
     last_code = ERR_NONE;

@@ -22,13 +22,14 @@ typedef enum {
     ERR_STOPPED = 130, /* interrupted; resumable where the verb says so */
 } ErrCode;
 
-/* Sets this thread's error (replacing an earlier one) and returns `code`, so that `return fail(ERR_INPUT, ...)` reads well. */
+/* Sets this thread's error (replacing an earlier one) and returns `code`, so that `return fail(ERR_INPUT, ...)` reads
+ * well. */
 int fail(ErrCode code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Puts "text: " before the sentence already set and returns its code; for callers that know the file's name. */
 int fail_prefix(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-ErrCode err_code(void);          /* of the last failure in this thread, ERR_NONE if none */
-const char *err_sentence(void);  /* never NULL, without newline, at most 1,023 bytes */
+ErrCode err_code(void);         /* of the last failure in this thread, ERR_NONE if none */
+const char *err_sentence(void); /* never NULL, without newline, at most 1,023 bytes */
 void err_clear(void);
 /* Copies `text` into `out` with control characters and broken UTF-8 escaped, so that a hostile file name cannot
  * drive a terminal. Returns `out`. */
@@ -36,8 +37,8 @@ const char *err_printable(char *out, size_t size, const char *text);
 
 /* The program is wrong: prints where and why to stderr and aborts. Never reachable from outside data. */
 void panum_bug(const char *file, int line, const char *format, ...) __attribute__((noreturn, format(printf, 3, 4)));
-#define BUG_IF(condition, ...)                                                                                         \
-    do {                                                                                                               \
-        if (condition) panum_bug(__FILE__, __LINE__, __VA_ARGS__);                                                     \
+#define BUG_IF(condition, ...)                                     \
+    do {                                                           \
+        if (condition) panum_bug(__FILE__, __LINE__, __VA_ARGS__); \
     } while (0)
 #endif

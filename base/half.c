@@ -15,7 +15,7 @@ uint16_t f32_to_f16(float v) {
     uint32_t u = f32_bits(v), sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
     if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00);
     if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00); /* rounds to 65536 or more */
-    if (magnitude < 0x38800000u) {                                 /* below 2^-14: adding 0.5 makes the unit 2^-24 */
+    if (magnitude < 0x38800000u) {                                  /* below 2^-14: adding 0.5 makes the unit 2^-24 */
         float shifted = bits_f32(magnitude) + 0.5f;
         return (uint16_t)(sign | (f32_bits(shifted) - 0x3f000000u));
     }

@@ -1,4 +1,5 @@
-/* base/half.h - f16 and bf16 as bits, to and from f32. Round to nearest even; NaN stays NaN, overflow becomes infinity. */
+/* base/half.h - f16 and bf16 as bits, to and from f32. Round to nearest even; NaN stays NaN, overflow becomes infinity.
+ */
 #ifndef PANUM_BASE_HALF_H
 #define PANUM_BASE_HALF_H
 #include <stdint.h>
@@ -16,7 +17,9 @@ static inline float bits_f32(uint32_t u) {
     return v;
 }
 
-static inline float bf16_to_f32(uint16_t h) { return bits_f32((uint32_t)h << 16); }
+static inline float bf16_to_f32(uint16_t h) {
+    return bits_f32((uint32_t)h << 16);
+}
 
 static inline uint16_t f32_to_bf16(float v) {
     uint32_t u = f32_bits(v);

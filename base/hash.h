@@ -1,4 +1,5 @@
-/* base/hash.h - checksums and hashes: crc32 (zip, PNG), FNV-1a 64 (names), SHA-256 (identity of weights and options). */
+/* base/hash.h - checksums and hashes: crc32 (zip, PNG), FNV-1a 64 (names), SHA-256 (identity of weights and options).
+ */
 #ifndef PANUM_BASE_HASH_H
 #define PANUM_BASE_HASH_H
 #include <stddef.h>

@@ -7,14 +7,24 @@
 #include <stdint.h>
 
 typedef enum {
-    JSON_ERROR, JSON_END, JSON_OBJECT, JSON_OBJECT_END, JSON_ARRAY, JSON_ARRAY_END,
-    JSON_KEY, JSON_STRING, JSON_NUMBER, JSON_TRUE, JSON_FALSE, JSON_NULL,
+    JSON_ERROR,
+    JSON_END,
+    JSON_OBJECT,
+    JSON_OBJECT_END,
+    JSON_ARRAY,
+    JSON_ARRAY_END,
+    JSON_KEY,
+    JSON_STRING,
+    JSON_NUMBER,
+    JSON_TRUE,
+    JSON_FALSE,
+    JSON_NULL,
 } JsonKind;
 
 typedef struct {
     const uint8_t *text;
-    size_t size, at;     /* `at`: where the next token starts; on error, where it went wrong */
-    const char *error;   /* what went wrong, NULL so far */
+    size_t size, at;       /* `at`: where the next token starts; on error, where it went wrong */
+    const char *error;     /* what went wrong, NULL so far */
     const uint8_t *string; /* of the last KEY or STRING: the raw bytes between the quotes, escapes not yet undone */
     size_t string_size;
     bool string_escaped;

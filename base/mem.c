@@ -40,15 +40,18 @@ static bool injected_failure(void) {
 static void account(size_t bytes) {
     size_t now = atomic_fetch_add(&live_bytes, bytes) + bytes;
     size_t peak = atomic_load(&peak_bytes);
-    while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {
-    }
+    while (now > peak && !atomic_compare_exchange_weak(&peak_bytes, &peak, now)) {}
 }
 
 static const char *amount(char out[32], size_t bytes) {
-    if (bytes < 10u << 10) snprintf(out, 32, "%zu bytes", bytes);
-    else if (bytes < 10u << 20) snprintf(out, 32, "%.1f KiB", (double)bytes / 1024);
-    else if (bytes < (size_t)10 << 30) snprintf(out, 32, "%.1f MiB", (double)bytes / (1 << 20));
-    else snprintf(out, 32, "%.1f GiB", (double)bytes / (1 << 30));
+    if (bytes < 10u << 10)
+        snprintf(out, 32, "%zu bytes", bytes);
+    else if (bytes < 10u << 20)
+        snprintf(out, 32, "%.1f KiB", (double)bytes / 1024);
+    else if (bytes < (size_t)10 << 30)
+        snprintf(out, 32, "%.1f MiB", (double)bytes / (1 << 20));
+    else
+        snprintf(out, 32, "%.1f GiB", (double)bytes / (1 << 30));
     return out;
 }
 
@@ -67,7 +70,8 @@ void *mem_alloc(size_t bytes) {
     if (capped) {
         if (total > cap_left) {
             char text[32];
-            fail(ERR_INPUT, "would need %s more than the limit for a file of this size", amount(text, total - cap_left));
+            fail(ERR_INPUT, "would need %s more than the limit for a file of this size",
+                 amount(text, total - cap_left));
             return NULL;
         }
         cap_left -= total;
@@ -130,13 +134,17 @@ void mem_cap_begin(size_t bytes) {
     cap_left = bytes;
 }
 
-void mem_cap_end(void) { capped = false; }
+void mem_cap_end(void) {
+    capped = false;
+}
 
 MemUse mem_use(void) {
     return (MemUse){atomic_load(&live_bytes), atomic_load(&peak_bytes), atomic_load(&request_count)};
 }
 
-void mem_reset_peak(void) { atomic_store(&peak_bytes, atomic_load(&live_bytes)); }
+void mem_reset_peak(void) {
+    atomic_store(&peak_bytes, atomic_load(&live_bytes));
+}
 
 enum { HUGE_PAGE = 2 << 20 };
 
@@ -170,9 +178,9 @@ void mem_block_unmap(void *block, size_t bytes) {
 }
 
 void *mem_reserve(size_t bytes) {
-    void *block = injected_failure() ? MAP_FAILED
-                                     : mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *block = injected_failure()
+                      ? MAP_FAILED
+                      : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (block == MAP_FAILED) {
         out_of_memory(bytes);
         return NULL;
@@ -191,13 +199,14 @@ typedef struct Chunk {
 
 struct Arena {
     Chunk *chunks;
-    size_t bytes;
     bool failed;
 };
 
 enum { CHUNK_HEAD = 64, CHUNK_SIZE = 64 << 10 };
 
-Arena *arena_make(void) { return mem_zero(1, sizeof(Arena)); }
+Arena *arena_make(void) {
+    return mem_zero(1, sizeof(Arena));
+}
 
 void arena_drop(Arena *arena) {
     if (!arena) return;
@@ -228,7 +237,6 @@ void *arena_alloc(Arena *arena, size_t bytes) {
     }
     char *p = (char *)c + CHUNK_HEAD + c->used;
     c->used += need;
-    arena->bytes += need;
     memset(p, 0, need);
     return p;
 }
@@ -253,6 +261,6 @@ char *arena_format(Arena *arena, const char *format, ...) {
     return text;
 }
 
-bool arena_failed(const Arena *arena) { return arena->failed; }
-
-size_t arena_bytes(const Arena *arena) { return arena->bytes; }
+bool arena_failed(const Arena *arena) {
+    return arena->failed;
+}

@@ -10,8 +10,12 @@
 #include <stdint.h>
 
 /* Checked arithmetic: false when the result does not fit; *out is then untouched. */
-static inline bool size_mul(size_t a, size_t b, size_t *out) { return !__builtin_mul_overflow(a, b, out); }
-static inline bool size_add(size_t a, size_t b, size_t *out) { return !__builtin_add_overflow(a, b, out); }
+static inline bool size_mul(size_t a, size_t b, size_t *out) {
+    return !__builtin_mul_overflow(a, b, out);
+}
+static inline bool size_add(size_t a, size_t b, size_t *out) {
+    return !__builtin_add_overflow(a, b, out);
+}
 /* Rounds up to a multiple of `unit`, a power of two. */
 static inline bool size_align(size_t a, size_t unit, size_t *out) {
     if (!size_add(a, unit - 1, &a)) return false;
@@ -19,12 +23,12 @@ static inline bool size_align(size_t a, size_t unit, size_t *out) {
     return true;
 }
 
-void *mem_alloc(size_t bytes);               /* uninitialised, aligned to 64 bytes; 0 bytes gives a valid pointer */
-void *mem_zero(size_t count, size_t size);   /* count * size bytes of zeros */
-void *mem_array(size_t count, size_t size);  /* as mem_zero, uninitialised */
-void *mem_grow(void *old, size_t bytes);     /* like realloc; `old` stays valid on failure */
-char *mem_text(const char *text);            /* a copy of a string */
-void mem_free(void *block);                  /* NULL is fine */
+void *mem_alloc(size_t bytes);              /* uninitialised, aligned to 64 bytes; 0 bytes gives a valid pointer */
+void *mem_zero(size_t count, size_t size);  /* count * size bytes of zeros */
+void *mem_array(size_t count, size_t size); /* as mem_zero, uninitialised */
+void *mem_grow(void *old, size_t bytes);    /* like realloc; `old` stays valid on failure */
+char *mem_text(const char *text);           /* a copy of a string */
+void mem_free(void *block);                 /* NULL is fine */
 
 /* A cap on what mem_alloc hands out in this thread between begin and end; used round third-party decoders. */
 void mem_cap_begin(size_t bytes);
@@ -42,7 +46,8 @@ void mem_reset_peak(void);
 void *mem_block_map(size_t bytes);
 void mem_block_unmap(void *block, size_t bytes);
 
-/* Address space without memory: pages are taken, zeroed, as they are touched. For things that grow and must not move. */
+/* Address space without memory: pages are taken, zeroed, as they are touched. For things that grow and must not move.
+ */
 void *mem_reserve(size_t bytes);
 void mem_unreserve(void *block, size_t bytes);
 
@@ -54,5 +59,4 @@ void *arena_alloc(Arena *arena, size_t bytes); /* zeroed, 16-aligned */
 char *arena_text(Arena *arena, const char *text);
 char *arena_format(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool arena_failed(const Arena *arena);
-size_t arena_bytes(const Arena *arena);
 #endif

@@ -1,4 +1,5 @@
 #include "base/pool.h"
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -8,10 +9,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 1024, SPIN_NANOSECONDS = 50000 };
+enum { THREADS_MAX = 1024 };
+#define SPIN_SECONDS 50e-6
 
 struct Pool {
     int threads;
@@ -52,20 +53,14 @@ static inline void relax(void) {
 #endif
 }
 
-static int64_t nanoseconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Waits until *word differs from `old`: spinning first, since a sleep and a wake cost as much as a small tile. */
 static void wait_change(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *sleepers) {
-    int64_t deadline = 0;
+    double deadline = 0;
     for (int i = 0; atomic_load_explicit(word, memory_order_acquire) == old; i++) {
         relax();
         if (i % 64 != 63) continue;
-        int64_t now = nanoseconds();
-        if (!deadline) deadline = now + SPIN_NANOSECONDS;
+        double now = clock_seconds();
+        if (!deadline) deadline = now + SPIN_SECONDS;
         if (now < deadline) continue;
         if (sleepers) atomic_fetch_add(sleepers, 1);
         while (atomic_load(word) == old) futex_wait(word, old);
@@ -140,7 +135,9 @@ void pool_drop(Pool *pool) {
     mem_free(pool);
 }
 
-int pool_threads(const Pool *pool) { return pool ? pool->threads : 1; }
+int pool_threads(const Pool *pool) {
+    return pool ? pool->threads : 1;
+}
 
 void pool_run(Pool *pool, int64_t tiles, PoolTile run, void *context) {
     if (!pool || pool->threads == 1 || tiles <= 1 || inside_tile) {

@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/names.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ struct Zip {
     Arena *arena;
     ZipEntry *entries;
     uint64_t *local; /* where each entry's local header is */
-    int *by_name;    /* indices in the order of names */
+    IndexedName *names;
     int count;
 };
 
@@ -201,12 +202,7 @@ static int read_local(Zip *zip, const Directory *directory, int index) {
 typedef struct {
     const char *name;
     uint64_t begin, end;
-    int index;
 } Place;
-
-static int order_by_name(const void *a, const void *b) {
-    return strcmp(((const Place *)a)->name, ((const Place *)b)->name);
-}
 
 static int order_by_place(const void *a, const void *b) {
     uint64_t x = ((const Place *)a)->begin, y = ((const Place *)b)->begin;
@@ -221,8 +217,8 @@ static int read_directory(Zip *zip) {
     zip->arena = arena_make();
     zip->entries = mem_zero(directory.count, sizeof *zip->entries);
     zip->local = mem_zero(directory.count, sizeof *zip->local);
-    zip->by_name = mem_zero(directory.count, sizeof *zip->by_name);
-    if (!zip->arena || !zip->entries || !zip->local || !zip->by_name) return (int)ERR_MEMORY;
+    zip->names = mem_zero(directory.count, sizeof *zip->names);
+    if (!zip->arena || !zip->entries || !zip->local || !zip->names) return (int)ERR_MEMORY;
     uint64_t at = directory.offset;
     for (int i = 0; i < zip->count; i++) {
         if ((rc = read_central(zip, &directory, i, &at)) || (rc = read_local(zip, &directory, i))) return rc;
@@ -234,17 +230,17 @@ static int read_directory(Zip *zip) {
     if (!places) return (int)ERR_MEMORY;
     for (int i = 0; i < zip->count; i++) {
         const ZipEntry *e = &zip->entries[i];
-        places[i] = (Place){e->name, zip->local[i], e->offset + e->stored, i};
+        places[i] = (Place){e->name, zip->local[i], e->offset + e->stored};
+        zip->names[i] = (IndexedName){e->name, i};
     }
     if (zip->count) qsort(places, directory.count, sizeof *places, order_by_place);
     for (int i = 1; i < zip->count && !rc; i++)
         if (places[i].begin < places[i - 1].end) rc = refuse(zip, places[i].name, "overlaps another entry");
-    if (zip->count) qsort(places, directory.count, sizeof *places, order_by_name);
-    for (int i = 1; i < zip->count && !rc; i++)
-        if (strcmp(places[i].name, places[i - 1].name) == 0) rc = refuse(zip, places[i].name, "is there twice");
-    for (int i = 0; i < zip->count; i++) zip->by_name[i] = places[i].index;
     mem_free(places);
-    return rc;
+    if (rc) return rc;
+    names_sort(zip->names, zip->count);
+    const char *twice = names_double(zip->names, zip->count);
+    return twice ? refuse(zip, twice, "is there twice") : 0;
 }
 
 int zip_open(const uint8_t *bytes, size_t size, int code, Zip **out) {
@@ -267,7 +263,7 @@ void zip_close(Zip *zip) {
     arena_drop(zip->arena);
     mem_free(zip->entries);
     mem_free(zip->local);
-    mem_free(zip->by_name);
+    mem_free(zip->names);
     mem_free(zip);
 }
 
@@ -281,18 +277,8 @@ const ZipEntry *zip_entry(const Zip *zip, int index) {
 }
 
 const ZipEntry *zip_find(const Zip *zip, const char *name) {
-    int low = 0, high = zip->count;
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        const ZipEntry *entry = &zip->entries[zip->by_name[middle]];
-        int order = strcmp(name, entry->name);
-        if (order == 0) return entry;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
+    int index = names_find(zip->names, zip->count, name);
+    return index < 0 ? NULL : &zip->entries[index];
 }
 
 int zip_read(const Zip *zip, const ZipEntry *entry, size_t limit, uint8_t **bytes) {

@@ -8,6 +8,7 @@
  * One line a shape: algorithm, milliseconds (least of the rounds), GFLOP/s counted as if direct, and that as a share of
  * the peak. The shapes are those of the specification's tables (performance, 2.1 and 2.2) and the thin layers of S2M2.
  */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "tensor/op.h"
@@ -22,9 +23,7 @@
 static clockid_t clock_id = CLOCK_MONOTONIC;
 
 static double now(void) {
-    struct timespec t;
-    clock_gettime(clock_id, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return clock_of(clock_id);
 }
 
 typedef struct {

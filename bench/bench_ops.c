@@ -3,6 +3,7 @@
  * cost counts them, and the share of the multiply-add peak measured in the same run.
  *
  * usage: bench_ops [--rounds N] [--threads N] [--cpu base|avx2|avx512] [name] */
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -20,9 +21,7 @@
 static clockid_t clock_used = CLOCK_MONOTONIC;
 
 static double seconds(void) {
-    struct timespec t;
-    clock_gettime(clock_used, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return clock_of(clock_used);
 }
 
 static Tensor *map(Program *p, const char *name, int64_t n, int64_t c, int64_t h, int64_t w) {

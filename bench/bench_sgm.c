@@ -5,6 +5,7 @@
  *
  * Pictures are binary PGM or PPM. A list holds lines "left right truth.pfm lo hi" as tools/ref/sgbm_yardstick.py writes
  * them; --given uses the line's range. A truth that is not finite is not judged. Prints the minimum over the rounds. */
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -14,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct {
     int width, height, channels;
@@ -87,13 +87,6 @@ static Score judge(const float *d, const float *confidence, const float *truth, 
                    far ? 100.0 * (double)signs / (double)far : 100, half ? 100.0 * (double)bad / (double)half : 0};
 }
 
-/* Of all threads together: on a machine that others use too, the steadier clock for one thread. */
-static double cpu_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int main(int argc, char **argv) {
     const char *names[2] = {0}, *list = NULL, *out = NULL, *trust = NULL, *truth_path = NULL;
     int threads = 1, rounds = 1, count = 0;
@@ -149,11 +142,11 @@ int main(int argc, char **argv) {
         double best = INFINITY, best_cpu = INFINITY, best_range = 0;
         SgmReport report;
         for (int round = 0; round < rounds && maps; round++) {
-            double before = cpu_seconds();
+            double before = clock_processor_seconds();
             if (sgm_match(pool, l.pixels, r.pixels, l.width, l.height, l.channels, &options, maps, maps + pixels,
                           maps + 2 * pixels, &report))
                 stop(err_sentence(), "");
-            double cpu = cpu_seconds() - before;
+            double cpu = clock_processor_seconds() - before;
             if (cpu < best_cpu) best_cpu = cpu;
             if (report.seconds < best) best = report.seconds, best_range = report.range_seconds;
         }

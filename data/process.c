@@ -1,4 +1,5 @@
 #include "data/process.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -13,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -33,12 +33,6 @@ struct Process {
     size_t said;     /* bytes of standard error so far */
     char words[WORDS];
 };
-
-static double now_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static void close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
@@ -209,19 +203,19 @@ static int wait_ready(Process *p, short events, double *last) {
     if (n > 0 && fds[1].revents) drain_errors(p);
     if (p->stopped && p->stopped()) return fail(ERR_STOPPED, "interrupted while waiting for %s", p->name);
     if (n > 0 && fds[0].revents) return 0;
-    if (now_seconds() - *last > p->patience) return fail_hung(p, events == POLLIN ? "given" : "taken");
+    if (clock_seconds() - *last > p->patience) return fail_hung(p, events == POLLIN ? "given" : "taken");
     return 0;
 }
 
 int process_read(Process *p, void *bytes, size_t want, size_t *got) {
     uint8_t *to = bytes;
-    double last = now_seconds();
+    double last = clock_seconds();
     *got = 0;
     while (*got < want && p->pipe >= 0) {
         ssize_t n = read(p->pipe, to + *got, want - *got);
         if (n > 0) {
             *got += (size_t)n;
-            last = now_seconds();
+            last = clock_seconds();
         } else if (n == 0) {
             break;
         } else if (errno == EAGAIN) {
@@ -236,14 +230,14 @@ int process_read(Process *p, void *bytes, size_t want, size_t *got) {
 
 int process_write(Process *p, const void *bytes, size_t size) {
     const uint8_t *from = bytes;
-    double last = now_seconds();
+    double last = clock_seconds();
     while (size) {
         /* SIGPIPE is ignored by the program (apps/lib/run.h) */
         ssize_t n = write(p->pipe, from, size);
         if (n > 0) {
             from += n;
             size -= (size_t)n;
-            last = now_seconds();
+            last = clock_seconds();
         } else if (n < 0 && errno == EAGAIN) {
             int rc = wait_ready(p, POLLOUT, &last);
             if (rc) return rc;
@@ -278,14 +272,14 @@ int process_finish(Process **process) {
     if (!p) return 0;
     close_fd(&p->pipe);
     int status = 0;
-    double began = now_seconds();
+    double began = clock_seconds();
     for (int ms = 1;; ms = ms < SLICE_MS ? 2 * ms : SLICE_MS) {
         drain_errors(p);
         pid_t ended = waitpid(p->pid, &status, WNOHANG);
         if (ended == p->pid) break;
         if (ended < 0 && errno != EINTR) break;
         int rc = p->stopped && p->stopped() ? fail(ERR_STOPPED, "interrupted while waiting for %s", p->name) : 0;
-        if (!rc && now_seconds() - began > p->patience) rc = fail_hung(p, "finished");
+        if (!rc && clock_seconds() - began > p->patience) rc = fail_hung(p, "finished");
         if (rc) {
             process_kill(process);
             return rc;

@@ -1,9 +1,9 @@
 /* data/stereo.h - how two eyes lie in one picture or two files, found out, said and taken apart.
  *
- * What decides, in this order: the caller; a tag of the container (given by the caller, or a JPS segment); more than one
- * picture in a JPEG (MPO); the file's name, then its folder's; the content (do the halves match each other?); else mono.
- * Half or full, when the name leaves it open: a frame with the shape of a film (4:3, 16:10, 16:9, 1.85, 2.35 to 2.40) holds
- * half-width or half-height eyes unless its content is not squeezed; any other shape holds full ones. */
+ * What decides, in this order: the caller; a tag of the container (given by the caller, or a JPS segment); more than
+ * one picture in a JPEG (MPO); the file's name, then its folder's; the content (do the halves match each other?); else
+ * mono. Half or full, when the name leaves it open: a frame with the shape of a film (4:3, 16:10, 16:9, 1.85, 2.35
+ * to 2.40) holds half-width or half-height eyes unless its content is not squeezed; any other shape holds full ones. */
 #ifndef PANUM_DATA_STEREO_H
 #define PANUM_DATA_STEREO_H
 #include "data/read.h"

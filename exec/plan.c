@@ -1,11 +1,11 @@
 #include "exec/plan.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "exec/steps.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ALIGNMENT = 64 };
 
@@ -453,18 +453,12 @@ void *plan_data(const Plan *plan, const Tensor *t) {
 
 /* ---- running ---- */
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int plan_run(Plan *plan) {
     BUG_IF(!plan->block, "plan_run of a plan made for its shape only");
     for (int i = 0; i < plan->steps.steps; i++) {
         const Step *step = &plan->steps.step[i];
         Player *player = &plan->player[i];
-        double start = plan->profile ? now() : 0;
+        double start = plan->profile ? clock_seconds() : 0;
 #ifndef PANUM_F64
         if (!step->node)
             strip_run_all(plan->pool, step->strip, &player->hole.places);
@@ -474,7 +468,7 @@ int plan_run(Plan *plan) {
             step->node->op->run(step->node, &player->run);
         else
             step->node->op->define(step->node, &player->run);
-        if (plan->profile) player->seconds = now() - start;
+        if (plan->profile) player->seconds = clock_seconds() - start;
         if (plan->watch && plan->watch(plan->watch_context, player->done)) return fail(ERR_STOPPED, "interrupted");
     }
     return 0;

@@ -141,8 +141,8 @@ static Tensor *down(Net *net, const char *name, Tensor *z, int64_t d) {
     return nn_conv1(net, name, t_avg_pool2(z), d);
 }
 
-/* The reference enlarges first. A 1x1 convolution acts on channels and enlarging on positions with weights that sum to 1,
- * so they commute, bias included, and this order does a quarter of the work. */
+/* The reference enlarges first. A 1x1 convolution acts on channels and enlarging on positions with weights that sum to
+ * 1, so they commute, bias included, and this order does a quarter of the work. */
 static Tensor *up(Net *net, const char *name, Tensor *z, int64_t d) {
     return t_resize_bilinear(nn_conv1(net, name, z, d), 2 * z->size[2], 2 * z->size[3]);
 }

@@ -63,10 +63,6 @@ void *program_alloc(Program *program, size_t bytes) {
     return p;
 }
 
-size_t program_bytes(const Program *program) {
-    return program->used;
-}
-
 static char *keep_text(Program *program, const char *text) {
     size_t n = strlen(text) + 1;
     char *copy = program_alloc(program, n);

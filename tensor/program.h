@@ -51,7 +51,6 @@ int program_taps(const Program *program);
 Tensor *program_tap_at(const Program *program, int index, const char **name);
 
 void program_print(const Program *program, FILE *to); /* a line a node; golden tests compare it */
-size_t program_bytes(const Program *program);         /* memory the recording itself takes */
 
 /* --- for operator files (tensor/ops) and exec/ only --- */
 void *program_alloc(Program *program, size_t bytes); /* zeroed; lives as long as the program; never NULL */

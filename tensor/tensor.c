@@ -40,18 +40,6 @@ bool tensor_is_row_major(const Tensor *t) {
     return true;
 }
 
-bool tensor_is_channels_last(const Tensor *t) {
-    static const int order[4] = {1, 3, 2, 0}; /* innermost first */
-    if (t->rank != 4) return false;
-    int64_t stride = 1;
-    for (int i = 0; i < 4; i++) {
-        int axis = order[i];
-        if (t->size[axis] != 1 && t->stride[axis] != stride) return false;
-        stride *= t->size[axis];
-    }
-    return true;
-}
-
 bool tensor_same_shape(const Tensor *a, const Tensor *b) {
     if (a->rank != b->rank) return false;
     for (int i = 0; i < a->rank; i++)

@@ -47,10 +47,9 @@ typedef struct Tensor {
     const char *name; /* of inputs and weights; NULL otherwise */
 } Tensor;
 
-int64_t tensor_count(const Tensor *t);         /* elements */
-size_t tensor_bytes(const Tensor *base);       /* of a base tensor: what its storage takes */
-bool tensor_is_channels_last(const Tensor *t); /* rank 4, dense, C innermost */
-bool tensor_is_row_major(const Tensor *t);     /* dense in spoken order */
+int64_t tensor_count(const Tensor *t);     /* elements */
+size_t tensor_bytes(const Tensor *base);   /* of a base tensor: what its storage takes */
+bool tensor_is_row_major(const Tensor *t); /* dense in spoken order */
 bool tensor_same_shape(const Tensor *a, const Tensor *b);
 /* Writes "2x128x120x184" into out; returns out. */
 char *tensor_shape_text(const Tensor *t, char *out, size_t size);

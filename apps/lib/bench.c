@@ -1,5 +1,6 @@
 #include "apps/lib/bench.h"
 #include "apps/lib/run.h"
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/json.h"

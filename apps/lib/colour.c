@@ -252,15 +252,6 @@ int colour_map(Image *picture, const Map *map, const ColourOptions *options, dou
     return 0;
 }
 
-int colour_grey(Image *picture, const Map *map) {
-    if (image_make(picture, map->width, map->height, 1, 8)) return err_code();
-    for (int64_t i = 0; i < image_pixels(picture); i++) {
-        float v = map->values[i];
-        picture->bytes[i] = (uint8_t)(v >= 1 ? 255 : v > 0 ? lrintf(v * 255) : 0); /* NaN compares false: 0 */
-    }
-    return 0;
-}
-
 int colour_error(Image *picture, const Map *prediction, const Map *truth, double range) {
     if (prediction->width != truth->width || prediction->height != truth->height)
         return fail(ERR_INPUT, "the prediction is %dx%d and the truth %dx%d pixels; they must have one size",

@@ -34,8 +34,6 @@ int colour_map(Image *picture, const Map *map, const ColourOptions *options, dou
 /* Height in pixels of the legend that colour_map adds below a map of this width. */
 int colour_legend_height(int width);
 
-/* 0..1 as 8-bit grey (confidence, occlusion): 0 black, 1 white, no value 0. */
-int colour_grey(Image *picture, const Map *map);
 /* |prediction - truth| from white (0) over orange to dark (range px and more); pixels without truth are hatched,
  * without a prediction black. */
 int colour_error(Image *picture, const Map *prediction, const Map *truth, double range);

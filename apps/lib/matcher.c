@@ -1,11 +1,11 @@
 #include "apps/lib/matcher.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "tensor/files/describe.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 static const char *const model_names[] = {"auto", "sgm", "s2m2-XS", "s2m2-S", "s2m2-M", "s2m2-L", "s2m2-XL"};
 
@@ -89,12 +89,6 @@ void matcher_close(Matcher *matcher) {
     mem_free(matcher);
 }
 
-static double seconds_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps) {
     memset(maps, 0, sizeof *maps);
     if (left->width != right->width || left->height != right->height)
@@ -102,9 +96,9 @@ int matcher_match(Matcher *matcher, const Image *left, const Image *right, Stere
                     "the left picture has %d x %d pixels and the right one %d x %d; both eyes must be of one size",
                     left->width, left->height, right->width, right->height);
     BUG_IF(left->bits != 8 || right->bits != 8 || left->channels != right->channels, "matcher: pictures not prepared");
-    double start = seconds_now();
+    double start = clock_seconds();
     int rc = matcher->backend->match(matcher->state, left, right, maps, matcher->describe, sizeof matcher->describe);
-    matcher->seconds = seconds_now() - start;
+    matcher->seconds = clock_seconds() - start;
     if (rc) stereo_maps_free(maps);
     return rc;
 }

@@ -108,6 +108,7 @@ void program_help(FILE *out, const Verb *const *verbs, int count);
 void program_man(FILE *out, const Verb *const *verbs, int count);
 void program_completion(FILE *out, const Verb *const *verbs, int count);
 void program_markdown(FILE *out, const Verb *const *verbs, int count);
-/* A one-sentence remark for `panum_bug` when the table contradicts itself, NULL when it is sound. For tests. */
+/* What is wrong with the table itself (an option without help, a default its parser refuses ...); NULL when it is
+ * sound. */
 const char *options_fault(const Verb *verb);
 #endif

@@ -2,6 +2,7 @@
 #include "apps/lib/bench.h"
 #if defined(__AVX512BF16__)
 #include "apps/lib/run.h"
+#include "base/clock.h"
 #include <immintrin.h>
 
 double peak_gflops_bf16(double seconds) {

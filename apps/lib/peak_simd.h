@@ -2,6 +2,7 @@
  * (bytes of a vector) set. Sixteen independent sums hide the latency of a fused multiply-add (4 cycles, 2 a cycle). */
 #include "apps/lib/bench.h"
 #include "apps/lib/run.h"
+#include "base/clock.h"
 
 #include <stdint.h>
 

@@ -1,5 +1,6 @@
 #include "apps/lib/progress.h"
 #include "apps/lib/run.h"
+#include "base/clock.h"
 #include "base/json.h"
 
 #include <stdio.h>

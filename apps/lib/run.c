@@ -126,12 +126,6 @@ void say_always(const char *format, ...) {
     va_end(args);
 }
 
-double clock_seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
 enum { RING = 8 };
 
 const char *show_bytes(double bytes) {

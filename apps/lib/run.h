@@ -50,8 +50,6 @@ void say_more(int level, const char *format, ...) __attribute__((format(printf, 
 void say_always(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool talk_quiet(void);
 
-double clock_seconds(void); /* monotonic */
-
 /* "1.2 GiB" into a ring of static texts, eight calls deep. */
 const char *show_bytes(double bytes);
 /* A file name made printable, in the same kind of ring. */

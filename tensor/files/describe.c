@@ -40,7 +40,8 @@ bool weights_guess_model(const Weights *weights, char *out, size_t size) {
         int64_t width;
         long blocks;
         const char *name;
-    } published[] = {{32, 1, "s2m2-XS"}, {128, 1, "s2m2-S"}, {192, 2, "s2m2-M"}, {256, 3, "s2m2-L"}, {384, 3, "s2m2-XL"}};
+    } published[] = {
+        {32, 1, "s2m2-XS"}, {128, 1, "s2m2-S"}, {192, 2, "s2m2-M"}, {256, 3, "s2m2-L"}, {384, 3, "s2m2-XL"}};
     for (size_t k = 0; k < sizeof published / sizeof *published; k++) {
         if (width->size[0] != published[k].width || blocks != published[k].blocks) continue;
         snprintf(out, size, "%s", published[k].name);

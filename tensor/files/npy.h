@@ -1,8 +1,8 @@
 /* tensor/files/npy.h - NumPy's arrays: .npy (versions 1 to 3) and .npz (a zip of them), read and written.
  * Read: bool, integers and floats of 1 to 8 bytes, either byte order, C or Fortran order; text (U). Arrays of Python
  * objects are refused: they are pickles. In memory everything is in host order and row-major.
- * Written: version 1, little endian, C order; members of .npz stored unless asked otherwise, without time stamps, so that
- * equal content makes equal files. Failures are ERR_INPUT (or ERR_MEMORY); a path given is named. */
+ * Written: version 1, little endian, C order; members of .npz stored unless asked otherwise, without time stamps, so
+ * that equal content makes equal files. Failures are ERR_INPUT (or ERR_MEMORY); a path given is named. */
 #ifndef PANUM_TENSOR_FILES_NPY_H
 #define PANUM_TENSOR_FILES_NPY_H
 #include "base/file.h"
@@ -31,14 +31,14 @@ enum { NPY_RANK_MAX = 8, NPY_HEADER_MAX = 65536 };
 
 typedef struct {
     NpyType type;
-    int rank;                    /* 0 for a scalar */
-    int64_t size[NPY_RANK_MAX];  /* outermost first */
-    int64_t width;               /* characters of an element of NPY_TEXT, else 0 */
-    int64_t count;               /* elements */
-    size_t bytes;                /* of data */
-    uint8_t *data;               /* row-major, host order; from readers owned by the array */
-    char comment[80];            /* printable ASCII behind the header's dictionary, as a Python comment: NumPy passes over
-                                    it, ours says there what the numbers are; "" for none */
+    int rank;                   /* 0 for a scalar */
+    int64_t size[NPY_RANK_MAX]; /* outermost first */
+    int64_t width;              /* characters of an element of NPY_TEXT, else 0 */
+    int64_t count;              /* elements */
+    size_t bytes;               /* of data */
+    uint8_t *data;              /* row-major, host order; from readers owned by the array */
+    char comment[80]; /* printable ASCII behind the header's dictionary, as a Python comment: NumPy passes over
+                         it, ours says there what the numbers are; "" for none */
 } NpyArray;
 
 const char *npy_type_name(NpyType type); /* "float32", "int64", "text", as NumPy calls them */

@@ -1,8 +1,8 @@
-/* tensor/files/pickle.h - a recogniser for the pickles that torch.save writes. It is not an unpickler: it looks nothing up,
- * calls nothing and builds no object; it only follows which of a handful of names the pickle speaks of and which sizes,
- * strides and storage keys it puts beside them. Any other name or opcode is refused with its offset.
- * Opcodes of protocols 2 to 5. No recursion; stack, memo, steps, containers and nesting are bounded, and a container
- * that lies inside another can no longer be added to, so no value contains itself. */
+/* tensor/files/pickle.h - a recogniser for the pickles that torch.save writes. It is not an unpickler: it looks nothing
+ * up, calls nothing and builds no object; it only follows which of a handful of names the pickle speaks of and which
+ * sizes, strides and storage keys it puts beside them. Any other name or opcode is refused with its offset. Opcodes of
+ * protocols 2 to 5. No recursion; stack, memo, steps, containers and nesting are bounded, and a container that lies
+ * inside another can no longer be added to, so no value contains itself. */
 #ifndef PANUM_TENSOR_FILES_PICKLE_H
 #define PANUM_TENSOR_FILES_PICKLE_H
 #include "tensor/files/weights.h"
@@ -51,8 +51,8 @@ typedef struct {
 typedef struct {
     uint32_t key, key_bytes; /* in the text */
     WeightDType dtype;
-    bool untyped;  /* counted in bytes; dtype means nothing */
-    int64_t count; /* elements */
+    bool untyped;        /* counted in bytes; dtype means nothing */
+    int64_t count;       /* elements */
     int64_t view_offset; /* legacy: elements into the storage named by key; -1 when it is no view */
     int64_t whole_count; /* legacy: elements of the storage that is viewed (not known: -1) */
 } PickleStorage;
@@ -80,7 +80,8 @@ typedef struct {
     PickleContainer *containers;
     PickleStorage *storages;
     PickleTensor *tensors;
-    uint32_t cell_count, cell_room, container_count, container_room, storage_count, storage_room, tensor_count, tensor_room;
+    uint32_t cell_count, cell_room, container_count, container_room, storage_count, storage_room, tensor_count,
+        tensor_room;
     PickleValue root;
     char error[200]; /* why it was refused, "" when there was no memory */
 } Pickle;

@@ -187,23 +187,13 @@ static int refuse_unknown(const Weights *weights) {
                         weights->bytes[5], weights->bytes[6], weights->bytes[7]);
 }
 
-static _Thread_local const WeightEntry *sorted_entries; /* qsort has no context */
-
-static int order_by_name(const void *a, const void *b) {
-    return strcmp(sorted_entries[*(const int *)a].name, sorted_entries[*(const int *)b].name);
-}
-
 static int index_names(Weights *weights) {
-    if (!weights->by_name) weights->by_name = mem_array((size_t)weights->count, sizeof(int));
-    if (!weights->by_name) return (int)ERR_MEMORY;
-    for (int i = 0; i < weights->count; i++) weights->by_name[i] = i;
-    sorted_entries = weights->entries;
-    if (weights->count) qsort(weights->by_name, (size_t)weights->count, sizeof(int), order_by_name);
-    for (int i = 1; i < weights->count; i++) {
-        const char *name = weights->entries[weights->by_name[i]].name;
-        if (strcmp(name, weights->entries[weights->by_name[i - 1]].name) == 0)
-            return weights_fail(weights, "two tensors are named \"%s\"", name);
-    }
+    weights->names = mem_array((size_t)weights->count, sizeof *weights->names);
+    if (!weights->names) return (int)ERR_MEMORY;
+    for (int i = 0; i < weights->count; i++) weights->names[i] = (IndexedName){weights->entries[i].name, i};
+    names_sort(weights->names, weights->count);
+    const char *twice = names_double(weights->names, weights->count);
+    if (twice) return weights_fail(weights, "two tensors are named \"%s\"", twice);
     return 0;
 }
 
@@ -290,7 +280,7 @@ void weights_close(Weights *weights) {
     if (!weights) return;
     file_unmap(weights->map);
     mem_free(weights->entries);
-    mem_free(weights->by_name);
+    mem_free(weights->names);
     mem_free(weights->notes);
     arena_drop(weights->arena);
     mem_free(weights);
@@ -326,33 +316,14 @@ const WeightEntry *weights_entry(const Weights *weights, int index) {
 }
 
 const WeightEntry *weights_find(const Weights *weights, const char *name) {
-    int low = 0, high = weights->count;
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        const WeightEntry *entry = &weights->entries[weights->by_name[middle]];
-        int order = strcmp(name, entry->name);
-        if (order == 0) return entry;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
+    int index = names_find(weights->names, weights->count, name);
+    return index < 0 ? NULL : &weights->entries[index];
 }
 
 int64_t weights_parameters(const Weights *weights) {
     int64_t total = 0;
     for (int i = 0; i < weights->count; i++) total += weights->entries[i].count;
     return total;
-}
-
-int weights_strip_prefix(Weights *weights, const char *prefix) {
-    size_t n = strlen(prefix);
-    for (int i = 0; i < weights->count; i++) {
-        WeightEntry *entry = &weights->entries[i];
-        if (strncmp(entry->name, prefix, n) == 0 && entry->name[n]) entry->name += n;
-    }
-    return index_names(weights);
 }
 
 void weights_metadata_at(const Weights *weights, int index, const char **key, const char **value) {

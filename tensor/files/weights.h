@@ -58,8 +58,6 @@ int weights_count(const Weights *weights);
 const WeightEntry *weights_entry(const Weights *weights, int index); /* in the order of the file */
 const WeightEntry *weights_find(const Weights *weights, const char *name);
 int64_t weights_parameters(const Weights *weights); /* elements of all tensors together */
-/* Takes `prefix` off the front of every name that has it; ERR_WEIGHTS when that makes two names equal. */
-int weights_strip_prefix(Weights *weights, const char *prefix);
 
 int weights_metadata_count(const Weights *weights); /* safetensors only */
 void weights_metadata_at(const Weights *weights, int index, const char **key, const char **value);

@@ -3,6 +3,7 @@
 #define PANUM_TENSOR_FILES_WEIGHTS_BUILD_H
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/names.h"
 #include "tensor/files/weights.h"
 
 typedef struct {
@@ -18,7 +19,7 @@ struct Weights {
     Arena *arena;
     WeightEntry *entries;
     int count, room;
-    int *by_name;
+    IndexedName *names;
     WeightsNote *notes;
     int note_count, note_room;
     int64_t skipped;

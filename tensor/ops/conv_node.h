@@ -2,6 +2,7 @@
  * the weight, then the bias or NULL. Inside tensor/ops only. */
 #ifndef PANUM_TENSOR_OPS_CONV_NODE_H
 #define PANUM_TENSOR_OPS_CONV_NODE_H
+#include "tensor/op.h"
 #include "tensor/ops/ops.h"
 
 /* Attributes of conv2d, conv_transpose2d and linear. */
@@ -27,6 +28,13 @@ static inline double conv_bytes(const Node *node) {
         bytes += (double)tensor_count(node->output[i]) * (double)dtype_size(node->output[i]->dtype);
     return bytes;
 }
+
+/* The definition of a convolution row by row: `row` gives row y of image n of the output, output[0]->size[3] pixels of
+ * output[0]->size[1] channels, pixels `out_pixel` elements apart. */
+typedef void (*ConvRow)(const Node *node, const Run *run, int64_t n, int64_t y, real *out, int64_t out_pixel);
+void conv_define_rows(const Node *node, const Run *run, ConvRow row);
+
+void conv_print(const Node *node, FILE *to); /* kernel, stride, padding */
 
 /* How the fast version would compute a conv2d, conv_transpose2d or linear node; for plans and benchmarks to print. */
 const char *conv_algorithm(const Node *node, bool exact, bool bf16);

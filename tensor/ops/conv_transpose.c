@@ -73,30 +73,8 @@ static void define_row(const Node *node, const Run *run, int64_t n, int64_t y, r
         }
 }
 
-typedef struct {
-    const Node *node;
-    const Run *run;
-} Job;
-
-static void define_tile(void *context, int64_t tile, int worker) {
-    (void)worker;
-    const Job *job = context;
-    const Tensor *to = job->node->output[0];
-    int64_t n = tile / to->size[2], y = tile % to->size[2];
-    real *out = run_real(job->run, to) + n * to->stride[0] + y * to->stride[2];
-    define_row(job->node, job->run, n, y, out, to->stride[3]);
-}
-
 static void define(const Node *node, const Run *run) {
-    Job job = {node, run};
-    pool_run(run->pool, node->output[0]->size[0] * node->output[0]->size[2], define_tile, &job);
-}
-
-static void print(const Node *node, FILE *to) {
-    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
-    const Tensor *weight = conv_weight(node);
-    fprintf(to, " kernel=%lldx%lld stride=%d pad=%dx%d", (long long)weight->size[2], (long long)weight->size[3],
-            options->stride, options->pad_h, options->pad_w);
+    conv_define_rows(node, run, define_row);
 }
 
 static void cost(const Node *node, Cost *out) {
@@ -188,5 +166,5 @@ static const Op conv_transpose2d_op = {
     .store_hole = true,
     .define = define,
     CONV_FIELDS.cost = cost,
-    .print = print,
+    .print = conv_print,
 };

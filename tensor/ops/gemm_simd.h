@@ -103,7 +103,9 @@ INLINE void block_body(const int rows, const int vectors, const Stretch *stretch
 BLOCKS(1)
 BLOCKS(2)
 BLOCKS(3)
-BLOCKS(4) BLOCKS(5) BLOCKS(6)
+BLOCKS(4)
+BLOCKS(5)
+BLOCKS(6)
 #if BLOCK_ROWS == 14
     BLOCKS(7) BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12) BLOCKS(13) BLOCKS(14)
 #endif
@@ -179,9 +181,7 @@ FEW(2)
 FEW(3)
 FEW(4)
 
-    enum {
-        FEW_STRETCHES = 32
-    }; /* what a block may have here */
+enum { FEW_STRETCHES = 32 }; /* what a block may have here */
 
 static void few(int64_t rows, const Stretch *stretch, int64_t stretches, const float *weights, int64_t weight_stride,
                 int64_t outputs, const float *bias, float *c, int64_t c_stride) {

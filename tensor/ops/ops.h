@@ -124,7 +124,7 @@ Tensor *t_attention_relative_at(Tensor *q, Tensor *k, Tensor *v, Tensor *pe_weig
 #define t_attention_relative(q, k, v, pe_weight, pe_bias, heads, h, w) \
     t_attention_relative_at(q, k, v, pe_weight, pe_bias, heads, h, w, T_HERE)
 
-/* ---- resampling (pool.c, resize.c) ---- */
+/* ---- resampling (resample.c) ---- */
 Tensor *t_avg_pool2_at(Tensor *x, T_AT); /* mean of 2x2, stride 2; an odd last row or column is dropped */
 #define t_avg_pool2(x) t_avg_pool2_at(x, T_HERE)
 Tensor *t_adaptive_avg_pool_at(Tensor *x, int64_t h, int64_t w,
@@ -147,8 +147,9 @@ typedef struct {
 } Transport;
 Transport t_transport_at(Tensor *cv, TransportOptions options, T_AT);
 #define t_transport(cv, ...) t_transport_at(cv, (TransportOptions){__VA_ARGS__}, T_HERE)
-/* Nine values of each row of cv (N,h,w,m), at (i - d)/step + e, e = -4..4, linear, zero outside -> (N,9,h,w). d is (N,1,h,w).
- * cv may be (N*h,w,m), as matmul_nt makes it; and have a row for every second row and column only, (N,h/2,w/2,m): R1's. */
+/* Nine values of each row of cv (N,h,w,m), at (i - d)/step + e, e = -4..4, linear, zero outside -> (N,9,h,w). d is
+ * (N,1,h,w). cv may be (N*h,w,m), as matmul_nt makes it; and have a row for every second row and column only,
+ * (N,h/2,w/2,m): R1's. */
 typedef struct {
     int step;        /* 1 for the full volume, 2 for the coarse one (m = w/2) */
     bool half_pixel; /* R1 and R2: a position x in a row of n is read at x n/(n-1) - 0.5 */

@@ -114,7 +114,8 @@ static real apply(PointwiseFunction function, real x, real y, real p, real q) {
     panum_bug(__FILE__, __LINE__, "pointwise function %d", function);
 }
 
-/* The innermost axis in memory: C of maps (also of maps with one channel, which are row-major as well), else the last. */
+/* The innermost axis in memory: C of maps (also of maps with one channel, which are row-major as well), else the last.
+ */
 static int channel_axis(const Tensor *t) {
     return t->rank == 4 && (t->stride[1] == 1 || t->size[1] == 1) ? 1 : t->rank - 1;
 }

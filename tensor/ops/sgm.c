@@ -1,21 +1,15 @@
 /* Semi-global matching: the way from two pictures to the maps, and the search range. */
 #include "tensor/ops/sgm.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "tensor/ops/sgm_inner.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 SgmOptions sgm_defaults(void) {
     return (SgmOptions){.automatic = true, .memory = (size_t)512 << 20};
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static inline int clamp(int v, int lo, int hi) {
@@ -162,7 +156,7 @@ static int check(int width, int height, int channels, const SgmOptions *o) {
 int sgm_match_with(const SgmKernels *kernels, Pool *pool, const uint8_t *left, const uint8_t *right, int width,
                    int height, int channels, const SgmOptions *options, float *disparity, float *confidence,
                    float *occlusion, SgmReport *report) {
-    double start = now(), range_seconds = 0;
+    double start = clock_seconds(), range_seconds = 0;
     SgmOptions o = options ? *options : sgm_defaults();
     if (!o.memory) o.memory = sgm_defaults().memory;
     int rc = check(width, height, channels, &o);
@@ -176,7 +170,7 @@ int sgm_match_with(const SgmKernels *kernels, Pool *pool, const uint8_t *left, c
         match_tones(&eyes);
         sgm_eyes_pad(&eyes);
         if (o.automatic) rc = find_range(pool, kernels, &eyes, o.memory, &o.lo, &o.hi);
-        range_seconds = o.automatic ? now() - start : 0;
+        range_seconds = o.automatic ? clock_seconds() - start : 0;
     }
     if (!rc) {
         o.lo = clamp(o.lo, 1 - width, width - 1);
@@ -191,7 +185,7 @@ int sgm_match_with(const SgmKernels *kernels, Pool *pool, const uint8_t *left, c
     if (report)
         *report = (SgmReport){.lo = o.lo,
                               .hi = o.hi,
-                              .seconds = now() - start,
+                              .seconds = clock_seconds() - start,
                               .range_seconds = range_seconds,
                               .memory = sgm_memory(width, height, o.lo, o.hi, o.memory, pool_threads(pool))};
     return rc;

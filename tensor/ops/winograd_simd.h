@@ -14,10 +14,9 @@
  * at 128 columns the transforms are a tenth of the work. */
 #include "tensor/ops/gemm_simd.h"
 
-/* Where to interpolate: error of F(4x4) on 128 channels against sums in double, over the rms of the result (rms, largest):
- *   1, 2 (as usual)  2.3e-6  4.6e-5      3/4, 3/2     1.1e-6  0.9e-5      5/8, 5/4  1.2e-6  1.5e-5
- *   1/2, 1           2.3e-6  4.3e-5      2/3, 3/2     1.0e-6  1.0e-5      1/2, 3/2  1.3e-6  2.3e-5
- *                                        (direct sums in f32: 0.6e-6, 0.5e-5)
+/* Where to interpolate: error of F(4x4) on 128 channels against sums in double, over the rms of the result (rms,
+ * largest): 1, 2 (as usual)  2.3e-6  4.6e-5      3/4, 3/2     1.1e-6  0.9e-5      5/8, 5/4  1.2e-6  1.5e-5 1/2, 1
+ * 2.3e-6  4.3e-5      2/3, 3/2     1.0e-6  1.0e-5      1/2, 3/2  1.3e-6  2.3e-5 (direct sums in f32: 0.6e-6, 0.5e-5)
  * 3/4 and 3/2, with all their powers, are exact in f32. */
 #define WINOGRAD_P 0.75f
 #define WINOGRAD_Q 1.5f
@@ -185,5 +184,5 @@ static void winograd_output(WinogradKind kind, const float *m, int64_t product, 
 #define CONV_KERNELS_OF(cpu)                                                                                  \
     {                                                                                                         \
         .level = cpu, .vector = VW, .rows = BLOCK_ROWS, .block = block, .winograd_weights = winograd_weights, \
-        .winograd_input = winograd_input, .winograd_output = winograd_output, .few = few, .panel = panel,                     \
+        .winograd_input = winograd_input, .winograd_output = winograd_output, .few = few, .panel = panel,     \
     }

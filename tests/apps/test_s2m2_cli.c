@@ -121,7 +121,8 @@ static void test_refusals(void **state) {
     expect(4, "--model s2m2-S --weights nothing.safetensors -o refused.npz", "nothing.safetensors");
     expect(4, "--model s2m2-S --weights left.png -o refused.npz", "left.png");
     /* four times as large, that the network needs more than the least limit there is */
-    expect(6, "--model s2m2-S --weights S.safetensors --scale 4 -q --max-memory 16M -o refused.npz", "raise --max-memory");
+    expect(6, "--model s2m2-S --weights S.safetensors --scale 4 -q --max-memory 16M -o refused.npz",
+           "raise --max-memory");
 }
 
 static void test_seed_refusals(void **state) {

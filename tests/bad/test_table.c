@@ -3,6 +3,7 @@
  *   - the program ends by itself (no signal), with that code, and says one sentence with those words;
  *   - a failure leaves no file behind and changes none, not even a part file;
  *   - the address space stays within the case's limit (not under a sanitizer, which needs its own). */
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -17,7 +18,6 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char *folder; /* of the case that is running */
@@ -672,12 +672,10 @@ static int run_case(const Case *c) {
     char ulimit[64] = "";
     if (sanitized && c->limit < 0) return 0;
     if (!sanitized && c->limit >= 0) snprintf(ulimit, sizeof ulimit, "ulimit -v %d; ", limit * 1024);
-    struct timespec a, b;
-    clock_gettime(CLOCK_MONOTONIC, &a);
+    double start = clock_seconds();
     int rc =
         run_command(said, sizeof said, "cd '%s' && P=%s && export P && ( %s%s )", path, program, ulimit, c->command);
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    double ms = (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) * 1e-6;
+    double ms = (clock_seconds() - start) * 1e3;
     const char *why = NULL;
     if (rc != c->code)
         why = "another exit code";

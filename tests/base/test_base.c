@@ -59,10 +59,12 @@ static void half_is_exact(void **state) {
     (void)state;
     for (unsigned h = 0; h < 65536; h++) { /* every f16 survives the way through f32 */
         float v = f16_to_f32((uint16_t)h);
-        if (isnan(v)) assert_true((f32_to_f16(v) & 0x7c00) == 0x7c00 && (f32_to_f16(v) & 0x3ff));
-        else assert_int_equal(f32_to_f16(v), h);
+        if (isnan(v))
+            assert_true((f32_to_f16(v) & 0x7c00) == 0x7c00 && (f32_to_f16(v) & 0x3ff));
+        else
+            assert_int_equal(f32_to_f16(v), h);
     }
-    assert_int_equal(f32_to_f16(65520.0f), 0x7c00);      /* half way to 65536 rounds to infinity */
+    assert_int_equal(f32_to_f16(65520.0f), 0x7c00); /* half way to 65536 rounds to infinity */
     assert_int_equal(f32_to_f16(65519.996f), 0x7bff);
     assert_int_equal(f32_to_f16(1.0f + 0x1p-11f), 0x3c00); /* ties to even */
     assert_int_equal(f32_to_f16(1.0f + 0x3p-11f), 0x3c02);
@@ -128,9 +130,12 @@ static void pool_runs_each_tile_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(error_keeps_sentence_and_prefix), cmocka_unit_test(memory_counts_and_caps),
-        cmocka_unit_test(arena_is_sticky),                 cmocka_unit_test(half_is_exact),
-        cmocka_unit_test(hashes_match_their_standards),    cmocka_unit_test(pool_runs_each_tile_once),
+        cmocka_unit_test(error_keeps_sentence_and_prefix),
+        cmocka_unit_test(memory_counts_and_caps),
+        cmocka_unit_test(arena_is_sticky),
+        cmocka_unit_test(half_is_exact),
+        cmocka_unit_test(hashes_match_their_standards),
+        cmocka_unit_test(pool_runs_each_tile_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
