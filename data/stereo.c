@@ -252,7 +252,7 @@ int layout_decide(const char *path, int width, int height, const Image *frame, c
     *decision = (LayoutDecision){.layout = LAYOUT_MONO};
     if (options->layout != LAYOUT_AUTO) {
         decision->layout = options->layout;
-        snprintf(decision->evidence, sizeof decision->evidence, "asked for");
+        snprintf(decision->evidence, sizeof decision->evidence, "what was asked for");
     } else if (options->tag != LAYOUT_AUTO) {
         decision->layout = options->tag;
         decision->right_first = options->tag_right_first;

@@ -28,7 +28,7 @@ typedef struct {
 } ConvLayer;
 Tensor *nn_conv2d_at(Net *net, const char *name, Tensor *x, int64_t channels, ConvLayer layer, T_AT);
 #define nn_conv2d(net, name, x, channels, ...) nn_conv2d_at(net, name, x, channels, (ConvLayer){__VA_ARGS__}, T_HERE)
-/* The three shapes that make up most networks: k x k, stride 1, padded to keep the size. */
+/* What most networks are made of: 1x1 and 3x3, stride 1, padded to keep the size. */
 #define nn_conv1(net, name, x, channels) nn_conv2d_at(net, name, x, channels, (ConvLayer){.stride = 1}, T_HERE)
 #define nn_conv3(net, name, x, channels) \
     nn_conv2d_at(net, name, x, channels, (ConvLayer){.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1}, T_HERE)
