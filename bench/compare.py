@@ -1,6 +1,6 @@
 """panum beside its peers on this machine: the ratios of the performance targets, measured alternately in one run.
 
-usage: python bench/compare.py --reference S2M2_CHECKOUT [--rows C4,C8] [--quick] [--full] [--no-compile]
+usage: python bench/compare.py --reference S2M2_CHECKOUT [--rows C4,C8] [--quick] [--full] [--no-compile] [--prepare]
                                [--python PEERS_PYTHON] [--panum build/panum] [--output FOLDER] [--rounds 7]
 
 Protocol. Both sides run in processes that stay alive and are asked for one round at a time, A B A B, pinned to the same
@@ -13,7 +13,8 @@ A target counts only with the tests of the same code green, so the tests that ar
 The peers need PyTorch and NumPy (tools/ref/README.md) and, for whole networks and Sinkhorn, a checkout of the public S2M2
 code; nothing else here needs more than Python. --quick tries the script out: two rounds, small pictures, no compiled
 peers; its figures mean nothing. --full adds what no target asks for: L at one thread, peers beside a busy process, all
-layouts of compiled peers. Rows that need no peer: C1, C3, C15, C16, C17, C18.
+layouts of compiled peers. --prepare compiles what C8, C9 and C11 will compile and measures nothing: minutes that need no
+quiet machine. Rows that need no peer: C1, C3, C15, C16, C17, C18.
 
 Writes results.json and results.md into --output after every group of rows, so an interrupted run leaves what it has.
 """
@@ -459,6 +460,18 @@ def thread_row(results, name, times):
                     peer=one, peer_name=f"ours, {counts[0]} thread", ratio_median=one.median / two.median)
 
 
+def fill_cache(setup):
+    """Starts every compiled peer that the rows need once, so that a later run finds its code in --output."""
+    wanted = [(row, size, threads, isa) for row, size, isa in (("C8", "S", "native"), ("C9", "L", "native"),
+                                                               ("C11", "S", "avx2")) if row in setup.rows
+              for threads in (setup.threads if row == "C8" or setup.full else setup.threads[-1:])]
+    for row, size, threads, isa in wanted:
+        for mode, layout in variants(setup).get("compiled", []):
+            start = time.time()
+            torch_network(setup, size, threads, "tuned", mode, layout, isa).close()
+            log(f"{row}: ready in {time.time() - start:.0f} s")
+
+
 def network_groups(setup, results):
     chosen, own = None, None
     if "C8" in setup.rows:
@@ -632,6 +645,7 @@ def prepare():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--prepare", action="store_true")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None)
     parser.add_argument("--tests", action=argparse.BooleanOptionalAction, default=True)
     setup = parser.parse_args()
@@ -670,6 +684,8 @@ def main():
     log(f"load {os.getloadavg()[0]:.2f}; about {sum(MINUTES[r] for r in order):.0f} minutes, the longest: " +
         ", ".join(f"{r} {MINUTES[r]:g}" for r in order[:4]))
     try:
+        if setup.prepare:
+            return fill_cache(setup)
         setup.tests = run_tests(setup) if setup.tests else "not run"
         results = Results(setup)
         if setup.rows & {"C13", "C17"}:
