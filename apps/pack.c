@@ -56,12 +56,7 @@ static const Option options[] = {
      .help = "the picture to write, .png, .jpg or .ppm; a folder, or a name that ends in /, gets the default name; of "
              "a pair, _left and _right are "
              "put before the ending"},
-    {.name = "overwrite",
-     .letter = 'y',
-     .kind = OPTION_FLAG,
-     .at = offsetof(PackOptions, overwrite),
-     .group = "Output",
-     .help = "replace files that exist"},
+    OPTION_OVERWRITE(PackOptions, overwrite, "Output"),
     {.name = "layout",
      .kind = OPTION_CHOICE,
      .value = "LAYOUT",

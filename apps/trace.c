@@ -71,15 +71,7 @@ static const Option options[] = {
      .most = 64,
      .group = "How",
      .help = "local refinements"},
-    {.name = "threads",
-     .kind = OPTION_WHOLE,
-     .value = "N",
-     AT(threads),
-     .least = 1,
-     .most = 1024,
-     .shown = "as many as this process may use",
-     .group = "How",
-     .help = "threads for --time"},
+    OPTION_THREADS(TraceOptions, threads, "How"),
 };
 
 int app_trace(int argc, char **argv);

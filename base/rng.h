@@ -14,7 +14,7 @@ static inline uint64_t rng_u64(uint64_t seed, uint64_t n) {
 static inline double rng_unit(uint64_t seed, uint64_t n) {
     return (double)(rng_u64(seed, n) >> 11) * 0x1p-53;
 }
-/* Uniform in [-1, 1), 24 bits: the rule of the parity vectors (specs: s2m2, section 11). */
+/* Uniform in [-1, 1), 24 bits: the rule that seeded weights follow (tools/ref/seeded.py). */
 static inline double rng_signed(uint64_t seed, uint64_t n) {
     return (double)(rng_u64(seed, n) >> 40) * 0x1p-23 - 1;
 }

@@ -56,7 +56,7 @@ typedef struct {
 } StereoMaps;
 void stereo_maps_free(StereoMaps *maps);
 
-/* Limits of specs/reliability.md section 4. */
+/* The largest picture that is read or made; nothing is allocated for a larger one. */
 enum { IMAGE_SIDE_MAX = 32768 };
 #define IMAGE_PIXELS_MAX ((int64_t)1 << 28)
 #endif

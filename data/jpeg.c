@@ -1,6 +1,6 @@
 /* Why so strict: stb_image 2.27 overruns an array when a Huffman table counts more than 256 symbols, decodes with
  * uninitialised tables when a scan names one that was never defined, and spends time on every scan of a progressive
- * file. All three are refused here, before it sees a byte (specs: reliability, section 3). */
+ * file. All three are refused here, before it sees a byte. */
 #include "data/jpeg.h"
 #include "base/mem.h"
 #include "base/stb.h"

@@ -1,6 +1,6 @@
 /* data/pad.h - pictures whose sides are multiples of a factor, and maps cut back to the picture's size.
  *
- * The rule is the reference's (specs s2m2, section 3): the picture lies in the middle of the larger canvas, and round
+ * The rule is that of the published S2M2 code: the picture lies in the middle of the larger canvas, and round
  * it lies a blurred copy: the canvas (zeros outside the picture) averaged into floor(H0/f) x floor(W0/f) cells and
  * enlarged bilinearly. A side below f, where the reference fails, is first grown to f by repeating its edges: our own
  * rule. */

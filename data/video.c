@@ -1,6 +1,7 @@
 #include "data/video.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -314,19 +315,9 @@ int video_facts(const char *path, const VideoOptions *options, VideoFacts *facts
     return 0;
 }
 
-static void with_commas(char out[32], int64_t value) {
-    char digits[24];
-    int n = snprintf(digits, sizeof digits, "%lld", (long long)value), used = 0;
-    for (int i = 0; i < n; i++) {
-        if (i && (n - i) % 3 == 0) out[used++] = ',';
-        out[used++] = digits[i];
-    }
-    out[used] = 0;
-}
-
 void video_describe(const VideoFacts *f, char *out, size_t size) {
     char frames[32], count[64] = "", rate[64] = "rate not known", turned[64] = "";
-    with_commas(frames, f->frames);
+    text_grouped(frames, f->frames);
     if (f->frames) snprintf(count, sizeof count, ", %s%s frames", f->frames_counted ? "" : "about ", frames);
     if (f->rate.under) snprintf(rate, sizeof rate, "%.5g fps%s", rate_value(f->rate), f->variable ? " (variable)" : "");
     if (f->rotation) snprintf(turned, sizeof turned, ", rotation tag of %d degrees not followed", f->rotation);

@@ -7,7 +7,9 @@
 #define PANUM_MODELS_S2M2_H
 #include "nn/net.h"
 
-/* Three behaviours were released with one set of weights (specs s2m2, section 0); R3 is the head of the reference. */
+/* Three behaviours were released with one set of weights (commits: tools/ref/README.md). R1, October 2025: the lookup
+ * reads at half-pixel positions, the coarse volume has every second row and column, upsampling weights are clipped. R2,
+ * January 2026: the half-pixel positions only. R3, April 2026: none of these. */
 typedef enum { S2M2_R3 = 0, S2M2_R2, S2M2_R1 } S2m2Behaviour;
 
 typedef struct {

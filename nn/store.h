@@ -10,7 +10,7 @@
 typedef struct ParameterStore ParameterStore;
 
 int store_open(const char *path, ParameterStore **store);
-/* Deterministic values without a file: the rule of the parity vectors (specs s2m2, section 11): seed = FNV-1a of the
+/* Deterministic values without a file: the rule of tools/ref/seeded.py: seed = FNV-1a of the
  * name; weights uniform with variance 1/fan_in, norm scales around 1. */
 int store_make_seeded(ParameterStore **store);
 /* Multiplies the seeded values of one parameter, in double before rounding; before they are first asked for. */

@@ -42,7 +42,7 @@ static inline void *run_worker(const Run *run, int worker) {
     return run->scratch + run->scratch_shared + (size_t)worker * run->scratch_worker;
 }
 
-/* A hole on store (ARCHITECTURE decision 2): pointwise work done on a tile that has just been computed and is still in
+/* A hole on store: pointwise work done on a tile that has just been computed and is still in
  * L1. Rows are positions of output[0] in memory order (pixel n*H*W + y*W + x, or token), columns its innermost axis.
  * The kernel gives every element to store() exactly once, in tiles of any size, each of consecutive rows; `tile` may be
  * changed by store(). Bias is the kernel's own work, before. When `direct` is not NULL there is nothing to do but

@@ -1,5 +1,5 @@
 #!/bin/sh
-# tools/layers.sh - fails when an include goes up a floor of the house (ARCHITECTURE: rooms), when a room below apps/
+# tools/layers.sh - fails when an include goes up a floor of the house (CONTRIBUTING.md: rooms), when a room below apps/
 # prints or exits, or when a header does not compile alone. CC is the compiler to ask.
 cd "$(dirname "$0")/.." || exit 1
 bad=0

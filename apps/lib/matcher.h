@@ -34,7 +34,7 @@ typedef struct {
     int threads;        /* 0: as many as this process may use */
     int64_t max_memory; /* bytes of working memory; 0: no limit of ours */
     /* S2M2 only */
-    MatcherBehaviour behaviour; /* which released arithmetic (specs: s2m2, section 0); R3 is the newest */
+    MatcherBehaviour behaviour; /* which released arithmetic (models/s2m2.h) */
     bool exact;                 /* the order of operations of the definition, no Winograd */
     MatcherPrecision precision;
     int refine_iter; /* refinements, 3 as released */

@@ -1,5 +1,6 @@
 #include "apps/lib/metrics_show.h"
 #include "apps/lib/options.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <string.h>
@@ -52,18 +53,6 @@ const char *metric_figure_text(char *out, size_t size, int figure, double v) {
     return out;
 }
 
-/* 1234567 as 1,234,567 */
-static void whole_text(char *out, size_t size, int64_t n) {
-    char digits[24];
-    int count = snprintf(digits, sizeof digits, "%lld", (long long)n);
-    size_t used = 0;
-    for (int i = 0; i < count && used + 2 < size; i++) {
-        if (i && (count - i) % 3 == 0) out[used++] = ',';
-        out[used++] = digits[i];
-    }
-    out[used] = 0;
-}
-
 /* The order people ask in: what both eyes see, then what one does, then everything; in each the whole before its parts.
  */
 static const int region_order[METRIC_REGIONS] = {METRIC_ANYWHERE, METRIC_FRONT, METRIC_SCREEN, METRIC_BEHIND};
@@ -85,7 +74,7 @@ void metrics_table(FILE *out, const MetricFigures *m) {
                 snprintf(name, sizeof name, "  %s", metric_region_names[region]);
             else
                 snprintf(name, sizeof name, "%s", metric_kind_names[kind]);
-            whole_text(text, sizeof text, m->pixels[kind][region]);
+            text_grouped(text, m->pixels[kind][region]);
             fprintf(out, "%-16s %11s", name, text);
             for (int f = 0; f < FIGURES; f++) {
                 metric_figure_text(text, sizeof text, f, m->value[kind][region][f]);
@@ -107,7 +96,7 @@ void metrics_html(Html *html, const MetricFigures *m, const char *caption) {
             if (!m->pixels[kind][region]) continue;
             snprintf(text[0], sizeof text[0], "%s%s%s", metric_kind_names[kind], i ? ", " : "",
                      i ? metric_region_names[region] : "");
-            whole_text(text[1], sizeof text[1], m->pixels[kind][region]);
+            text_grouped(text[1], m->pixels[kind][region]);
             for (int f = 0; f < FIGURES; f++)
                 metric_figure_text(text[f + 2], sizeof text[0], f, m->value[kind][region][f]);
             for (int c = 0; c < FIGURES + 2; c++) cells[c] = text[c];

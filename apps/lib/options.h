@@ -64,6 +64,19 @@ typedef struct {
     const char *help;  /* one sentence or two, no final point */
 } Option;
 
+/* Options that several verbs have; OPTIONS_TALK (run.h) and OPTION_PROGRESS (progress.h) are such too. */
+#define OPTION_OVERWRITE(Type, field, heading)                                                                  \
+    {                                                                                                           \
+        .name = "overwrite", .letter = 'y', .kind = OPTION_FLAG, .at = offsetof(Type, field), .group = heading, \
+        .help = "replace files that exist"                                                                      \
+    }
+#define OPTION_THREADS(Type, field, heading)                                                                          \
+    {                                                                                                                 \
+        .name = "threads", .kind = OPTION_WHOLE, .value = "N", .least = 1, .most = 1024, .at = offsetof(Type, field), \
+        .shown = "as many as this process may use", .group = heading,                                                 \
+        .help = "threads to compute with; the results are the same for any number"                                    \
+    }
+
 typedef struct {
     const char *name;
     const char *operands;              /* "A [B]" */

@@ -2,6 +2,7 @@
 #include "apps/lib/run.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,16 +51,6 @@ double progress_rate(const Progress *progress) {
     return seconds > 0 ? (double)(progress->window[last].done - progress->window[first].done) / seconds : 0;
 }
 
-static void grouped(char out[32], int64_t value) {
-    char digits[24];
-    int n = snprintf(digits, sizeof digits, "%lld", (long long)value), used = 0;
-    for (int i = 0; i < n; i++) {
-        if (i && (n - i) % 3 == 0) out[used++] = ',';
-        out[used++] = digits[i];
-    }
-    out[used] = 0;
-}
-
 void progress_line(const Progress *progress, const char *extra, char *out, size_t size) {
     double rate = progress_rate(progress);
     int64_t left = progress->total > progress->done ? progress->total - progress->done : 0;
@@ -75,8 +66,8 @@ void progress_line(const Progress *progress, const char *extra, char *out, size_
         return;
     }
     char done[32], total[32], eta[48] = "", share[64] = "";
-    grouped(done, progress->done);
-    grouped(total, progress->total);
+    text_grouped(done, progress->done);
+    text_grouped(total, progress->total);
     if (progress->total) {
         double percent = 100.0 * (double)progress->done / (double)progress->total;
         bool counted = strcmp(progress->unit, "%") != 0; /* parts of one thing are not counted */

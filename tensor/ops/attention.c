@@ -4,7 +4,7 @@
  * Head r of e = C/heads columns, batch b: A_ij = softmax_j(q_i . k_j / sqrt e), o_i = sum_j A_ij v_j. With swap_halves
  * batch b of q meets batch (b + B/2) mod B of k and v.
  *
- * Relative term (specs s2m2 5.6), token i = (y_i, x_i) with i = y n_x + x on the n_y x n_x grid:
+ * Relative term of S2M2, token i = (y_i, x_i) with i = y n_x + x on the n_y x n_x grid:
  *   o_i += Wpe (sum_j A_ij P(i,j)) + bpe,  P(i,j) = 1/2 concat(T_nx[x_i - x_j + n_x - 1], T_ny[y_i - y_j + n_y - 1])
  *   T_n[k], k = 0..2n-2: t = tanh(-3 + 6k/(2n)); a_c = -1 + 2c/15, c = 0..15; s = (a_c - t)/0.15625;
  *   raw_c = 1 if |s| < 1e-6, else sin(3.1415 s)/(3.1415 s); T = raw / max(|raw|, 1e-12).

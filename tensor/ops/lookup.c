@@ -1,6 +1,6 @@
 /* tensor/ops/lookup.c - nine values of a correlation row round a position, and the halving of rows.
  *
- * lookup (specs s2m2 6.10 b): out_e(y,i) = value of row cv[y,i,.] at x = (i - d(y,i))/step + e, e = -4..4, by linear
+ * lookup: out_e(y,i) = value of row cv[y,i,.] at x = (i - d(y,i))/step + e, e = -4..4, by linear
  * interpolation between floor(x) and floor(x) + 1, entries outside the row being zero (values fade to 0 over one cell
  * at both ends). half_pixel (R1 and R2): read at x m/(m-1) - 1/2 instead, m the length of the row; it is what
  * grid_sample does with align_corners off to a coordinate that was normalised by m - 1. A position that is not finite

@@ -117,7 +117,7 @@ typedef struct {
 } AttentionOptions;
 Tensor *t_attention_at(Tensor *q, Tensor *k, Tensor *v, AttentionOptions options, T_AT);
 #define t_attention(q, k, v, ...) t_attention_at(q, k, v, (AttentionOptions){__VA_ARGS__}, T_HERE)
-/* The same over a grid of h x w tokens plus S2M2's relative position term (specs s2m2 5.6): per head it adds
+/* The same over a grid of h x w tokens plus S2M2's relative position term (attention.c): per head it adds
  * Wpe (sum_j A_ij P(i,j)) + bpe; pe_weight [C/heads, 32], pe_bias [C/heads]; the tables are constants of h and w. */
 Tensor *t_attention_relative_at(Tensor *q, Tensor *k, Tensor *v, Tensor *pe_weight, Tensor *pe_bias, int heads,
                                 int64_t h, int64_t w, T_AT);
@@ -137,7 +137,7 @@ Tensor *t_upsample2_nearest_at(Tensor *x, T_AT);
 
 /* ---- stereo (transport.c, lookup.c, convex.c) ---- */
 /* Optimal transport over each row of a correlation volume cv (N,h,w,w) [left column i, right column j], row-major, then
- * the soft arg-max on its plan (specs s2m2 6.6). Each result is (N,1,h,w). */
+ * the soft arg-max on its plan (transport.c). Each result is (N,1,h,w). */
 typedef struct {
     bool positive;  /* j > i is masked: only d >= 0 */
     int iterations; /* of Sinkhorn; 0 means 3 */

@@ -1,5 +1,5 @@
 /* tensor/ops/transport.c - optimal transport over the rows of a correlation volume, and the soft arg-max on its plan
- * (specs s2m2 6.6; Sinkhorn and Knopp 1967, Cuturi 2013; the dustbins are SuperGlue's).
+ * (S2M2, Min et al. 2025; Sinkhorn and Knopp 1967, Cuturi 2013; the dustbins are SuperGlue's).
  *
  * For one image row with scores S (w x w, i left column, j right column; -10000 where masked), extended by a dustbin
  * row and column of zeros, and log marginals m_k = ln(1/(2w)) for k < w, ln(1/2) for the dustbin:

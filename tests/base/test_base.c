@@ -4,8 +4,10 @@
 #include "base/half.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/names.h"
 #include "base/pool.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "tests/lib/check.h"
 
 #include <math.h>
@@ -87,7 +89,7 @@ static void hashes_match_their_standards(void **state) {
     sha256_end(&h, digest);
     sha256_hex(digest, hex);
     assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    /* the parity rule of specs/s2m2.md section 11 */
+    /* the rule of tools/ref/seeded.py */
     const char *name = "cnn_backbone.conv0.0.weight";
     uint64_t seed = fnv1a64(name, strlen(name));
     assert_true(fabs(rng_signed(seed, 0) * sqrt(3.0 * 16 / 48) - 0.722020268) < 1e-8);
@@ -128,8 +130,35 @@ static void pool_runs_each_tile_once(void **state) {
     pool_drop(pool);
 }
 
+static void names_are_found(void **state) {
+    (void)state;
+    IndexedName names[] = {{"b", 7}, {"", 1}, {"bb", 0}, {"a", 3}, {"zz", 9}};
+    names_sort(names, 5);
+    assert_null(names_double(names, 5));
+    assert_int_equal(names_find(names, 5, "b"), 7);
+    assert_int_equal(names_find(names, 5, ""), 1);
+    assert_int_equal(names_find(names, 5, "zz"), 9);
+    assert_int_equal(names_find(names, 5, "c"), -1);
+    assert_int_equal(names_find(names, 0, "a"), -1);
+    names[4].name = "bb";
+    names_sort(names, 5);
+    assert_string_equal(names_double(names, 5), "bb");
+}
+
+static void numbers_are_grouped(void **state) {
+    (void)state;
+    char text[GROUPED_SIZE];
+    assert_string_equal(text_grouped(text, 0), "0");
+    assert_string_equal(text_grouped(text, 999), "999");
+    assert_string_equal(text_grouped(text, 1234567), "1,234,567");
+    assert_string_equal(text_grouped(text, -123456), "-123,456");
+    assert_string_equal(text_grouped(text, INT64_MIN), "-9,223,372,036,854,775,808");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_are_found),
+        cmocka_unit_test(numbers_are_grouped),
         cmocka_unit_test(error_keeps_sentence_and_prefix),
         cmocka_unit_test(memory_counts_and_caps),
         cmocka_unit_test(arena_is_sticky),

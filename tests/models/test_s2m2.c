@@ -148,7 +148,7 @@ static double mask_flips(const Weights *file, const Program *program, const Plan
     return (double)flips / (double)entry->count;
 }
 
-/* Columns where the plan of our correlation volume is largest, by Sinkhorn in double as specs s2m2 6.6 says. */
+/* Columns where the plan of our correlation volume is largest, by Sinkhorn in double (tensor/ops/transport.c). */
 static double argmax_flips(const Weights *file, const Program *program, const Plan *plan, bool positive) {
     const Tensor *cv = program_find(program, "cv");
     const real *data = plan_data(plan, cv);
@@ -277,7 +277,7 @@ static void run_case(const char *name, PlanOptions options, Bounds bounds) {
     weights_close(file);
 }
 
-/* ---- the vectors of specs s2m2, section 11: a pair by formula, six figures a stage ---- */
+/* ---- vectors.safetensors: a pair by formula, six figures a stage ---- */
 
 static void fill_formula(real *to, int shift) {
     for (int y = 0; y < 64; y++)
@@ -344,8 +344,7 @@ static void check_vectors(const char *prefix, S2m2Options network, PlanOptions o
         }
         stages++;
     }
-    print_message("section 11 %s: %d stages, largest difference %.1e\n", *prefix ? prefix : "main table", stages,
-                  worst);
+    print_message("%s: %d stages, largest difference %.1e\n", *prefix ? prefix : "main table", stages, worst);
     assert_true(stages > 0 && worst <= bound);
     plan_drop(plan);
     pool_drop(pool);
@@ -396,7 +395,7 @@ static void winograd_equals_the_reference(void **state) {
 }
 
 /* f32 against f64: the spec's own figure is 7e-5 px for this pair; behind the refiner's factor of 100 it is more. */
-static void vectors_of_the_contract(void **state) {
+static void vectors_of_every_stage(void **state) {
     (void)state;
     for (int exact = 0; exact < 2; exact++) {
         PlanOptions options = {.exact = exact};
@@ -415,7 +414,7 @@ static void interpreter_equals_the_reference(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors_of_the_contract), cmocka_unit_test(exact_equals_the_reference),
+        cmocka_unit_test(vectors_of_every_stage), cmocka_unit_test(exact_equals_the_reference),
         cmocka_unit_test(winograd_equals_the_reference), cmocka_unit_test(interpreter_equals_the_reference)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

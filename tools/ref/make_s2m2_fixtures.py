@@ -2,7 +2,7 @@
 
 usage: python make_s2m2_fixtures.py REFERENCE --r1 FOLDER --r2 FOLDER --data SHARED_DATA [--only NAME ...] [--out FOLDER]
 
-First the network is run on the synthetic pair of s2m2.md section 11 and compared with that table (printed; the run
+First the network is run on the pair made by formula of the table of stages below and compared with it (printed; the run
 stops if a value is off); then every case of CASES is run and written. Weights follow from the parameters' names
 (seeded.py), pictures are crops of the data folder under its signed rule, so a fixture holds no weights.
 
@@ -14,7 +14,7 @@ A file holds
 and as metadata "case" (JSON: size, behaviour, flags, picture, padded size, scaled weights), "shapes" (JSON: of every
 tap), "floor" (JSON: the reference's own float32 run against its float64 run: [median, 99th percentile, largest]
 absolute difference of every tap, and the shares of pixels whose argmax or confidence mask differs), "provenance".
-Taps are those of s2m2.md section 11; d_global is the disparity after the global refiner (before the clamp), fused the
+Taps are those of the table of stages below; d_global is the disparity after the global refiner (before the clamp), fused the
 context features before ctx, X_iterN the state after iteration N with clamp and mask applied, argmax the column where
 the plan is largest, mask4 and mask1 the logits of the two upsamplings, d_up the disparity between them.
 """
@@ -190,7 +190,7 @@ def run(reference, setup, left, right, dtype):
     return {name: tap.detach() for name, tap in taps.items()}
 
 
-# --- section 11 --------------------------------------------------------------------------------------------------
+# --- the table of stages -------------------------------------------------------------------------------------------
 
 VECTORS = {  # stage: (mean, mean of absolute values, [0], [n/3], [n/2], last); None where the table has no value
     "feature_2x": (-0.0328820, 0.9446194, 1.274887, 0.376561, 0.221890, 0.013751),
@@ -259,8 +259,8 @@ def check_vectors(reference, out, provenance):
             name = stage if not variant else f"{variant.replace(' ', '_').lower()}.{stage}"
             tensors[name] = np.array(got, np.float64)
             shapes[name] = list(tap.shape)
-    print(f"section 11: largest difference of all {worst:.1e} (the table is rounded to 5e-7 or 5e-8)")
-    assert worst < 2e-5, "the reference does not reproduce section 11"
+    print(f"table of stages: largest difference of all {worst:.1e} (the table is rounded to 5e-7 or 5e-8)")
+    assert worst < 2e-5, "the reference does not reproduce the table of stages"
     store.save(os.path.join(out, "vectors.safetensors"), tensors, {
         "columns": json.dumps(labels), "shapes": json.dumps(shapes),
         "case": json.dumps({**plain, "picture": "formula of section 11, 96x64"}),
