@@ -7,6 +7,7 @@
 #include "apps/lib/options.h"
 #include "apps/lib/outputs.h"
 #include "apps/lib/pair.h"
+#include "apps/lib/ply.h"
 #include "apps/lib/progress.h"
 #include "apps/lib/run.h"
 #include "apps/match_film.h"
@@ -335,7 +336,8 @@ typedef struct {
 typedef struct {
     Arena *arena;
     const MatchOptions *o;
-    const char *command; /* as it can be typed again */
+    const char *command;   /* as it can be typed again */
+    const char *s2m2_only; /* an option given that only s2m2 heeds, or NULL */
     Job *jobs;
     int count;
 } Work;
@@ -387,6 +389,42 @@ static int no_folder(const char *path) {
                        show_path(path));
 }
 
+/* A name that ends in / says that a folder is meant; one that is not there is made, as for films, when there is
+ * something to put into it. */
+static bool is_missing_folder(const char *path) {
+    return path[strlen(path) - 1] == '/' && !is_folder(path);
+}
+
+static int make_folder(const char *path) {
+    if (!path || !is_missing_folder(path) || mkdir(path, 0777) == 0 || errno == EEXIST) return 0;
+    return fail(errno == ENOSPC ? ERR_MEMORY : ERR_USAGE, "%s: the folder cannot be made: %s", show_path(path),
+                strerror(errno));
+}
+
+static int make_folders(const MatchOptions *o) {
+    int rc = make_folder(o->anaglyph);
+    for (int i = 0; !rc && i < o->outputs.count; i++) rc = make_folder(o->outputs.items[i]);
+    return rc;
+}
+
+/* Could make_folder make it? */
+static int check_folder(Arena *arena, const char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    const char *bare = arena_format(arena, "%.*s", (int)n, path);
+    return bare ? out_check(bare, OUT_NEW) : ERR_MEMORY;
+}
+
+static bool will_hold(const char *folder, const char *path) {
+    return folder && is_missing_folder(folder) && strncmp(path, folder, strlen(folder)) == 0;
+}
+
+static bool in_missing_folder(const MatchOptions *o, const char *path) {
+    bool in = will_hold(o->anaglyph, path);
+    for (int i = 0; !in && i < o->outputs.count; i++) in = will_hold(o->outputs.items[i], path);
+    return in;
+}
+
 static void add_output(Job *job, const char *path, OutputForm form) {
     job->outputs[job->output_count++] = (Output){path, form};
 }
@@ -401,6 +439,8 @@ static int plan_outputs(Work *work, Job *job, bool many) {
     for (int i = 0; i < asked->count || (i == 0 && !asked->count); i++) {
         const char *path = asked->count ? asked->items[i] : NULL;
         if (!path || names_folder(path)) {
+            int rc = path && is_missing_folder(path) ? check_folder(arena, path) : 0;
+            if (rc) return rc;
             add_output(job, tagged_name(arena, path, job->left, "_disparity.npz"), OUTPUT_NPZ);
             add_output(job, tagged_name(arena, path, job->left, "_disparity.png"), OUTPUT_COLOUR);
         } else {
@@ -417,6 +457,8 @@ static int plan_outputs(Work *work, Job *job, bool many) {
     if (!has_points && (work->o->calib || work->o->fov > 0))
         return usage_error(&verb_match, "--calib and --fov are for a .ply output, and there is none");
     if (anaglyph && names_folder(anaglyph)) {
+        int rc = is_missing_folder(anaglyph) ? check_folder(arena, anaglyph) : 0;
+        if (rc) return rc;
         add_output(job, tagged_name(arena, anaglyph, job->left, "_anaglyph.png"), OUTPUT_ANAGLYPH);
     } else if (anaglyph) {
         OutputForm form = OUTPUT_NPZ;
@@ -431,7 +473,9 @@ static int plan_outputs(Work *work, Job *job, bool many) {
     const char *inputs[] = {job->left, job->right};
     for (int i = 0; i < job->output_count; i++) {
         const char *path = job->outputs[i].path;
-        int rc = output_check(path, work->o->overwrite ? OUT_OVERWRITE : OUT_NEW, inputs, job->right ? 2 : 1);
+        int rc = in_missing_folder(work->o, path)
+                     ? 0
+                     : output_check(path, work->o->overwrite ? OUT_OVERWRITE : OUT_NEW, inputs, job->right ? 2 : 1);
         if (rc) return rc;
         for (int j = 0; j < i; j++)
             if (strcmp(path, job->outputs[j].path) == 0)
@@ -541,11 +585,12 @@ static void describe_input(const MatchOptions *o, Input *in) {
 static void warn_about(const Job *job, const MatchOptions *o, const Input *in) {
     const StereoMeasure *m = &in->measure;
     for (int i = 0; i < in->pair.notes.count; i++) say("%s: %s", show_path(job->left), in->pair.notes.text[i]);
-    if (in->pair.identical) say("%s: both eyes are identical: everything will lie on the screen", show_path(job->left));
     if (!in->measured || in->pair.identical) return;
     if (m->eye_order <= -0.7)
-        say("%s: eyes look swapped (eye test %+.2f): what is in front will seem behind; add --swap-eyes%s",
-            show_path(job->left), m->eye_order, o->swap_eyes ? " no more" : ", or --no-eye-test to silence this");
+        say("%s: eyes look swapped (eye test %+.2f): what is in front will seem behind; %s", show_path(job->left),
+            m->eye_order, o->swap_eyes ? "leave --swap-eyes out" : "add --swap-eyes, or --no-eye-test to silence this");
+    if (o->align && m->vertical_confidence < VERTICAL_TRUST)
+        say("%s: the vertical offset could not be measured, so --align takes nothing out", show_path(job->left));
     /* matching runs along rows: beyond a pixel it suffers */
     if (m->vertical_confidence >= VERTICAL_TRUST && fabs(m->vertical) >= 1 && !o->align)
         say("%s: the right eye lies %.1f px %s; add --align to take that out", show_path(job->left), fabs(m->vertical),
@@ -596,12 +641,24 @@ static void print_json(const Job *job, const Input *in, const Matcher *matcher, 
     printf("]}\n");
 }
 
+/* Before the work rather than after it. */
+static int check_calibration(const MatchOptions *o, const Image *picture) {
+    const Map shape = {.width = picture->width, .height = picture->height, .reference_right = o->reference == 1};
+    Camera camera;
+    return o->calib ? camera_from_calibration(o->calib, &shape, &camera) : 0;
+}
+
 static int run_job(const Work *work, const Job *job, Matcher *matcher) {
     const MatchOptions *o = work->o;
     Input in;
     int rc = read_input(job, o, &in);
     if (rc) return rc;
     const StereoPair *p = &in.pair;
+    rc = check_calibration(o, &p->left);
+    if (rc) {
+        stereo_pair_free(&in.pair);
+        return rc;
+    }
     say("%s: %s", show_path(job->left), in.decided);
     warn_about(job, o, &in);
     if (o->dry_run) {
@@ -633,7 +690,8 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
                                  .palette = (Palette)o->palette,
                                  .calibration = o->calib,
                                  .fov = o->fov};
-        rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
+        rc = make_folders(o);
+        if (!rc) rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
     }
     if (!rc) {
         char line[300];
@@ -684,10 +742,15 @@ static int run_jobs(const Work *work) {
     how.watch_context = single ? &progress : NULL;
     int rc = matcher_open(&how, &matcher), failed = 0;
     if (rc) return rc;
+    if (work->s2m2_only && matcher_model(matcher) == MODEL_SGM)
+        say("--%s does nothing here: it is for the s2m2 models, and sgm matches%s", work->s2m2_only,
+            o->range.given ? " where --range is given" : ", since no weights were found");
     progress_begin(&progress, (ProgressStyle)o->progress, "match", single ? "%" : "pictures",
                    single ? 100 : work->count);
     for (int i = 0; !rc && i < work->count; i++) {
+        talk_hold();
         rc = run_stopped() ? run_stop("the pictures before were finished") : run_job(work, &work->jobs[i], matcher);
+        talk_release(rc == 0);
         if (rc && rc != ERR_STOPPED && rc != ERR_MEMORY && o->keep_going && work->count > 1) {
             say_always("panum match: %s", err_sentence());
             failed++;
@@ -760,6 +823,8 @@ int app_match(int argc, char **argv) {
         rc = usage_error(&verb_match, "--align needs the measurement that --no-eye-test leaves out");
     if (!rc) rc = talk_begin(&o.talk);
     Work work = {.arena = parsed.arena, .o = &o};
+    for (size_t i = 0; i < sizeof s2m2_only / sizeof *s2m2_only; i++)
+        if (option_given(&verb_match, &parsed, s2m2_only[i])) work.s2m2_only = s2m2_only[i];
     if (!rc) {
         work.command = command_line(work.arena, argc, argv);
         if (!work.command) rc = ERR_MEMORY;

@@ -1,4 +1,5 @@
 /* apps/model.c - weights: which there are, what a file holds, another form of it, whether it is sound. */
+#include "apps/lib/matcher.h"
 #include "apps/lib/model_files.h"
 #include "apps/lib/models.h"
 #include "apps/lib/options.h"
@@ -65,6 +66,7 @@ int app_model(int argc, char **argv);
 const Verb verb_model = {
     .name = "model",
     .operands = "list|info|convert|verify|seed [FILE|NAME]",
+    .words = "list|info|convert|verify|seed|" S2M2_MODELS,
     .summary = "list models, look into a weight file, convert it to safetensors, verify it, make one up",
     .description =
         "list: the models there are and where their weights were found. info FILE: what a file holds. "

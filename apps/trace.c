@@ -1,5 +1,6 @@
 /* apps/trace.c - what a network is made of, what the plan makes of it, what it costs, and where the time goes. Needs no
  * weights: shapes decide all of it (with --time, seeded numbers stand in for weights). */
+#include "apps/lib/matcher.h"
 #include "apps/lib/options.h"
 #include "base/err.h"
 #include "base/mem.h"
@@ -61,7 +62,7 @@ static const Option options[] = {
      AT(precision),
      .standard = "f32",
      .group = "How",
-     .help = "of the inputs of matrix products and convolutions"},
+     .help = "numbers in matrix products and convolutions: f32 or bf16"},
     {.name = "refine-iter",
      .kind = OPTION_WHOLE,
      .value = "N",
@@ -78,6 +79,7 @@ int app_trace(int argc, char **argv);
 const Verb verb_trace = {
     .name = "trace",
     .operands = "MODEL [WIDTHxHEIGHT]",
+    .words = S2M2_MODELS,
     .summary = "print a network: shapes, work, memory, where the time goes",
     .description =
         "MODEL is s2m2-XS, s2m2-S, s2m2-M, s2m2-L or s2m2-XL; the size is that of the picture (640x480 when left out) "

@@ -284,8 +284,7 @@ int layout_decide(const char *path, int width, int height, const Image *frame, c
 
 int layout_check(const LayoutDecision *decision, int width, int height) {
     StereoLayout layout = decision->layout;
-    bool across = layout == LAYOUT_SBS || layout == LAYOUT_HSBS,
-         down = layout == LAYOUT_TB || layout == LAYOUT_HTB || layout == LAYOUT_ROWS;
+    bool across = layout == LAYOUT_SBS || layout == LAYOUT_HSBS, down = layout == LAYOUT_TB || layout == LAYOUT_HTB;
     if (across && (width % 2 || width < 2))
         return fail(ERR_INPUT,
                     "width %d cannot be split into two eyes (%s); cut or add a column, or name another --layout", width,
@@ -294,6 +293,8 @@ int layout_check(const LayoutDecision *decision, int width, int height) {
         return fail(ERR_INPUT,
                     "height %d cannot be split into two eyes (%s); cut or add a row, or name another --layout", height,
                     layout_words(layout));
+    if (layout == LAYOUT_ROWS && height < 2) /* otherwise every row is one eye's, whatever their number */
+        return fail(ERR_INPUT, "one row cannot hold two eyes (%s); name another --layout", layout_words(layout));
     return 0;
 }
 

@@ -18,7 +18,8 @@ typedef enum {
     MODEL_S2M2_L,
     MODEL_S2M2_XL
 } MatcherModel;
-#define MATCHER_MODELS "auto|sgm|s2m2-XS|s2m2-S|s2m2-M|s2m2-L|s2m2-XL"
+#define S2M2_MODELS "s2m2-XS|s2m2-S|s2m2-M|s2m2-L|s2m2-XL"
+#define MATCHER_MODELS "auto|sgm|" S2M2_MODELS
 const char *matcher_model_name(MatcherModel model);
 
 typedef enum { BEHAVIOUR_R1, BEHAVIOUR_R2, BEHAVIOUR_R3 } MatcherBehaviour;

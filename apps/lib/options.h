@@ -80,6 +80,7 @@ typedef struct {
 typedef struct {
     const char *name;
     const char *operands;              /* "A [B]" */
+    const char *words;                 /* "a|b": operands that are not files, for completion; or NULL */
     const char *summary;               /* half a sentence: what it does */
     const char *description;           /* paragraphs separated by an empty line */
     const char *examples;              /* lines of "command   what it does", or NULL */

@@ -206,8 +206,15 @@ void program_man(FILE *out, const Verb *const *verbs, int count) {
 /* ---- bash ----------------------------------------------------------------------------------------------------------
  */
 
+/* "a|b" as "a b" */
+static void put_words(FILE *out, const char *choices) {
+    for (const char *c = choices; *c; c++) fputc(*c == '|' ? ' ' : *c, out);
+}
+
 void program_completion(FILE *out, const Verb *const *verbs, int count) {
     fputs("# bash completion for panum, written by: panum help --completion bash\n"
+          "# names of files, blanks in them included\n"
+          "_panum_files() { mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); }\n"
           "_panum() {\n"
           "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} verb=${COMP_WORDS[1]}\n"
           "    COMPREPLY=()\n"
@@ -229,10 +236,10 @@ void program_completion(FILE *out, const Verb *const *verbs, int count) {
             if (option->letter) fprintf(out, "|%s:-%c", verbs[i]->name, option->letter);
             if (option->kind == OPTION_CHOICE) {
                 fputs(") COMPREPLY=($(compgen -W \"", out);
-                for (const char *c = option->choices; *c; c++) fputc(*c == '|' ? ' ' : *c, out);
+                put_words(out, option->choices);
                 fputs("\" -- \"$cur\")); return;;\n", out);
             } else if (option->kind == OPTION_PATH || option->kind == OPTION_PATHS) {
-                fputs(") COMPREPLY=($(compgen -f -- \"$cur\")); return;;\n", out);
+                fputs(") _panum_files; return;;\n", out);
             } else {
                 fputs(") return;;\n", out);
             }
@@ -252,11 +259,20 @@ void program_completion(FILE *out, const Verb *const *verbs, int count) {
     fputs("    esac\n"
           "    case $cur in\n"
           "    -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"));;\n"
-          "    *) COMPREPLY=($(compgen -f -- \"$cur\"))\n"
+          "    *) _panum_files\n"
           "        [ \"$verb\" = help ] && COMPREPLY=($(compgen -W \"",
           out);
     for (int i = 0; i < count; i++) fprintf(out, "%s ", verbs[i]->name);
-    fputs("\" -- \"$cur\"));;\n"
+    fputs("\" -- \"$cur\"))\n"
+          "        case $verb in\n",
+          out);
+    for (int i = 0; i < count; i++) {
+        if (!verbs[i]->words) continue;
+        fprintf(out, "        %s) COMPREPLY+=($(compgen -W \"", verbs[i]->name);
+        put_words(out, verbs[i]->words);
+        fputs("\" -- \"$cur\"));;\n", out);
+    }
+    fputs("        esac;;\n"
           "    esac\n"
           "}\n"
           "complete -o filenames -F _panum panum\n",

@@ -198,6 +198,8 @@ int outputs_write(const Output *outputs, int count, OutMode mode, const OutputCo
     for (int i = 0; !rc && i < count; i++) {
         rc = out_open(outputs[i].path, mode, &outs[i]);
         if (!rc) rc = write_form(outs[i], outputs[i].form, content);
+        /* a map that this form cannot hold; what the disk says has the name already */
+        if (rc == ERR_INPUT) rc = fail_prefix("%s", show_path(outputs[i].path));
     }
     for (int i = 0; !rc && i < count; i++) rc = out_commit(&outs[i]);
     for (int i = 0; i < count; i++) out_abort(&outs[i]);

@@ -63,6 +63,9 @@ static pthread_mutex_t talk_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool quiet;
 static int verbosity;
 static FILE *log_file;
+static bool holding;
+static char held[16384]; /* lines that wait; what does not fit is said at once, after them */
+static size_t held_bytes;
 
 int talk_begin(const TalkOptions *options) {
     quiet = options->quiet;
@@ -88,11 +91,42 @@ bool talk_quiet(void) {
     return quiet;
 }
 
+static void print_held(void) {
+    fwrite(held, 1, held_bytes, stderr);
+    held_bytes = 0;
+}
+
+void talk_hold(void) {
+    pthread_mutex_lock(&talk_lock);
+    holding = !isatty(2);
+    pthread_mutex_unlock(&talk_lock);
+}
+
+void talk_release(bool print) {
+    pthread_mutex_lock(&talk_lock);
+    if (print) print_held();
+    held_bytes = 0;
+    holding = false;
+    pthread_mutex_unlock(&talk_lock);
+}
+
+static void print_line(const char *line) {
+    size_t bytes = strlen(line) + 1; /* with its newline */
+    if (holding && bytes <= sizeof held - held_bytes) {
+        memcpy(held + held_bytes, line, bytes - 1);
+        held[held_bytes + bytes - 1] = '\n';
+        held_bytes += bytes;
+        return;
+    }
+    print_held();
+    fprintf(stderr, "%s\n", line);
+}
+
 static void speak(bool shown, const char *format, va_list args) {
     char line[4096];
     vsnprintf(line, sizeof line, format, args);
     pthread_mutex_lock(&talk_lock);
-    if (shown) fprintf(stderr, "%s\n", line);
+    if (shown) print_line(line);
     if (log_file) {
         struct timespec now;
         struct tm parts;

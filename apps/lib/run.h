@@ -49,6 +49,10 @@ void say_more(int level, const char *format, ...) __attribute__((format(printf, 
 /* The one sentence of a failure, or any line that -q does not silence. */
 void say_always(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool talk_quiet(void);
+/* A failure is one sentence. So what is said from talk_hold on waits for talk_release, which prints it, or forgets it
+ * when the work failed. On a terminal, where somebody waits, and in the log lines are not held. */
+void talk_hold(void);
+void talk_release(bool print);
 
 /* "1.2 GiB" into a ring of static texts, eight calls deep. */
 const char *show_bytes(double bytes);

@@ -58,6 +58,7 @@ static void read_eye(const uint8_t *image, int channels, SgmEyes *eyes, int eye)
 static const float TRUSTED = 0.4f;
 enum {
     COARSE_WIDTH = 128,
+    COARSE_HEIGHT = 16,  /* least, where the picture has as many: a few rows of means have no texture left */
     ROUNDING = 16 * 128, /* what base/mem.h may add to 16 blocks */
 };
 
@@ -98,7 +99,7 @@ static bool spanned(const float *disparity, const float *confidence, size_t pixe
  * widened by one and a half of the small pixels. */
 static int find_range(Pool *pool, const SgmKernels *kernels, const SgmEyes *eyes, size_t memory, int *lo, int *hi) {
     int factor = (eyes->width + COARSE_WIDTH - 1) / COARSE_WIDTH;
-    if (factor > eyes->height) factor = eyes->height;
+    if (factor > eyes->height / COARSE_HEIGHT) factor = clamp(eyes->height / COARSE_HEIGHT, 1, factor);
     int w = eyes->width / factor, h = eyes->height / factor;
     int reach = clamp(w * 36 / 100, 2, (SGM_RANGE_MAX - 1) / 2);
     if (reach > w - 1) reach = w - 1;
@@ -139,16 +140,16 @@ size_t sgm_memory(int width, int height, int lo, int hi, size_t limit, int threa
 
 static int check(int width, int height, int channels, const SgmOptions *o) {
     if (width < 1 || height < 1 || width > SGM_SIDE_MAX || height > SGM_SIDE_MAX)
-        return fail(ERR_INPUT, "A picture of %d x %d pixels cannot be matched: each side must be 1 to %d pixels.",
+        return fail(ERR_INPUT, "a picture of %d x %d pixels cannot be matched: each side must be 1 to %d pixels",
                     width, height, SGM_SIDE_MAX);
     if (channels != 1 && channels != 3)
-        return fail(ERR_INPUT, "A picture with %d channels cannot be matched: it must have 1 or 3.", channels);
+        return fail(ERR_INPUT, "a picture with %d channels cannot be matched: it must have 1 or 3", channels);
     if (o->automatic) return 0;
     if (o->hi < o->lo)
-        return fail(ERR_USAGE, "The search range %d to %d is empty: its first end must be the smaller.", o->lo, o->hi);
+        return fail(ERR_USAGE, "the search range %d to %d is empty: its first end must be the smaller", o->lo, o->hi);
     if ((int64_t)o->hi - o->lo >= SGM_RANGE_MAX)
         return fail(ERR_USAGE,
-                    "The search range %d to %d holds more than %d disparities: narrow it or match a smaller picture.",
+                    "the search range %d to %d holds more than %d disparities: narrow it or match a smaller picture",
                     o->lo, o->hi, SGM_RANGE_MAX);
     return 0;
 }

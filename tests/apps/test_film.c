@@ -539,7 +539,7 @@ static void layouts_with_and_without_tags(void **state) {
     }
     /* asked for is asked for */
     EXPECT(0, "%s match %s/a.mkv -o %s/o/ -n --layout tb", panum_program(), dir, dir);
-    SAYS("full top and bottom (from asked for), 640x90 an eye");
+    SAYS("full top and bottom (from what was asked for), 640x90 an eye");
     EXPECT(3, "%s match %s/a.mkv -o %s/o/ -n --layout mono", panum_program(), dir, dir);
 }
 

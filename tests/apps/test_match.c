@@ -174,6 +174,52 @@ static void test_layouts(void **state) {
     assert_int_equal(access(at("packed_disparity.png"), F_OK), 0);
 }
 
+static int try_match(const char *arguments) {
+    return run_command(out, sizeof out, "P=$(realpath %s) && cd '%s' && $P match %s 2>&1", panum_program(), folder,
+                       arguments);
+}
+
+/* A folder that is named with a / is made when there is something to put into it, and not before. */
+static void test_folders(void **state) {
+    (void)state;
+    assert_int_equal(try_match("l.png none.png -o new/"), ERR_INPUT);
+    assert_int_equal(try_match("l.png r.png -n -o new/"), 0);
+    assert_int_equal(try_match("l.png r.png -o new/deeper/"), ERR_USAGE);
+    assert_int_not_equal(access(at("new"), F_OK), 0);
+    assert_int_equal(try_match("l.png r.png -o new/ -o new/d.pfm --anaglyph other/"), 0);
+    expect_right("new/d.pfm", MAP_DISPARITY, false);
+    expect_right("new/l_disparity.npz", MAP_DISPARITY, false);
+    assert_int_equal(access(at("other/l_anaglyph.png"), F_OK), 0);
+    assert_int_equal(try_match("l.png r.png -o new/"), ERR_USAGE);
+    assert_non_null(strstr(out, "exists already"));
+}
+
+/* A failure is one sentence, also when it comes after the first line would have been said. */
+static void expect_sentence(const char *arguments, int code, const char *part) {
+    assert_int_equal(try_match(arguments), code);
+    if (!strstr(out, part)) fail_msg("%s: says %s", arguments, out);
+    assert_ptr_equal(strchr(out, '\n'), out + strlen(out) - 1);
+    assert_ptr_equal(strstr(out, "panum match: "), out);
+}
+
+static void test_sentences(void **state) {
+    (void)state;
+    assert_int_equal(symlink("/dev/full", at("full.pfm")), 0);
+    expect_sentence("l.png r.png -y -o full.pfm", ERR_MEMORY, "full.pfm: disk full");
+    expect_sentence("l.png r.png -y -o x.ply --calib none.txt", ERR_INPUT, "none.txt: there is no such file");
+    expect_sentence("l.png r.png -y -o x.pfm --range -9000:9000", ERR_USAGE, "more than 1024 disparities");
+    expect_sentence("l.png r.png -y -o x.pfm -o ./x.pfm", ERR_USAGE, "name it only once");
+}
+
+static void test_notes(void **state) {
+    (void)state;
+    assert_int_equal(try_match("l.png r.png -y -o x.pfm --exact --weights none.pth"), ERR_WEIGHTS);
+    assert_int_equal(try_match("l.png r.png -y -o x.pfm --exact --range -8:12"), 0);
+    assert_non_null(strstr(out, "--exact does nothing here"));
+    assert_int_equal(try_match("r.png l.png -y -o x.pfm --swap-eyes"), 0);
+    assert_non_null(strstr(out, "eyes swapped as asked"));
+}
+
 static int set_up(void **state) {
     (void)state;
     snprintf(folder, sizeof folder, "%s", scratch_folder("match"));
@@ -191,8 +237,9 @@ static int tear_down(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms), cmocka_unit_test(test_reference), cmocka_unit_test(test_options),
-        cmocka_unit_test(test_align), cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_forms),     cmocka_unit_test(test_reference), cmocka_unit_test(test_options),
+        cmocka_unit_test(test_align),     cmocka_unit_test(test_layouts),   cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_sentences), cmocka_unit_test(test_notes),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

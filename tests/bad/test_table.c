@@ -771,14 +771,14 @@ static void test_stopped(void **state) {
         pid_t child = fork();
         if (child == 0) {
             if (chdir(folder) != 0 || !freopen("said", "w", stderr)) _exit(99);
-            execl(program, program, "match", "l.png", "r.png", "--threads", "1", "-o", "o.pfm", "-o", "o.npz",
-                  (char *)NULL);
+            execl(program, program, "match", "l.png", "r.png", "--threads", "1", "-o", "o.pfm", "-o", "o.npz", "--log",
+                  "log", (char *)NULL);
             _exit(98);
         }
-        /* wait until it talks: the handlers are there, the pictures are read */
+        /* wait until it talks, in the log at once: the handlers are there, the pictures are read */
         for (int i = 0; i < 3000; i++) {
             struct stat st;
-            if (stat(in_folder("said"), &st) == 0 && st.st_size > 0) break;
+            if (stat(in_folder("log"), &st) == 0 && st.st_size > 0) break;
             usleep(2000);
         }
         kill(child, signals[s % 3]);
@@ -798,6 +798,7 @@ static void test_stopped(void **state) {
         if (s < 3) assert_non_null(strstr((char *)b.bytes, "interrupted; nothing was written"));
         free(b.bytes);
         unlink(in_folder("said"));
+        unlink(in_folder("log"));
     }
 }
 

@@ -301,6 +301,9 @@ static void frames_are_split(void **state) {
     d.layout = LAYOUT_HTB;
     assert_int_equal(layout_check(&d, 1921, 1080), 0);
     assert_int_equal(layout_check(&d, 1920, 1081), ERR_INPUT);
+    d.layout = LAYOUT_ROWS; /* an odd row is one eye's, too */
+    assert_int_equal(layout_check(&d, 1920, 1081), 0);
+    assert_int_equal(layout_check(&d, 1920, 1), ERR_INPUT);
 }
 
 static void unequal_eyes_are_named(void **state) {

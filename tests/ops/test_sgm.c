@@ -313,6 +313,30 @@ static void one_sided_range(void **state) {
     }
 }
 
+/* A ribbon of few rows: shrunk until it is as narrow as other pictures it would be one row of greys, and the range
+ * found in that anything. */
+static void ribbon(void **state) {
+    (void)state;
+    enum { LONG = 4096, ROWS = 16, TRUE = 7, PIXELS = LONG * ROWS };
+    uint8_t *eyes = mem_alloc(2 * PIXELS);
+    float *found = mem_array(PIXELS, sizeof *found);
+    for (int y = 0; y < ROWS; y++)
+        for (int x = 0; x < LONG; x++) {
+            eyes[y * LONG + x] = (uint8_t)(rng_u64(5, (uint64_t)(y * LONG + x)) >> 56);
+            eyes[PIXELS + y * LONG + x] = (uint8_t)(rng_u64(5, (uint64_t)(y * LONG + x + TRUE)) >> 56);
+        }
+    Pool *pool = pool_make(2);
+    SgmReport report;
+    assert_int_equal(sgm_match(pool, eyes, eyes + PIXELS, LONG, ROWS, 1, NULL, found, NULL, NULL, &report), 0);
+    assert_true(report.lo > -100 && report.lo < TRUE && report.hi > TRUE && report.hi < 100);
+    int right = 0;
+    for (int i = 0; i < PIXELS; i++) right += found[i] > TRUE - 1 && found[i] < TRUE + 1;
+    assert_true(right > PIXELS * 95 / 100);
+    pool_drop(pool);
+    mem_free(eyes);
+    mem_free(found);
+}
+
 static void refused(void **state) {
     (void)state;
     uint8_t pixel = 0;
@@ -333,6 +357,7 @@ int main(void) {
         cmocka_unit_test(same_on_every_level),
         cmocka_unit_test(strips),
         cmocka_unit_test(odd_pictures),
+        cmocka_unit_test(ribbon),
         cmocka_unit_test(refused),
         cmocka_unit_test(real_pair),
         cmocka_unit_test(one_sided_range),
