@@ -551,7 +551,8 @@ static const Case command_line[] = {
     {"C4 no stdio", make_pair, "( $P match l.png r.png -o o.pfm <&- >&- 2>&- ); e=$?; head -c 2 o.pfm; exit $e", 0,
      "Pf", 0},
     {"C4 no stdout", make_pair, MATCH " --json >&-", 1, "standard output was closed", 0},
-    {"C5 many files", c5_many, "ulimit -n 12; $P match left right -o out/ -q; ls out | wc -l", 0, "120", 0},
+    {"C5 many files", c5_many, "ulimit -n 12; $P match left right --no-video -o out/ -q; ls out | grep -c npz", 0, "60",
+     0},
     {"C7 time zone", make_pair, "TZ=Pacific/Auckland " MATCH, 0, "parallax", 0},
 };
 
