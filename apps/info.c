@@ -1,4 +1,5 @@
 /* apps/info.c - what a file is: a picture, both eyes in one, a map, weights. Told by content, never by name alone. */
+#include "apps/info_film.h"
 #include "apps/lib/map_any.h"
 #include "apps/lib/options.h"
 #include "apps/lib/run.h"
@@ -6,6 +7,7 @@
 #include "apps/lib/summary.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "data/film.h"
 #include "data/png.h"
 #include "data/stereo.h"
 #include "tensor/files/npy.h"
@@ -33,9 +35,9 @@ int app_info(int argc, char **argv);
 const Verb verb_info = {
     .name = "info",
     .operands = "FILE...",
-    .summary = "tell what a file is: picture, both eyes in one, map, weights",
+    .summary = "tell what a file is: picture, both eyes in one, film, map, weights",
     .description = "A picture: size, samples, and whether it holds both eyes, with the evidence, the eye order and the "
-                   "vertical offset. A map: "
+                   "vertical offset. A film: the same over several of its frames. A map: "
                    "which quantity it holds and what range. Weights: format, tensors, model.",
     .examples = "  panum info film_frame_LRF.png d.pfm CH128NTR1.pth",
     .least = 1,
@@ -216,6 +218,7 @@ static bool is_d16(const uint8_t *bytes, size_t size) {
 static int show_file(const InfoOptions *o, const char *path) {
     static const char *const weights_endings[] = {".safetensors", ".pth", ".pt", ".ckpt"};
     FileMap *map;
+    if (film_is(path)) return info_film(path, o->json);
     int rc = file_map(path, &map);
     if (rc) return rc;
     const uint8_t *bytes = file_map_bytes(map);

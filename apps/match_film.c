@@ -17,7 +17,6 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "data/film.h"
-#include "data/stereo_measure.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -32,7 +31,7 @@
 /* A frame crowds against an end of the searched range when more than this share of its trusted pixels lies within a
  * pixel of it. Of frames that fit, sub-pixel noise puts less than a thousandth there. */
 static const double CROWDED = 0.005;
-static const double VERTICAL_TRUST = 0.4, EYE_TRUST = 0.7; /* as for stills (apps/match.c) */
+static const double EYE_TRUST = 0.7; /* as for stills (apps/match.c) */
 
 enum { SETTINGS_MAX = 32, OUTPUT_LIST = 8 };
 
@@ -248,46 +247,7 @@ static void note_settings(Run *run) {
 /* ---- looking at the film --------------------------------------------------------------------------------------------
  */
 
-typedef struct {
-    double vertical, eye_order;
-    bool has_vertical, has_order, identical;
-} EyeFacts;
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static int measure_eyes(Run *run, EyeFacts *eyes) {
-    double offsets[FILM_SAMPLES], order = 0;
-    int count = film_sample_count(run->film), found = 0, voted = 0, identical = 0, rc = 0;
-    memset(eyes, 0, sizeof *eyes);
-    for (int i = 0; !rc && i < count; i++) {
-        Image left, right;
-        StereoMeasure m;
-        rc = film_sample(run->film, i, &left, &right);
-        if (rc) return rc;
-        rc = stereo_measure(&left, &right, &m);
-        image_free(&left);
-        image_free(&right);
-        if (rc) return rc;
-        identical += m.identical;
-        if (m.vertical_confidence >= VERTICAL_TRUST) offsets[found++] = m.vertical;
-        if (!m.identical && m.textured) {
-            order += m.eye_order;
-            voted++;
-        }
-    }
-    qsort(offsets, (size_t)found, sizeof *offsets, by_value);
-    eyes->has_vertical = 2 * found > count;
-    if (found) eyes->vertical = offsets[found / 2];
-    eyes->has_order = voted > 0;
-    if (voted) eyes->eye_order = order / voted;
-    eyes->identical = count && identical == count;
-    return 0;
-}
-
-static void tell_about(const Run *run, const EyeFacts *eyes) {
+static void tell_about(const Run *run, const FilmEyes *eyes) {
     const FilmRequest *q = run->request;
     const FilmFacts *f = film_facts(run->film);
     char line[1200];
@@ -633,9 +593,9 @@ static int begin_journal(Run *run) {
 
 static int run_film(Run *run) {
     const FilmRequest *q = run->request;
-    EyeFacts eyes = {0};
+    FilmEyes eyes = {0};
     int rc = 0;
-    if (q->eye_test) rc = measure_eyes(run, &eyes);
+    if (q->eye_test) rc = film_measure(run->film, &eyes);
     if (rc) return rc;
     tell_about(run, &eyes);
     if (q->align && eyes.has_vertical) run->how.vertical = eyes.vertical;

@@ -416,6 +416,7 @@ static int decide_layout(Film *film) {
     }
     if (d->layout == LAYOUT_PAIR || d->layout == LAYOUT_MPO)
         return fail(ERR_USAGE, "--layout %s is not for one film", layout_name(d->layout));
+    if (d->layout == LAYOUT_MONO && o->mono_too) return 0;
     if (d->layout == LAYOUT_MONO)
         return fail(ERR_INPUT, "%s: holds one eye only (%s); give the other eye's film as well, or say --layout",
                     film->eyes[0]->name, d->evidence);
@@ -491,6 +492,10 @@ const FilmFacts *film_facts(const Film *film) {
     return &film->facts;
 }
 
+const VideoFacts *film_video(const Film *film) {
+    return film->eyes[0]->kind == STREAM_VIDEO ? &film->eyes[0]->facts : NULL;
+}
+
 /* The eyes of a frame as stored; takes `stored` away from its owner where it can. */
 static int take_eyes(const Film *film, Image stored[2], Image *left, Image *right) {
     const LayoutDecision *d = &film->facts.decision;
@@ -522,6 +527,43 @@ void film_samples_drop(Film *film) {
     for (int i = 0; i < FILM_SAMPLES; i++)
         for (int e = 0; e < 2; e++) image_free(&film->samples[i][e]);
     film->sample_count = 0;
+}
+
+const double FILM_VERTICAL_TRUST = 0.4; /* half of the blocks that were found lie within 3 rows of each other */
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int film_measure(Film *film, FilmEyes *eyes) {
+    double offsets[FILM_SAMPLES], order = 0;
+    int found = 0, voted = 0, identical = 0;
+    memset(eyes, 0, sizeof *eyes);
+    for (int i = 0; i < film->sample_count; i++) {
+        Image left, right;
+        StereoMeasure m;
+        int rc = film_sample(film, i, &left, &right);
+        if (rc) return rc;
+        rc = stereo_measure(&left, &right, &m);
+        image_free(&left);
+        image_free(&right);
+        if (rc) return rc;
+        identical += m.identical;
+        if (m.vertical_confidence >= FILM_VERTICAL_TRUST) offsets[found++] = m.vertical;
+        eyes->d_low = fmin(eyes->d_low, m.d_low);
+        eyes->d_high = fmax(eyes->d_high, m.d_high);
+        if (m.identical || !m.textured) continue;
+        order += m.eye_order;
+        voted++;
+    }
+    qsort(offsets, (size_t)found, sizeof *offsets, by_value);
+    eyes->has_vertical = 2 * found > film->sample_count;
+    if (found) eyes->vertical = offsets[found / 2];
+    eyes->has_order = voted > 0;
+    if (voted) eyes->eye_order = order / voted;
+    eyes->identical = film->sample_count && identical == film->sample_count;
+    return 0;
 }
 
 /* ---- giving frames --------------------------------------------------------------------------------------------------

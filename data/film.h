@@ -34,6 +34,7 @@ typedef struct {
     Rate rate;           /* of a folder, which does not say; 0 / 0: 24 a second */
     ReadOptions read;    /* for the pictures of a folder */
     VideoOptions run;
+    bool mono_too; /* a film of one eye is no error: decision.layout is then MONO, and only facts can be asked for */
 } FilmOptions;
 
 typedef struct {
@@ -58,11 +59,23 @@ bool film_is(const char *path);
 typedef struct Film Film;
 int film_open(const FilmOptions *options, Film **film);
 const FilmFacts *film_facts(const Film *film);
+const VideoFacts *film_video(const Film *film); /* NULL when it is no video file */
 /* Frames looked at before the film begins, spread over what will be given, at most FILM_SAMPLES. */
 enum { FILM_SAMPLES = 5 };
 int film_sample_count(const Film *film);
 int film_sample(Film *film, int index, Image *left, Image *right); /* made; the caller frees */
 void film_samples_drop(Film *film);
+/* What the sample frames say of the eyes, as data/stereo_measure.h: medians and means over them. */
+typedef struct {
+    bool has_vertical; /* more than half of the frames agree on */
+    double vertical;   /* rows by which the right eye lies lower */
+    bool has_order;
+    double eye_order;     /* -1..1, below 0: exchanged */
+    bool identical;       /* both eyes are the same picture in every one */
+    double d_low, d_high; /* rough range of disparity over all of them, pixels of an eye */
+} FilmEyes;
+extern const double FILM_VERTICAL_TRUST; /* the confidence from which a frame's vertical offset counts */
+int film_measure(Film *film, FilmEyes *eyes);
 /* Begins; the first `skip` frames that would be given are passed over. Once. */
 int film_begin(Film *film, int64_t skip);
 /* The next frame into left and right, which are made anew (free them). */
