@@ -275,6 +275,56 @@ static int check_size(int width, int height) {
     return 0;
 }
 
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Do frames last equally long? Headers know the rate a film was meant to have; time stamps of a few hundred pictures
+ * from `from` seconds on show the one it has. Stamps come in the order of decoding; where the piece is cut some are
+ * still to come, so its last ones say nothing. Two stamps of Matroska are off by a millisecond together. */
+static int probe_timing(const char *probe_name, const char *input, const VideoOptions *options, double from,
+                        VideoFacts *facts) {
+    enum { PACKETS = 256, UNSETTLED = 16 };
+    char interval[64], *text;
+    size_t size;
+    double stamps[PACKETS];
+    int count = 0;
+    snprintf(interval, sizeof interval, "%.3f%%+#%d", from, PACKETS);
+    Arguments list = {{0}, 0};
+    ADD(&list, probe_name, "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe", "-select_streams", "V:0",
+        "-read_intervals", interval, "-show_entries", "packet=pts_time", "-of", "csv=p=0", "-i", input);
+    int rc = ask(&list, PROCESS_OUTPUT, options, &text, &size);
+    if (rc) return rc;
+    for (const char *at = text, *end = text + size; at < end && count < PACKETS;) {
+        char line[32] = "", *rest;
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t n = (size_t)((stop ? stop : end) - at);
+        memcpy(line, at, n < sizeof line - 1 ? n : sizeof line - 1);
+        double v = strtod(line, &rest);
+        if (rest != line && isfinite(v)) stamps[count++] = v;
+        at += n + 1;
+    }
+    mem_free(text);
+    bool whole = count < PACKETS && from <= 0;
+    if (whole && count && count != facts->frames) {
+        facts->frames = count; /* what headers say is often only meant: AVI counts empty chunks */
+        facts->frames_counted = false;
+    }
+    qsort(stamps, (size_t)count, sizeof *stamps, by_value);
+    int settled = whole ? count : count - UNSETTLED;
+    if (settled < 3) return 0;
+    double least = 1e9, most = 0, mean = (stamps[settled - 1] - stamps[0]) / (settled - 1);
+    for (int i = 1; i < settled; i++) {
+        least = fmin(least, stamps[i] - stamps[i - 1]);
+        most = fmax(most, stamps[i] - stamps[i - 1]);
+    }
+    if (mean <= 0 || most - least <= 0.1 * mean + 0.0021) return 0;
+    facts->variable = true;
+    facts->rate = (Rate){llrint(1000 / mean), 1000};
+    return 0;
+}
+
 int video_facts(const char *path, const VideoOptions *options, VideoFacts *facts) {
     char probe_name[PATH_LENGTH], input[PATH_LENGTH], shown[300], *text;
     size_t size;
@@ -312,6 +362,10 @@ int video_facts(const char *path, const VideoOptions *options, VideoFacts *facts
     facts->frames_counted = probe.counted > 0;
     double guess = facts->seconds * rate_value(facts->rate);
     facts->frames = probe.counted > 0 ? probe.counted : guess < 1e12 ? (int64_t)llrint(guess) : 0;
+    rc = probe_timing(probe_name, input, options, 0, facts);
+    if (!rc && !facts->variable && facts->seconds > 60)
+        rc = probe_timing(probe_name, input, options, facts->seconds / 2, facts);
+    if (rc) return fail_prefix("%s", shown);
     return 0;
 }
 
@@ -319,7 +373,8 @@ void video_describe(const VideoFacts *f, char *out, size_t size) {
     char frames[32], count[64] = "", rate[64] = "rate not known", turned[64] = "";
     text_grouped(frames, f->frames);
     if (f->frames) snprintf(count, sizeof count, ", %s%s frames", f->frames_counted ? "" : "about ", frames);
-    if (f->rate.under) snprintf(rate, sizeof rate, "%.5g fps%s", rate_value(f->rate), f->variable ? " (variable)" : "");
+    if (f->rate.under)
+        snprintf(rate, sizeof rate, "%.5g fps%s", rate_value(f->rate), f->variable ? " on average, variable" : "");
     if (f->rotation) snprintf(turned, sizeof turned, ", rotation tag of %d degrees not followed", f->rotation);
     const char *hdr = strcmp(f->transfer, "smpte2084") == 0      ? " HDR (PQ, taken as coded)"
                       : strcmp(f->transfer, "arib-std-b67") == 0 ? " HDR (HLG, taken as coded)"

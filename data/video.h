@@ -29,11 +29,11 @@ static inline bool rate_equal(Rate a, Rate b) {
 
 typedef struct {
     int width, height;
-    Rate rate;                                /* mean */
-    bool variable;                            /* base and mean rate differ: frames do not all last equally long */
-    int64_t frames;                           /* 0: not known */
-    bool frames_counted;                      /* the container says so; else frames is duration times rate */
-    double seconds;                           /* 0: not known */
+    Rate rate;           /* mean */
+    bool variable;       /* frames do not all last equally long, by the tags or by the time stamps of a few hundred */
+    int64_t frames;      /* 0: not known */
+    bool frames_counted; /* the container says so; else frames is duration times rate */
+    double seconds;      /* 0: not known */
     char codec[32], pixels[32];               /* as ffmpeg calls them: "h264", "yuv420p10le" */
     char matrix[24], range[12], transfer[24]; /* "bt709", "tv"; "" when not said */
     int bits;                                 /* a sample */
