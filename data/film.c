@@ -80,15 +80,6 @@ static bool looks_like_video(const uint8_t *b, size_t n, const char *path) {
     return false;
 }
 
-/* The text around the last run of digits in a name. */
-static void around_number(const char *name, size_t *digits_at, size_t *digits_end) {
-    size_t n = strlen(name);
-    while (n && !(name[n - 1] >= '0' && name[n - 1] <= '9')) n--;
-    *digits_end = n;
-    while (n && name[n - 1] >= '0' && name[n - 1] <= '9') n--;
-    *digits_at = n;
-}
-
 static bool tail_side(const char *name, const char *const tails[2]) {
     const char *dot = strrchr(name, '.');
     size_t stem = dot ? (size_t)(dot - name) : strlen(name);
@@ -101,32 +92,19 @@ static bool tail_side(const char *name, const char *const tails[2]) {
 
 static const char *const tails[2][2] = {{"_left", "_right"}, {"_l", "_r"}};
 
-/* Which pair of tails all names of a folder have, NULL for none; *numbered: names differ in a running number only. */
-static const char *const *folder_tails(const char *path, bool *numbered) {
+/* Which pair of tails all names of a folder have, NULL for none. */
+static const char *const *folder_tails(const char *path) {
     DIR *dir = opendir(path);
-    char first[256] = "";
-    size_t first_at = 0, first_end = 0;
     int64_t files = 0;
-    bool has[2] = {true, true}, same = true;
-    *numbered = false;
+    bool has[2] = {true, true};
     if (!dir) return NULL;
     for (struct dirent *entry; (entry = readdir(dir));) {
         const char *name = entry->d_name;
         if (name[0] == '.' || is_folder(path, name)) continue;
-        size_t at, end;
-        around_number(name, &at, &end);
-        if (!files) {
-            snprintf(first, sizeof first, "%s", name);
-            first_at = at;
-            first_end = end;
-        }
-        same = same && end > at && at == first_at && memcmp(name, first, at) == 0 &&
-               strcmp(name + end, first + first_end) == 0;
         for (int i = 0; i < 2; i++) has[i] = has[i] && tail_side(name, tails[i]);
         files++;
     }
     closedir(dir);
-    *numbered = same && files >= 8;
     return !files ? NULL : has[0] ? tails[0] : has[1] ? tails[1] : NULL;
 }
 
@@ -135,10 +113,7 @@ bool film_is(const char *path) {
     if (strcmp(path, "-") == 0) return true;
     if (stat(path, &st) != 0) return false;
     if (S_ISFIFO(st.st_mode)) return true;
-    if (S_ISDIR(st.st_mode)) {
-        bool numbered;
-        return (is_folder(path, "left") && is_folder(path, "right")) || folder_tails(path, &numbered) || numbered;
-    }
+    if (S_ISDIR(st.st_mode)) return (is_folder(path, "left") && is_folder(path, "right")) || folder_tails(path);
     if (!S_ISREG(st.st_mode)) return false;
     uint8_t head[256];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -208,7 +183,6 @@ static int open_eye(Film *film, int eye, const char *path, const char *tail) {
 static int open_eyes(Film *film) {
     const FilmOptions *o = &film->options;
     char inside[4096 + 16];
-    bool numbered;
     if (o->right) {
         int rc = open_eye(film, 0, o->left, NULL);
         return rc ? rc : open_eye(film, 1, o->right, NULL);
@@ -219,7 +193,7 @@ static int open_eyes(Film *film) {
         snprintf(inside, sizeof inside, "%s/right", o->left);
         return rc ? rc : open_eye(film, 1, inside, NULL);
     }
-    const char *const *pair = is_folder(o->left, NULL) ? folder_tails(o->left, &numbered) : NULL;
+    const char *const *pair = is_folder(o->left, NULL) ? folder_tails(o->left) : NULL;
     int rc = open_eye(film, 0, o->left, pair ? pair[0] : NULL);
     return rc || !pair ? rc : open_eye(film, 1, o->left, pair[1]);
 }

@@ -51,9 +51,9 @@ typedef struct {
     char identity[65];       /* hash of what is cheap to look at: names, sizes, times, first and last bytes */
 } FilmFacts;
 
-/* Is this a film at all? A regular file by its first bytes, "-" and pipes always; a folder when it has subfolders left
- * and right, NAME_left and NAME_right, or at least eight pictures whose names differ in a running number only. Anything
- * that cannot be opened is none. */
+/* Is this a film at all, when nothing else says so? A regular file by its first bytes, "-" and pipes always; a folder
+ * when it has subfolders left and right, or NAME_left and NAME_right: other folders may as well hold pictures that have
+ * nothing to do with each other. Anything that cannot be opened is none. */
 bool film_is(const char *path);
 
 typedef struct Film Film;

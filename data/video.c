@@ -290,7 +290,8 @@ static int probe_timing(const char *probe_name, const char *input, const VideoOp
     size_t size;
     double stamps[PACKETS];
     int count = 0;
-    snprintf(interval, sizeof interval, "%.3f%%+#%d", from, PACKETS);
+    int n0 = from > 0 ? snprintf(interval, sizeof interval, "%.3f", from) : 0;
+    snprintf(interval + n0, sizeof interval - (size_t)n0, "%%+#%d", PACKETS);
     Arguments list = {{0}, 0};
     ADD(&list, probe_name, "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe", "-select_streams", "V:0",
         "-read_intervals", interval, "-show_entries", "packet=pts_time", "-of", "csv=p=0", "-i", input);
@@ -363,8 +364,9 @@ int video_facts(const char *path, const VideoOptions *options, VideoFacts *facts
     double guess = facts->seconds * rate_value(facts->rate);
     facts->frames = probe.counted > 0 ? probe.counted : guess < 1e12 ? (int64_t)llrint(guess) : 0;
     rc = probe_timing(probe_name, input, options, 0, facts);
-    if (!rc && !facts->variable && facts->seconds > 60)
-        rc = probe_timing(probe_name, input, options, facts->seconds / 2, facts);
+    if (!rc && !facts->variable && facts->seconds > 60 &&
+        probe_timing(probe_name, input, options, facts->seconds / 2, facts) == ERR_STOPPED)
+        rc = ERR_STOPPED; /* any other failure: what has no index cannot be looked at in the middle */
     if (rc) return fail_prefix("%s", shown);
     return 0;
 }

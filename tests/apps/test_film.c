@@ -199,7 +199,7 @@ static void folders_of_frames(void **state) {
     static const struct {
         const char *input;
         int frames;
-    } cases[] = {{"sub", 3}, {"tails", 3}, {"packed", 8}, {"sub/left sub/right --frames 2", 2}};
+    } cases[] = {{"sub", 3}, {"tails", 3}, {"packed --every 1", 8}, {"sub/left sub/right --frames 2", 2}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         EXPECT(0, "cd %s && \"$OLDPWD\"/%s match %s -o o%zu/ --no-video --model sgm", dir, panum_program(),
                cases[i].input, i);
@@ -219,7 +219,7 @@ static void folders_of_frames(void **state) {
     snprintf(path, sizeof path, "%s/packed/f_005.png", dir);
     assert_int_equal(image_write(path, OUT_OVERWRITE, &small, NULL, NULL), 0);
     image_free(&small);
-    EXPECT(3, "%s match %s/packed -o %s/x/ --no-video --model sgm", panum_program(), dir, dir);
+    EXPECT(3, "%s match %s/packed -o %s/x/ --every 1 --no-video --model sgm", panum_program(), dir, dir);
     SAYS("f_005.png: has 40 x 40 pixels, and the frames before 256 x 96");
     SAYS("5 of 8 frames are done and kept");
     snprintf(path, sizeof path, "%s/x", dir);
