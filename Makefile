@@ -10,6 +10,11 @@ LDFLAGS += -pie -Wl,--gc-sections -Wl,-z,relro,-z,now
 LDLIBS += -lm -lpthread -ldl
 VERSION := 0.1.0
 CPPFLAGS += -DPANUM_VERSION='"$(VERSION)"' -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(SANITIZE)
+# One short line for each thing made; V=1 shows the commands.
+V ?=
+Q = $(if $(V),,@)
+quiet_make := $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(V)$(quiet_make),,@printf '%-6s %s\n' $(1) $(2))
 ARCH := $(shell $(CC) -dumpmachine)
 
 # Every .c of a room belongs to the library; tests and verbs find themselves by name.
@@ -34,10 +39,12 @@ all: $(BUILD)/panum ## the program (build/panum) and the library (build/libpanum
 
 $(BUILD)/libpanum.a: $(LIB_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $^
 
 $(BUILD)/panum: $(APP_OBJ) $(BUILD)/libpanum.a
-	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $(APP_OBJ) $(BUILD)/libpanum.a $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $(APP_OBJ) $(BUILD)/libpanum.a $(LDLIBS)
 
 # Vector sources are compiled once per instruction set, each with its own flags; on other machines they are empty.
 ifneq (,$(findstring x86_64,$(ARCH)))
@@ -51,33 +58,41 @@ $(BUILD)/base/stb.o: CFLAGS += -fwrapv -fno-sanitize=shift
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
-	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
 
 # The runtime once more with `real` = double: definitions and interpreter only. Tests that have a case for it are built
 # against it from the same source.
 F64_ROOMS = base tensor tensor/ops tensor/files exec nn models data
-F64_OBJ := $(foreach r,$(F64_ROOMS),$(patsubst %.c,$(BUILD)/f64/%.o,$(wildcard $(r)/*.c)))
+F64_SRC := $(filter-out %_avx2.c %_avx512.c %_bf16.c,$(foreach r,$(F64_ROOMS),$(wildcard $(r)/*.c)))
+F64_OBJ := $(F64_SRC:%.c=$(BUILD)/f64/%.o)
 F64_TESTS := $(patsubst %.c,$(BUILD)/f64/%,$(shell grep -ls PANUM_F64 tests/*/test_*.c))
 $(BUILD)/f64/%.o: CPPFLAGS += -DPANUM_F64
 $(BUILD)/f64/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC64,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(BUILD)/f64/libpanum.a: $(F64_OBJ)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR,$@)
+	$(Q)ar rcs $@ $^
 $(BUILD)/f64/tests/%: $(BUILD)/f64/tests/%.o $(TEST_LIB_SRC:%.c=$(BUILD)/f64/%.o) $(BUILD)/f64/libpanum.a
-	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LDLIBS)
 
 # Each verb alone: the same main with a list of one verb. A verb's other files are called VERB_something.c.
 define ONE_VERB
 $(BUILD)/only/$(1).o: apps/main.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(CPPFLAGS) $$(CFLAGS) -DPANUM_ONLY=$(1) -MMD -MP -c -o $$@ $$<
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC) $$(CPPFLAGS) $$(CFLAGS) -DPANUM_ONLY=$(1) -MMD -MP -c -o $$@ $$<
 $(BUILD)/panum-$(1): $(BUILD)/only/$(1).o $(BUILD)/apps/$(1).o $(patsubst %.c,$(BUILD)/%.o,$(wildcard apps/$(1)_*.c)) $(BUILD)/libpanum.a
-	$$(CC) $$(CFLAGS) $$(CPPFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(CFLAGS) $$(CPPFLAGS) $$(LDFLAGS) -o $$@ $$^ $$(LDLIBS)
 endef
 $(foreach v,$(VERBS),$(eval $(call ONE_VERB,$(v))))
 apps: $(VERBS:%=$(BUILD)/panum-%) ## each verb as a program of its own: build/panum-match and so on
@@ -98,12 +113,14 @@ tsan: ## the tests of threads with the thread sanitizer
 
 # Fuzzing needs clang. In `make test` the corpus is replayed through the same targets with a plain main.
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libpanum.a
-	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 FUZZ_SECONDS ?= 20
 FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/bin/%)
 $(BUILD)/bin/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libpanum.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS)
 .PHONY: fuzz-build fuzz-run
 fuzz-build: $(FUZZ_BIN)
 fuzz-run: fuzz-build
@@ -120,7 +137,8 @@ fuzz: ## builds every fuzz target with clang and runs each for FUZZ_SECONDS (20)
 CLANG ?= clang
 
 $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libpanum.a
-	$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 bench: all $(BENCH_BIN) ## measures the kernels against the peaks of this machine
 	$(BUILD)/panum bench
 
@@ -148,9 +166,10 @@ OBJCOPY ?= $(patsubst %gcc,%objcopy,$(filter %-gcc,$(firstword $(CC))))
 $(BUILD)/install/libpanum.a: $(LIB_OBJ)
 	@mkdir -p $(@D)
 	@rm -f $@
-	$(CC) -r -nostdlib -Wl,--gc-sections $(API:%=-Wl,-u,%) -o $(BUILD)/install/panum.o $(LIB_OBJ)
-	$(or $(OBJCOPY),objcopy) -w --strip-debug --keep-global-symbol='panum_*' $(BUILD)/install/panum.o
-	ar rcs $@ $(BUILD)/install/panum.o
+	$(call say,LD,$@)
+	$(Q)$(CC) -r -nostdlib -Wl,--gc-sections $(API:%=-Wl,-u,%) -o $(BUILD)/install/panum.o $(LIB_OBJ)
+	$(Q)$(or $(OBJCOPY),objcopy) -w --strip-debug --keep-global-symbol='panum_*' $(BUILD)/install/panum.o
+	$(Q)ar rcs $@ $(BUILD)/install/panum.o
 
 PREFIX ?= /usr/local
 MAN = $(DESTDIR)$(PREFIX)/share/man/man1

@@ -8,8 +8,39 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Each block carries its size in front, so that live bytes are exact. 64 bytes keep the alignment. */
+/* Under the address sanitizer what lies between head and block and between block and rounded end is out of bounds. */
+#if defined __SANITIZE_ADDRESS__
+#define ADDRESS_SANITIZER
+#elif defined __has_feature
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER
+#endif
+#endif
+#ifdef ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(start, bytes) ((void)(start), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes) ((void)(start), (void)(bytes))
+#endif
+
+/* Each block carries its sizes in front, so that live bytes are exact. 64 bytes keep the alignment. */
 enum { HEAD = 64 };
+typedef struct {
+    size_t total; /* head and rounding included */
+    size_t asked;
+} Head;
+
+static Head *head_of(void *block) {
+    return (Head *)((char *)block - HEAD);
+}
+
+static void set_asked(void *block, size_t bytes) {
+    Head *head = head_of(block);
+    head->asked = bytes;
+    ASAN_POISON_MEMORY_REGION(head + 1, HEAD - sizeof(Head));
+    ASAN_UNPOISON_MEMORY_REGION(block, bytes);
+    ASAN_POISON_MEMORY_REGION((char *)block + bytes, head->total - HEAD - bytes);
+}
 
 static _Atomic size_t live_bytes, peak_bytes;
 static _Atomic uint64_t request_count;
@@ -81,9 +112,11 @@ void *mem_alloc(size_t bytes) {
         out_of_memory(bytes);
         return NULL;
     }
-    *(size_t *)raw = total;
+    void *block = raw + HEAD;
+    head_of(block)->total = total;
+    set_asked(block, bytes);
     account(total);
-    return raw + HEAD;
+    return block;
 }
 
 void *mem_array(size_t count, size_t size) {
@@ -103,17 +136,20 @@ void *mem_zero(size_t count, size_t size) {
 
 void mem_free(void *block) {
     if (!block) return;
-    char *raw = (char *)block - HEAD;
-    size_t total = *(size_t *)raw;
+    Head *head = head_of(block);
+    size_t total = head->total;
     atomic_fetch_sub(&live_bytes, total);
     if (capped) cap_left += total;
-    free(raw);
+    free(head);
 }
 
 void *mem_grow(void *old, size_t bytes) {
     if (!old) return mem_alloc(bytes);
-    size_t had = *(size_t *)((char *)old - HEAD) - HEAD;
-    if (bytes <= had && bytes > had / 2) return old;
+    size_t room = head_of(old)->total - HEAD, had = head_of(old)->asked;
+    if (bytes <= room && bytes > room / 2) {
+        set_asked(old, bytes);
+        return old;
+    }
     void *block = mem_alloc(bytes);
     if (!block) return NULL;
     memcpy(block, old, had < bytes ? had : bytes);

@@ -803,8 +803,9 @@ static void test_stopped(void **state) {
     }
 }
 
-/* S4: the n-th request for memory fails, for every n until the command succeeds; then the same with all later ones. */
-static void fail_every_allocation(const char *name, const char *command, const char *output) {
+/* S4: the n-th request for memory and all later ones fail, for every n until the command succeeds; then the n-th alone.
+ * With a `step` above 1 every n up to 40 is taken, then each step-th. */
+static void fail_every_allocation(const char *name, const char *command, const char *output, int step) {
     char path[1024];
     snprintf(path, sizeof path, "%s", scratch_folder(name));
     folder = path;
@@ -821,7 +822,7 @@ static void fail_every_allocation(const char *name, const char *command, const c
     for (int for_good = 1; for_good >= 0;
          for_good--) { /* "n and all later ones" ends when n is beyond the last request */
         int failures = 0;
-        for (int n = 1; for_good || n <= total; n++) {
+        for (int n = 1; for_good || n <= total; n += n < 40 ? 1 : step) {
             rc = run_command(said, sizeof said, "cd '%s' && P=%s && export PANUM_FAIL_ALLOC=%d%s && %s", path, program,
                              n, for_good ? "+" : "", command);
             if (rc == 0) { /* a fall-back, or the end: the same bytes */
@@ -845,17 +846,27 @@ static void fail_every_allocation(const char *name, const char *command, const c
                 fail_msg("%s with allocation %d failing leaves something behind", command, n);
             if (n > 5000) fail_msg("%s never ends", command);
         }
-        printf("  %s: %d requests fail%s, each with exit 6\n", command, failures, for_good ? " for good" : "");
+        printf("  %s: of %d requests %d fail%s, each with exit 6\n", command, total, failures, for_good ? " for good" : "");
         assert_true(failures > 5);
     }
 }
 
 static void test_failing_allocations(void **state) {
     (void)state;
-    fail_every_allocation("bad/alloc_match", "$P match l.png r.png --threads 1 --no-meta -q -o o.npz", "o.npz");
-    fail_every_allocation("bad/alloc_png", "$P match l.png r.png --threads 1 --no-meta -q -o o.png", "o.png");
-    fail_every_allocation("bad/alloc_info", "$P info l.png w.safetensors", NULL);
-    fail_every_allocation("bad/alloc_verify", "$P model verify w.safetensors", NULL);
+    fail_every_allocation("bad/alloc_match", "$P match l.png r.png --threads 1 --no-meta -q -o o.npz", "o.npz", 1);
+    fail_every_allocation("bad/alloc_png", "$P match l.png r.png --threads 1 --no-meta -q -o o.png", "o.png", 1);
+    /* The network: some five hundred requests, of which the plan makes most. */
+    scratch_folder("bad/seeded");
+    const char *build = getenv("PANUM_BUILD") ? getenv("PANUM_BUILD") : "build";
+    if (run_command(said, sizeof said, "%s model seed s2m2-XS -q -o %s/scratch/bad/seeded/XS.safetensors", program, build))
+        fail_msg("%s", said);
+    fail_every_allocation("bad/alloc_s2m2",
+                          "$P match l.png r.png --model s2m2-XS --weights ../seeded/XS.safetensors --threads 2 "
+                          "--no-meta -q -o o.npz",
+                          "o.npz", 7);
+    scratch_folder("bad/seeded"); /* 8 MB */
+    fail_every_allocation("bad/alloc_info", "$P info l.png w.safetensors", NULL, 1);
+    fail_every_allocation("bad/alloc_verify", "$P model verify w.safetensors", NULL, 1);
 }
 
 static int set_up(void **state) {
