@@ -107,9 +107,9 @@ static Spread spread(double *error, int64_t n) {
     return (Spread){error[n / 2], error[(n * 99) / 100], error[n - 1]};
 }
 
-/* Largest error of a tap against its fixture, relative to the fixture's largest value; -1 when the file has no such
- * tap. */
-static double tap_error(const Weights *file, const char *name, const Tensor *t, const real *data) {
+/* Error of a tap against its fixture, relative to the fixture's largest value: the largest when `share` is 1, 0.99
+ * leaves the worst hundredth aside; -1 when the file has no such tap. */
+static double tap_error(const Weights *file, const char *name, const Tensor *t, const real *data, double share) {
     char key[64];
     const WeightEntry *entry = weights_find(file, name), *places = NULL;
     if (!entry) {
@@ -120,14 +120,21 @@ static double tap_error(const Weights *file, const char *name, const Tensor *t, 
         if (!entry) return -1;
     }
     float *want = read_values(file, entry), *index = places ? read_values(file, places) : NULL;
-    double worst = 0, scale = 1e-6;
+    double scale = 1e-6, *error = mem_array((size_t)entry->count, sizeof *error);
+    assert_non_null(error);
+    int64_t n = 0;
     for (int64_t i = 0; i < entry->count; i++) {
         int64_t at = index ? (int64_t)index[i] : i;
         if (at >= tensor_count(t)) continue; /* feature_2x: ours holds the left eye only */
         double e = fabs(element(data, t, at) - want[i]);
-        if (!(e <= worst)) worst = e;
+        error[n++] = isfinite(e) ? e : INFINITY;
         if (fabs(want[i]) > scale) scale = fabs(want[i]);
     }
+    assert_true(n > 0);
+    qsort(error, (size_t)n, sizeof *error, compare_doubles);
+    int64_t last = (int64_t)ceil((double)n * share) - 1;
+    double worst = isfinite(error[n - 1]) ? error[last] : INFINITY;
+    mem_free(error);
     mem_free(want);
     mem_free(index);
     return worst / scale;
@@ -229,16 +236,21 @@ static void run_case(const char *name, PlanOptions options, Bounds bounds) {
     fill_eye(file, "right", p, input + (size_t)p.width * (size_t)p.height * 3);
     must(plan_run(plan));
 
+    double flips = mask_flips(file, program, plan), moved = argmax_flips(file, program, plan, c.options.positive);
+    /* Where two columns are as good as each other, rounding decides (so another compiler may), and disparity jumps at
+     * that pixel: behind the matching, taps are then judged by 99 % of their values. */
     double worst_tap = 0;
+    bool behind_matching = false;
     const char *worst_name = "";
     for (int i = 0; i < program_taps(program); i++) {
         const char *tap;
         const Tensor *t = program_tap_at(program, i, &tap);
-        double e = tap_error(file, tap, t, plan_data(plan, t));
+        double e = tap_error(file, tap, t, plan_data(plan, t), behind_matching && moved > 0 ? 0.99 : 1);
         if (!(e <= bounds.tap)) print_message("%s: tap %s is off by %.2e of its largest value\n", name, tap, e);
         if (!(e <= worst_tap)) worst_tap = e, worst_name = tap;
+        if (strcmp(tap, "cv") == 0) behind_matching = true;
     }
-    double flips = mask_flips(file, program, plan), moved = argmax_flips(file, program, plan, c.options.positive);
+    assert_true(behind_matching);
 
     int scale = c.options.output_upsample ? 2 : 1;
     Spread maps[3];
