@@ -109,7 +109,7 @@ asan: ## every test with the address sanitizer (leaks too)
 ubsan: ## every test with the undefined behaviour sanitizer
 	$(MAKE) BUILD=$(BUILD)/ubsan OPT=-O1 SANITIZE="-fsanitize=undefined,float-divide-by-zero -fno-sanitize-recover=all" test
 tsan: ## the tests of threads with the thread sanitizer
-	$(MAKE) BUILD=$(BUILD)/tsan OPT=-O1 SANITIZE=-fsanitize=thread TEST_SRC="$(wildcard tests/base/test_*.c tests/exec/test_*.c)" FUZZ_SRC= test
+	$(MAKE) BUILD=$(BUILD)/tsan OPT=-O1 SANITIZE=-fsanitize=thread TEST_SRC="$(wildcard tests/base/test_*.c tests/exec/test_*.c) tests/ops/test_sgm.c tests/apps/test_match.c $(wildcard tests/apps/test_film*.c)" FUZZ_SRC= test
 
 # Fuzzing needs clang. In `make test` the corpus is replayed through the same targets with a plain main.
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libpanum.a
@@ -155,9 +155,22 @@ size: all apps ## sizes of the programs, stripped
 
 ARM_CC ?= aarch64-linux-gnu-gcc
 ARM_RUN ?= qemu-aarch64-static -L /usr/aarch64-linux-gnu
-arm: ## cross-compiles for arm64 and runs the self-test under qemu where that is installed
+ARM_TRY = $(BUILD)/arm/try
+arm: all ## cross-compiles for arm64; where qemu is installed, self-test, SGM and S2M2-XS beside this machine's plain vectors
 	$(MAKE) BUILD=$(BUILD)/arm CC="$(ARM_CC) -idirafter /usr/include" all
-	if command -v $(firstword $(ARM_RUN)) >/dev/null; then $(ARM_RUN) $(BUILD)/arm/panum selftest; else echo "not run: no $(firstword $(ARM_RUN))"; fi
+	@command -v $(firstword $(ARM_RUN)) >/dev/null || { echo "not run: no $(firstword $(ARM_RUN))"; exit 0; }; set -e; \
+	$(ARM_RUN) $(BUILD)/arm/panum selftest; \
+	mkdir -p $(ARM_TRY); \
+	$(ARM_RUN) $(BUILD)/arm/panum demo -q -y --width 160 -o $(ARM_TRY)/; \
+	$(BUILD)/panum model seed s2m2-XS -q -y -o $(ARM_TRY)/XS.safetensors; \
+	for model in sgm "s2m2-XS --weights $(ARM_TRY)/XS.safetensors"; do \
+	    pair="match $(ARM_TRY)/left.png $(ARM_TRY)/right.png --model $$model -q -y -o"; \
+	    $(ARM_RUN) $(BUILD)/arm/panum $$pair $(ARM_TRY)/arm.pfm; \
+	    PANUM_CPU=base $(BUILD)/panum $$pair $(ARM_TRY)/here.pfm; \
+	    echo "$${model%% *}: arm64 against this machine"; \
+	    cmp -s $(ARM_TRY)/arm.pfm $(ARM_TRY)/here.pfm && echo "the same bytes" || \
+	        $(BUILD)/panum eval $(ARM_TRY)/arm.pfm --truth $(ARM_TRY)/here.pfm; \
+	done
 
 # The installed library is one object in which only the panum_* names of panum.h can be seen, so that our short
 # internal names never meet those of the program it is linked into.

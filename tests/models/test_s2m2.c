@@ -2,6 +2,7 @@
  * tap, with weights that follow from their names. The same file is built twice: for f32, where the fused replay runs
  * the fast kernels, exact and with Winograd; and for f64, where the plain-C definitions run and must be the reference
  * itself. */
+#include "base/cpu.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "data/pad.h"
@@ -424,10 +425,24 @@ static void interpreter_equals_the_reference(void **state) {
     run_case("s_small", (PlanOptions){.exact = true, .interpret = true}, (Bounds){1e-4, 1e-3, 3e-4, 1e-4});
 }
 
+/* Processors with fewer instructions than this one. */
+static void lower_levels_equal_the_reference(void **state) {
+    (void)state;
+    CpuLevel own = cpu_level();
+    for (CpuLevel level = CPU_BASE; level < own; level++) {
+        print_message("%s: ", cpu_level_name(cpu_limit(level)));
+        run_case("s_small", (PlanOptions){.exact = true}, (Bounds){1e-4, 1e-3, 3e-4, 1e-4});
+        print_message("%s: ", cpu_level_name(cpu_limit(level)));
+        run_case("s_padded", (PlanOptions){.exact = false}, (Bounds){1e-4, 5e-3, 3e-3, 1e-3});
+    }
+    cpu_limit(CPU_AVX512);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vectors_of_every_stage), cmocka_unit_test(exact_equals_the_reference),
-        cmocka_unit_test(winograd_equals_the_reference), cmocka_unit_test(interpreter_equals_the_reference)};
+        cmocka_unit_test(winograd_equals_the_reference), cmocka_unit_test(interpreter_equals_the_reference),
+        cmocka_unit_test(lower_levels_equal_the_reference)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 #endif
