@@ -146,7 +146,7 @@ layers: ## checks that includes go down only and that every header compiles alon
 	@CC="$(CC)" sh tools/layers.sh
 
 format: ## checks the formatting with clang-format
-	clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' 2>/dev/null)
+	@clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' 2>/dev/null)
 
 size: all apps ## sizes of the programs, stripped
 	@mkdir -p $(BUILD)/stripped

@@ -73,8 +73,10 @@ static int prepare(S2m2State *s, int width, int height) {
                            .bf16 = s->options.precision == PRECISION_BF16,
                            .memory_limit = (size_t)s->options.max_memory};
     code = plan_make(s->program, &source, s->pool, options, &s->plan);
-    if (code) drop_plan(s);
-    else if (s->options.watch) plan_watch(s->plan, s->options.watch, s->options.watch_context);
+    if (code)
+        drop_plan(s);
+    else if (s->options.watch)
+        plan_watch(s->plan, s->options.watch, s->options.watch_context);
     return code;
 }
 
