@@ -163,6 +163,10 @@ static int check_outputs(const Run *run) {
     const char *inputs[] = {q->left, q->right};
     OutMode mode = q->overwrite ? OUT_OVERWRITE : OUT_NEW;
     int rc = 0;
+    struct stat in, to;
+    for (int i = 0; o->folder && i < 2 && inputs[i]; i++)
+        if (stat(o->folder, &to) == 0 && stat(inputs[i], &in) == 0 && in.st_dev == to.st_dev && in.st_ino == to.st_ino)
+            return usage_error(q->verb, "%s: is also the input; name another folder", show_path(o->folder));
     if (o->folder && !is_folder(o->folder)) {
         char above[PATH_MAX];
         snprintf(above, sizeof above, "%s", o->folder);
@@ -330,10 +334,9 @@ static void tell_ranges(const Run *run) {
             100 * run->where.range / f->width);
 }
 
-/* The two ranges are the film's: an unfinished run goes on with its own. */
+/* The two ranges are the film's: an unfinished run goes on with its own. Noted before the first frame. */
 static int note_ranges(Run *run) {
     char text[200];
-    if (journal_pieces(run->journal)) return 0;
     snprintf(text, sizeof text, "ranges %d %d %d %.17g", run->searches, run->range[0], run->range[1], run->where.range);
     return journal_add(run->journal, text);
 }
@@ -378,6 +381,8 @@ static int note_frame(Run *run, int64_t number, const FrameFacts *f) {
     char text[JOURNAL_TEXT];
     const PairSummary *s = &f->summary;
     if (!run->journal) return 0;
+    int rc = run->sums.frames ? 0 : note_ranges(run);
+    if (rc) return rc;
     snprintf(text, sizeof text, "frame %lld %.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g %d", (long long)number, s->nearest,
              s->farthest, s->front, s->behind, s->screen, s->confidence, s->trusted, s->hidden, f->again);
     return journal_add(run->journal, text);
@@ -410,7 +415,7 @@ static int recover(Run *run, int64_t *done) {
         add_frame(&run->sums, numbers[i], &facts);
     }
     mem_free(numbers);
-    return journal_cut(run->journal, 1 + *done);
+    return journal_cut(run->journal, *done ? 1 + *done : 0);
 }
 
 static bool crowds(const Run *run, const StereoMaps *maps) {
@@ -484,7 +489,7 @@ static int do_frames(Run *run) {
     if (!rc) rc = film_begin(run->film, done);
     Progress progress;
     progress_begin(&progress, run->request->progress, "match", "frames", total);
-    if (done) progress_begin(&progress, progress.style, "match", "frames", total);
+    progress_resume(&progress, done);
     bool end = false;
     while (!rc && !end) {
         if (run_stopped())
@@ -494,6 +499,9 @@ static int do_frames(Run *run) {
         progress_step(&progress, run->sums.frames, NULL);
     }
     progress_end(&progress);
+    if (!rc && film_facts(run->film)->counted && run->sums.frames < total)
+        say("%s: its header promised %lld frames, and %lld came", show_path(run->request->left), (long long)total,
+            (long long)run->sums.frames);
     if (!rc && !run->sums.frames) rc = fail(ERR_INPUT, "%s: no frame of it was given", show_path(run->request->left));
     if (!rc) rc = film_out_finish(run->out);
     return rc;
@@ -510,6 +518,7 @@ static int explain(const Run *run, int rc) {
              run->sums.frames == 1 ? " frame is" : " frames are");
     if (total && film_facts(run->film)->counted)
         snprintf(done, sizeof done, "%lld of %lld frames are", (long long)run->sums.frames, (long long)total);
+    if (run->journal && !run->sums.frames) return rc == ERR_STOPPED ? run_stop("no frame was finished") : rc;
     if (!run->journal) return rc == ERR_STOPPED ? run_stop("the stream ends here and is not whole") : rc;
     if (rc == ERR_STOPPED) return fail(rc, "interrupted; %s done, and the same command goes on from there", done);
     snprintf(sentence, sizeof sentence, "%.890s", err_sentence());
@@ -571,6 +580,17 @@ static void tell_plan(const Run *run) {
     if (frames) say("%s%lld frames", film_facts(run->film)->counted ? "" : "about ", (long long)frames);
 }
 
+/* A frame of an unfinished run that is given up. */
+static void drop_frame(void *context, const char *piece) {
+    const Run *run = context;
+    char path[PATH_MAX + 40];
+    FrameFacts facts;
+    int64_t number;
+    if (!run->where.folder || !parse_frame(piece, &number, &facts)) return;
+    snprintf(path, sizeof path, "%s/frame_%06lld.npz", run->folder, (long long)number);
+    unlink(path);
+}
+
 static int begin_journal(Run *run) {
     const FilmRequest *q = run->request;
     if (run->where.to_stream) return 0;
@@ -580,10 +600,10 @@ static int begin_journal(Run *run) {
     if (fresh) rc = check_folder(run);
     if (!rc)
         rc = journal_open(run->work, run->known_as, run->settings, run->setting_count,
-                          q->resume ? JOURNAL_RESUME : JOURNAL_ANEW, &run->journal);
+                          q->resume ? JOURNAL_RESUME : JOURNAL_ANEW, drop_frame, run, &run->journal);
     if (rc) return rc;
     /* a work folder without anything done (killed early) is as good as none */
-    if (!fresh && q->resume && journal_pieces(run->journal) < 2) rc = check_folder(run);
+    if (!fresh && journal_pieces(run->journal) < 2) rc = check_folder(run);
     if (!rc && run->where.folder && mkdir(run->folder, 0777) != 0 && errno != EEXIST)
         rc = fail(errno == ENOSPC ? ERR_MEMORY : ERR_USAGE, "%s: cannot be made: %s", show_path(run->folder),
                   strerror(errno));
@@ -610,12 +630,15 @@ static int run_film(Run *run) {
     if (!read_ranges(run)) {
         rc = look_ahead(run);
         if (!rc && run_stopped()) return run_stop("no frame was begun");
-        if (!rc && run->journal) rc = note_ranges(run);
     }
     if (!rc) tell_ranges(run);
     if (!rc) {
         rc = do_frames(run);
         if (rc) rc = explain(run, rc);
+    }
+    if (rc && !run->sums.frames) { /* nothing to go on with: nothing is left */
+        journal_remove(&run->journal);
+        if (run->where.folder) rmdir(run->folder);
     }
     if (rc) return rc;
     char line[400];

@@ -32,10 +32,27 @@ static int name_in(char path[PATH_MAX], const char *folder, const char *name) {
     return fail(ERR_USAGE, "%s: the name is too long", show_path(folder));
 }
 
+/* Everything in it but a lock and a journal would be removed sooner or later: only from folders that have one. */
+static bool is_foreign(const char *folder) {
+    DIR *dir = opendir(folder);
+    if (!dir) return false;
+    bool ours = false, empty = true;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        empty = false;
+        ours = ours || strcmp(entry->d_name, "lock") == 0;
+    }
+    closedir(dir);
+    return !ours && !empty;
+}
+
 /* Locks FOLDER/lock and writes our number into it. */
 static int take_lock(Journal *j, const char *output) {
     char path[PATH_MAX];
     int rc = name_in(path, j->folder, "lock");
+    if (!rc && is_foreign(j->folder))
+        rc = fail(ERR_USAGE, "%s: is needed for unfinished work, and holds something else; choose another output",
+                  show_path(j->folder));
     for (int tries = 0; !rc && tries < 10; tries++) {
         if (mkdir(j->folder, 0777) != 0 && errno != EEXIST)
             return fail(errno == ENOSPC ? ERR_MEMORY : ERR_USAGE, "%s: cannot be made: %s", show_path(j->folder),
@@ -106,8 +123,8 @@ static void compare(char *differences, size_t size, const JournalSetting *settin
     snprintf(differences + n, size - n, "%s%s was %.60s", n ? ", " : "", name, value);
 }
 
-/* Takes the text apart; the settings in it must be these. */
-static int parse(Journal *j, const char *output, const JournalSetting *settings, int count) {
+/* Takes the text apart; the settings in it must be these (*same), unless no piece was finished with others. */
+static int parse(Journal *j, const char *output, const JournalSetting *settings, int count, bool *same) {
     char differences[600] = "";
     int64_t room = 0;
     int seen = 0;
@@ -133,14 +150,16 @@ static int parse(Journal *j, const char *output, const JournalSetting *settings,
         }
         at = end + 1;
     }
-    if (*differences || seen != count)
+    if ((*differences || seen != count) && j->count)
         return fail(ERR_USAGE,
                     "%s: was begun with other settings (%s); give the same ones to go on, or --no-resume to start anew",
                     show_path(output), *differences ? differences : "another version wrote its journal");
+    *same = !*differences && seen == count;
     return 0;
 }
 
-static int load(Journal *j, const char *output, const JournalSetting *settings, int count, bool *there) {
+/* The journal's text behind its first line, up to its last whole line; *there: there is one. */
+static int load(Journal *j, bool *there) {
     uint8_t *bytes;
     size_t size;
     *there = false;
@@ -163,14 +182,21 @@ static int load(Journal *j, const char *output, const JournalSetting *settings, 
     mem_free(bytes);
     if (!j->text) return ERR_MEMORY;
     *there = true;
-    rc = parse(j, output, settings, count);
-    if (!rc && truncate(j->path, (off_t)size) != 0)
-        rc = fail(ERR_FAILED, "%s: cannot be written: %s", show_path(j->path), strerror(errno));
-    return rc;
+    if (truncate(j->path, (off_t)size) != 0)
+        return fail(ERR_FAILED, "%s: cannot be written: %s", show_path(j->path), strerror(errno));
+    return 0;
+}
+
+static void drop_pieces(Journal *j, JournalDrop drop, void *context) {
+    for (char *at = j->text + sizeof first_line - 1, *end; *at; at = end + 1) {
+        end = strchr(at, '\n');
+        *end = 0;
+        if (at[0] == '+' && at[1] == ' ') drop(context, at + 2);
+    }
 }
 
 int journal_open(const char *folder, const char *output, const JournalSetting *settings, int count, JournalMode mode,
-                 Journal **result) {
+                 JournalDrop drop, void *context, Journal **result) {
     *result = NULL;
     Journal *j = mem_zero(1, sizeof *j);
     if (!j) return ERR_MEMORY;
@@ -180,8 +206,12 @@ int journal_open(const char *folder, const char *output, const JournalSetting *s
     if (!rc) rc = take_lock(j, output);
     bool there = false;
     if (!rc) out_sweep(folder);
-    if (!rc && mode == JOURNAL_ANEW) remove_content(folder);
-    if (!rc && mode == JOURNAL_RESUME) rc = load(j, output, settings, count, &there);
+    if (!rc) rc = load(j, &there);
+    if (!rc && there && mode == JOURNAL_RESUME) rc = parse(j, output, settings, count, &there);
+    if (!rc && there && mode == JOURNAL_ANEW) {
+        drop_pieces(j, drop, context);
+        there = false;
+    }
     if (!rc && !there) {
         remove_content(folder); /* pieces that no journal speaks of */
         rc = write_settings(j->path, settings, count);

@@ -21,10 +21,13 @@ typedef enum {
 } JournalMode;
 
 typedef struct Journal Journal;
-/* `folder` is made when missing. `output` is what people know the work by. ERR_USAGE when the settings of unfinished
- * work differ from these, naming which; and when another process has it open. */
+/* Told of every piece of unfinished work that JOURNAL_ANEW drops, so that its files can go too. */
+typedef void (*JournalDrop)(void *context, const char *piece);
+/* `folder` is made when missing; one that is there and not panum's is refused. `output` is what people know the work
+ * by. ERR_USAGE when the settings of unfinished work differ from these, naming which; and when another process has it
+ * open. */
 int journal_open(const char *folder, const char *output, const JournalSetting *settings, int count, JournalMode mode,
-                 Journal **journal);
+                 JournalDrop drop, void *context, Journal **journal);
 int64_t journal_pieces(const Journal *journal);
 const char *journal_piece(const Journal *journal, int64_t index); /* its TEXT */
 int journal_add(Journal *journal, const char *text);

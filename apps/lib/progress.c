@@ -21,6 +21,10 @@ void progress_begin(Progress *progress, ProgressStyle style, const char *what, c
     progress_sample(progress, progress->began, 0);
 }
 
+void progress_resume(Progress *progress, int64_t done) {
+    progress->done = progress->window[0].done = done;
+}
+
 void progress_sample(Progress *progress, double now, int64_t done) {
     progress->done = done;
     int last = (progress->samples + PROGRESS_WINDOW - 1) % PROGRESS_WINDOW;

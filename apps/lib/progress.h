@@ -32,6 +32,8 @@ typedef struct {
 } Progress;
 
 void progress_begin(Progress *progress, ProgressStyle style, const char *what, const char *unit, int64_t total);
+/* Right behind progress_begin: so many were done by an earlier run, and say nothing about the rate of this one. */
+void progress_resume(Progress *progress, int64_t done);
 /* `extra` is added to the line ("shot 431/812"), or NULL. Prints only when its time has come. */
 void progress_step(Progress *progress, int64_t done, const char *extra);
 void progress_end(Progress *progress); /* takes a bar away */

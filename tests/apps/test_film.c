@@ -395,11 +395,18 @@ static void an_interrupted_run_says_how_to_go_on(void **state) {
     kill(pid, SIGINT);
     kill(pid, SIGCONT);
     wait_for(pid, &status);
-    /* anew, which needs -y for the frames that are there */
-    EXPECT(0, "%s match %s/dots.y4m -o %s/o/ --model sgm --no-video --no-resume -y --frames 5", panum_program(), dir,
-           dir);
+    /* anew: what the unfinished run left goes, what is somebody else's stays and needs -y */
+    EXPECT(0, "%s match %s/dots.y4m -o %s/o/ --model sgm --no-video --no-resume --frames 5", panum_program(), dir, dir);
     SAYS("5 frames: ");
     assert_false(exists("%s/o.work", dir));
+    assert_int_equal(count_files(path, ".npz"), 5);
+    EXPECT(2, "%s match %s/dots.y4m -o %s/o/ --model sgm --no-video --no-resume", panum_program(), dir, dir);
+    SAYS("frame_000000.npz exists; add -y");
+    /* a folder of somebody's that happens to have the work folder's name */
+    EXPECT(0, "mkdir %s/q.work && echo mine >%s/q.work/frame_1.txt", dir, dir);
+    EXPECT(2, "%s match %s/dots.y4m -o %s/q/ --model sgm --no-video", panum_program(), dir, dir);
+    SAYS("holds something else");
+    assert_true(exists("%s/q.work/frame_1.txt", dir));
 }
 
 /* ---- memory ---------------------------------------------------------------------------------------------------------
@@ -537,6 +544,19 @@ static void layouts_with_and_without_tags(void **state) {
                                                                                           : "left first");
         SAYS("23.976 fps");
     }
+    EXPECT(0, "%s info %s/e.mkv", panum_program(), dir);
+    SAYS("film, 640x180, 23.976 fps");
+    SAYS("both eyes: full side by side (from StereoMode 1 (left_right)");
+    EXPECT(0, "%s info --json %s/i.mp4", panum_program(), dir);
+    SAYS("\"type\":\"film\"");
+    SAYS("\"tag\":\"frame packing: side by side\"");
+    EXPECT(0,
+           "ffmpeg -v error -y -i %s/a.mkv -vf \"setpts='if(lt(N,5),N,5+(N-5)*3)/24/TB'\" -fps_mode vfr -c:v ffv1 "
+           "%s/vfr.mkv",
+           dir, dir);
+    EXPECT(0, "%s match %s/vfr.mkv -o %s/o/ -n", panum_program(), dir, dir);
+    SAYS("do not all last equally long");
+    EXPECT(0, "%s match %s/a.mkv -o %s/ -n", panum_program(), dir, dir);
     /* asked for is asked for */
     EXPECT(0, "%s match %s/a.mkv -o %s/o/ -n --layout tb", panum_program(), dir, dir);
     SAYS("full top and bottom (from what was asked for), 640x90 an eye");
