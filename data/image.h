@@ -16,6 +16,7 @@ typedef struct {
     uint8_t *bytes; /* width*height*channels samples; 16-bit samples in host order */
 } Image;
 
+/* Functions that return int give 0, or an error code with its sentence set; `to` is then empty. */
 int image_make(Image *image, int width, int height, int channels, int bits); /* uninitialised samples */
 void image_free(Image *image);                                               /* leaves it zeroed */
 int image_copy(Image *to, const Image *from);

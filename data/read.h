@@ -6,8 +6,8 @@
  * Rules. Alpha is dropped. PNG and PNM below 8 bits are widened to the full range of 8 bits; samples with another
  * maximum than 255 or 65,535 are scaled to the full range. CMYK becomes RGB by r = c*k/255 in the inverted samples
  * that Adobe writes. EXIF orientation 1 to 8 is applied; any other, and EXIF that makes no sense, is ignored with a
- * note. A file is checked before it is decoded: sides and pixels (data/image.h), table and chunk
- * sizes, checksums; memory beyond the decoded picture is at most 16 times the file and 64 MiB. */
+ * note. A file is checked before it is decoded: sides and pixels (data/image.h), table and chunk sizes, checksums;
+ * memory beyond the decoded picture is at most 16 times the file and 64 MiB. */
 #ifndef PANUM_DATA_READ_H
 #define PANUM_DATA_READ_H
 #include "data/image.h"

@@ -9,9 +9,10 @@
 
 typedef struct ParameterStore ParameterStore;
 
+/* From a .safetensors or .pth file; ERR_WEIGHTS and the like. */
 int store_open(const char *path, ParameterStore **store);
-/* Deterministic values without a file: the rule of tools/ref/seeded.py: seed = FNV-1a of the
- * name; weights uniform with variance 1/fan_in, norm scales around 1. */
+/* Deterministic values without a file, by the rule of tools/ref/seeded.py: seed = FNV-1a of the name; weights uniform
+ * with variance 1/fan_in, norm scales around 1. */
 int store_make_seeded(ParameterStore **store);
 /* Multiplies the seeded values of one parameter, in double before rounding; before they are first asked for. */
 int store_set_gain(ParameterStore *store, const char *name, double gain);
@@ -21,5 +22,5 @@ void store_close(ParameterStore *store);
  * sentence (ERR_WEIGHTS); `model` is what it calls the network. A seeded store always has them. */
 int store_check(const ParameterStore *store, const Program *program, const char *model);
 WeightSource store_source(ParameterStore *store);
-size_t store_packed_bytes(const ParameterStore *store);
+size_t store_packed_bytes(const ParameterStore *store); /* of all packed copies made so far */
 #endif

@@ -108,11 +108,17 @@ BLOCKS(5)
 BLOCKS(6)
 #if BLOCK_ROWS == 14
 BLOCKS(7)
-BLOCKS(8) BLOCKS(9) BLOCKS(10) BLOCKS(11) BLOCKS(12) BLOCKS(13) BLOCKS(14)
+BLOCKS(8)
+BLOCKS(9)
+BLOCKS(10)
+BLOCKS(11)
+BLOCKS(12)
+BLOCKS(13)
+BLOCKS(14)
 #endif
 
-    static void block(int64_t rows, int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
-                      const float *bias, float *c, int64_t c_stride, int64_t columns) {
+static void block(int64_t rows, int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
+                  const float *bias, float *c, int64_t c_stride, int64_t columns) {
     typedef void (*Block)(const Stretch *, int64_t, const float *, const float *, float *, int64_t, int64_t);
     static const Block blocks[BLOCK_ROWS][2] = {
         BLOCK_PAIR(1),

@@ -140,8 +140,8 @@ size_t sgm_memory(int width, int height, int lo, int hi, size_t limit, int threa
 
 static int check(int width, int height, int channels, const SgmOptions *o) {
     if (width < 1 || height < 1 || width > SGM_SIDE_MAX || height > SGM_SIDE_MAX)
-        return fail(ERR_INPUT, "a picture of %d x %d pixels cannot be matched: each side must be 1 to %d pixels",
-                    width, height, SGM_SIDE_MAX);
+        return fail(ERR_INPUT, "a picture of %d x %d pixels cannot be matched: each side must be 1 to %d pixels", width,
+                    height, SGM_SIDE_MAX);
     if (channels != 1 && channels != 3)
         return fail(ERR_INPUT, "a picture with %d channels cannot be matched: it must have 1 or 3", channels);
     if (o->automatic) return 0;

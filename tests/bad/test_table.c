@@ -846,7 +846,8 @@ static void fail_every_allocation(const char *name, const char *command, const c
                 fail_msg("%s with allocation %d failing leaves something behind", command, n);
             if (n > 5000) fail_msg("%s never ends", command);
         }
-        printf("  %s: of %d requests %d fail%s, each with exit 6\n", command, total, failures, for_good ? " for good" : "");
+        printf("  %s: of %d requests %d fail%s, each with exit 6\n", command, total, failures,
+               for_good ? " for good" : "");
         assert_true(failures > 5);
     }
 }
@@ -858,7 +859,8 @@ static void test_failing_allocations(void **state) {
     /* The network: some five hundred requests, of which the plan makes most. */
     scratch_folder("bad/seeded");
     const char *build = getenv("PANUM_BUILD") ? getenv("PANUM_BUILD") : "build";
-    if (run_command(said, sizeof said, "%s model seed s2m2-XS -q -o %s/scratch/bad/seeded/XS.safetensors", program, build))
+    if (run_command(said, sizeof said, "%s model seed s2m2-XS -q -o %s/scratch/bad/seeded/XS.safetensors", program,
+                    build))
         fail_msg("%s", said);
     fail_every_allocation("bad/alloc_s2m2",
                           "$P match l.png r.png --model s2m2-XS --weights ../seeded/XS.safetensors --threads 2 "
