@@ -50,7 +50,8 @@ static void print(const char *path, const Film *film, const FilmEyes *eyes) {
         return;
     }
     if (eyes->has_order)
-        printf("  eye test %+.2f over %d frames: %s\n", eyes->eye_order, film_sample_count(film),
+        printf("  eye test %+.2f over %d frame%s: %s\n", eyes->eye_order, film_sample_count(film),
+               film_sample_count(film) == 1 ? "" : "s",
                eyes->eye_order >= 0.7    ? "left is left"
                : eyes->eye_order <= -0.7 ? "the eyes look swapped"
                                          : "not sure which eye is which");

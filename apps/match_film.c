@@ -325,10 +325,9 @@ static int look_ahead(Run *run) {
 static void tell_ranges(const Run *run) {
     const FilmFacts *f = film_facts(run->film);
     if (run->searches)
-        say("searching %d to %d px in every frame (found in %d frames, widened by a quarter); frames that crowd "
-            "against an "
-            "end are matched again",
-            run->range[0], run->range[1], film_sample_count(run->film));
+        say("searching %d to %d px in every frame (found in %d frame%s, widened by a quarter); frames that crowd "
+            "against an end are matched again",
+            run->range[0], run->range[1], film_sample_count(run->film), film_sample_count(run->film) == 1 ? "" : "s");
     if (run->where.video_count || run->where.to_stream)
         say("colours: full at %.3g px (%.3g %% of the width) to either side, in every frame", run->where.range,
             100 * run->where.range / f->width);

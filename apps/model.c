@@ -73,7 +73,8 @@ const Verb verb_model = {
         "convert FILE: a .pth "
         "(zip or legacy) or .safetensors file as safetensors. verify FILE: every byte is read, every number "
         "is finite, and all "
-        "tensors of the model are there in their shapes. seed NAME: a file of the network's shapes with made-up "
+        "tensors of the model are there in their shapes; every name that differs is listed. seed NAME: a file of the "
+        "network's shapes with made-up "
         "numbers that follow from the parameters' names, to measure and to test with; it matches nothing.\n\n"
         "Weights are data here: nothing in a file is executed, and no path in it is opened.",
     .examples = "  panum model info CH128NTR1.pth\n"
@@ -123,6 +124,15 @@ static int list(const ModelOptions *o) {
     return 0;
 }
 
+/* Names come from the file: whatever is in them, a terminal gets only what can be printed. */
+static void print_lines(const char *text) {
+    char line[2048], shown[4 * sizeof line];
+    for (; *text; text += strcspn(text, "\n"), text += *text == '\n') {
+        snprintf(line, sizeof line, "%.*s", (int)strcspn(text, "\n"), text);
+        printf("%s\n", err_printable(shown, sizeof shown, line));
+    }
+}
+
 static int verify(const ModelOptions *o, const Weights *w) {
     char guess[64];
     MatcherModel model = MODEL_AUTO;
@@ -130,7 +140,12 @@ static int verify(const ModelOptions *o, const Weights *w) {
     if (!rc && o->model) rc = model_by_name(o->model, &model);
     if (!rc && !o->model && weights_guess_model(w, guess, sizeof guess) && model_by_name(guess, &model))
         model = MODEL_AUTO;
-    if (!rc && model != MODEL_AUTO) rc = model_fits(w, model);
+    if (!rc && model != MODEL_AUTO) {
+        WeightsDifference difference = {0};
+        rc = model_fits(w, model, &difference);
+        if (rc && difference.report && !o->json) print_lines(difference.report);
+        weights_difference_free(&difference);
+    }
     if (rc) return rc;
     char quoted[2048];
     if (o->json) {

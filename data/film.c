@@ -377,16 +377,18 @@ static int decide_layout(Film *film) {
     if (by_content && clear) {
         *d = content;
         d->right_first = o->swap_eyes; /* which way they lie was seen, which eye is which was not */
-        snprintf(d->evidence, sizeof d->evidence, "content of %d of %d frames, and shape", votes, seen);
+        snprintf(d->evidence, sizeof d->evidence, "content of %d of %d frame%s, and shape", votes, seen,
+                 seen == 1 ? "" : "s");
     } else if (by_content) {
         rc = layout_decide(NULL, w, h, NULL, &how, d);
         if (rc) return rc;
         if (d->layout == LAYOUT_MONO)
-            snprintf(d->evidence, sizeof d->evidence, "in %d frames its halves do not match each other",
-                     film->sample_count);
+            snprintf(d->evidence, sizeof d->evidence, "in %d frame%s its halves do not match each other",
+                     film->sample_count, film->sample_count == 1 ? "" : "s");
     } else if (by_tag && clear) {
         size_t n = strlen(d->evidence);
-        snprintf(d->evidence + n, sizeof d->evidence - n, "; content of %d of %d frames agrees", votes, seen);
+        snprintf(d->evidence + n, sizeof d->evidence - n, "; content of %d of %d frame%s agrees", votes, seen,
+                 seen == 1 ? "" : "s");
     }
     if (d->layout == LAYOUT_PAIR || d->layout == LAYOUT_MPO)
         return fail(ERR_USAGE, "--layout %s is not for one film", layout_name(d->layout));

@@ -46,7 +46,7 @@ int64_t model_parameters(MatcherModel model) {
     return count;
 }
 
-int model_fits(const Weights *weights, MatcherModel model) {
+int model_fits(const Weights *weights, MatcherModel model, WeightsDifference *difference) {
     Program *program = record(model);
     if (!program) return ERR_MEMORY;
     WeightWanted *wanted = mem_zero((size_t)program_tensors(program), sizeof *wanted);
@@ -57,7 +57,7 @@ int model_fits(const Weights *weights, MatcherModel model) {
         wanted[count] = (WeightWanted){.name = t->name, .rank = t->rank};
         memcpy(wanted[count++].size, t->size, (size_t)t->rank * sizeof *t->size);
     }
-    int rc = wanted ? weights_compare(weights, matcher_model_name(model), wanted, count, NULL) : (int)ERR_MEMORY;
+    int rc = wanted ? weights_compare(weights, matcher_model_name(model), wanted, count, difference) : (int)ERR_MEMORY;
     mem_free(wanted);
     program_drop(program);
     return rc;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LISTED = 20, NAME_SHOWN = 120 };
+enum { LISTED = 1000, NAME_SHOWN = 120 }; /* every name of every model here; a hostile file may have more */
 
 /* The report while it grows; each kind lists at most LISTED names, so its size is bounded. */
 typedef struct {
@@ -148,13 +148,18 @@ static int sentence(const Comparison *c, const char *model) {
                 err_printable(shown, sizeof shown, weights_path(c->weights)), model, counts, advice);
 }
 
+static int at_most(int count) {
+    return count < LISTED ? count : LISTED;
+}
+
 int weights_compare(const Weights *weights, const char *model, const WeightWanted *wanted, int count,
                     WeightsDifference *difference) {
     WeightsDifference own = {0};
     Comparison c = {.weights = weights, .wanted = wanted, .count = count, .difference = difference ? difference : &own};
     *c.difference = (WeightsDifference){0};
     const WeightWanted **sorted = mem_array((size_t)count, sizeof *sorted);
-    size_t room = 4096 + 3 * LISTED * (WEIGHT_NAME_MAX + 2 * WEIGHT_SHAPE_TEXT + 64);
+    size_t lines = (size_t)(2 * at_most(count) + at_most(weights_count(weights)));
+    size_t room = 4096 + lines * (WEIGHT_NAME_MAX + 2 * WEIGHT_SHAPE_TEXT + 64);
     Report report = {.text = mem_alloc(room), .room = room};
     int rc = sorted && report.text ? 0 : (int)ERR_MEMORY;
     if (!rc) {

@@ -12,7 +12,9 @@ typedef struct {
 typedef struct {
     int missing, unexpected, misshapen;
     char prefix[64]; /* "module." when the names fit without it, else "" */
-    char *report;    /* every kind of difference with its first 20 names, one a line, then "and 31 more"; mem_free */
+    /* Every difference by kind, one name a line, as the file spells it; beyond a thousand of a kind only how many more.
+     * mem_free. */
+    char *report;
 } WeightsDifference;
 
 /* 0 when names and shapes are exactly those wanted (dtypes may differ). Otherwise ERR_WEIGHTS, with one sentence that

@@ -61,8 +61,11 @@ static void all_differences_are_said_at_once(void **state) {
     assert_string_equal(
         err_sentence(),
         "w.safetensors: does not fit model m: 51 of another shape (first layer.0.weight is 2x3 instead of 2x4)");
-    assert_non_null(strstr(d.report, "  layer.19.weight is 2x3 in the file, the model wants 2x4\n  and 31 more\n"));
-    assert_null(strstr(d.report, "layer.20.weight"));
+    for (int i = 0; i < 51; i++) {
+        char line[100];
+        snprintf(line, sizeof line, "  layer.%d.weight is 2x3 in the file, the model wants 2x4\n", i);
+        assert_non_null(strstr(d.report, line));
+    }
     weights_difference_free(&d);
     want(51, "", 3);
     wanted[3].name = "another";
