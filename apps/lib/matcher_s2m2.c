@@ -98,7 +98,10 @@ static int open_weights(S2m2State *s, MatcherModel model) {
                     matcher_model_name(model), model_file_names(model, names, sizeof names));
     int code = store_open(s->weights, &s->store);
     /* a small recording knows every name and shape: a wrong file is refused before any picture is looked at */
+    const int rounds = s->options.refine_iter;
+    if (rounds < 1) s->options.refine_iter = 1; /* a file holds the refiner also for those who do without */
     if (!code) code = record(s, (Padding){CHECK_SIDE, CHECK_SIDE, 0, 0}, false);
+    s->options.refine_iter = rounds;
     if (!code) code = store_check(s->store, s->program, s->size->name);
     drop_plan(s);
     return code;

@@ -114,6 +114,14 @@ static void expect(int code, const char *arguments, const char *pattern) {
     assert_int_not_equal(access(path, F_OK), 0); /* nothing is left behind */
 }
 
+/* Any number of rounds, none as well: the file is the same. */
+static void test_rounds(void **state) {
+    (void)state;
+    char out[4000];
+    int rc = match(out, sizeof out, "--model s2m2-S --weights S.safetensors --refine-iter 0 -y -q -o rounds.npz");
+    if (rc) fail_msg("--refine-iter 0: exit %d, %s", rc, out);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     expect(4, "--model s2m2-L --weights S.safetensors -o refused.npz",
@@ -148,10 +156,8 @@ static void test_seed_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exact),
-        cmocka_unit_test(test_fast),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_seed_refusals),
+        cmocka_unit_test(test_exact),    cmocka_unit_test(test_fast),          cmocka_unit_test(test_rounds),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_seed_refusals),
     };
     return cmocka_run_group_tests_name("s2m2 from the command line", tests, set_up, tear_down);
 }
