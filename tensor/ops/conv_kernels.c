@@ -6,10 +6,9 @@
 const ConvKernels conv_kernels_base = CONV_KERNELS_OF(CPU_BASE);
 
 const WinogradSize winograd_size[WINOGRAD_KINDS] = {
-    [WINOGRAD_4X4] = {4, 4, 6, 6},
-    [WINOGRAD_2X2] = {2, 2, 4, 4},
-    [WINOGRAD_4X1] = {4, 1, 6, 1},
-    [WINOGRAD_1X4] = {1, 4, 1, 6},
+    [WINOGRAD_4X4] = {4, 4, 6, 6}, [WINOGRAD_2X2] = {2, 2, 4, 4}, [WINOGRAD_4X1] = {4, 1, 6, 1},
+    [WINOGRAD_1X4] = {1, 4, 1, 6}, [WINOGRAD_6X6] = {6, 6, 8, 8}, [WINOGRAD_6X1] = {6, 1, 8, 1},
+    [WINOGRAD_1X6] = {1, 6, 1, 8},
 };
 
 const ConvKernels *conv_kernels(void) {

@@ -22,6 +22,9 @@ typedef enum {
     WINOGRAD_2X2, /* F(2x2,3x3): 16 for 4, 2.25 times fewer */
     WINOGRAD_4X1, /* F(4,3) down columns, for 3x1 kernels: 6 for 4, twice fewer */
     WINOGRAD_1X4, /* F(4,3) along rows, for 1x3 kernels */
+    WINOGRAD_6X6, /* F(6x6,3x3): 64 for 36, 5.06 times fewer, and four times the error of 4x4 */
+    WINOGRAD_6X1, /* F(6,3) down columns: 8 for 6, 2.25 times fewer */
+    WINOGRAD_1X6, /* F(6,3) along rows */
     WINOGRAD_KINDS,
 } WinogradKind;
 
@@ -30,7 +33,7 @@ typedef struct {
     int patch_h, patch_w; /* inputs, and products: tile + taps - 1 */
 } WinogradSize;
 extern const WinogradSize winograd_size[WINOGRAD_KINDS];
-enum { WINOGRAD_PRODUCTS_MAX = 36, WINOGRAD_OUTPUTS_MAX = 16 };
+enum { WINOGRAD_PRODUCTS_MAX = 64, WINOGRAD_OUTPUTS_MAX = 36 };
 
 typedef struct {
     CpuLevel level;

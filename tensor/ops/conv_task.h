@@ -14,6 +14,9 @@ typedef enum {
     CONV_WINOGRAD_2X2,
     CONV_WINOGRAD_4X1,
     CONV_WINOGRAD_1X4,
+    CONV_WINOGRAD_6X6,
+    CONV_WINOGRAD_6X1,
+    CONV_WINOGRAD_1X6,
     CONV_ALGORITHMS,
 } ConvAlgorithm;
 extern const char *const conv_algorithm_name[CONV_ALGORITHMS];

@@ -1,18 +1,18 @@
 /* tensor/ops/conv_winograd.c - convolution by Winograd's minimal filtering, in two jobs. The weights of a layer,
- * U = G g G^T, are 36/9 of their size for F(4x4); they are made anew in each run, because keeping them would be the
- * largest thing in memory. Which operand is made first, for the whole layer, depends on which is smaller:
+ * U = G g G^T, are 36/9 of their size for F(4x4), 64/9 for F(6x6); they are made anew in each run, because keeping them
+ * would be the largest thing in memory. Which operand is made first, for the whole layer, depends on which is smaller:
  *
  *   by runs of tiles (many tiles): 1. U of all panels into shared scratch. 2. For each run of tiles: V = B^T d B of all
- *     channels, then panel by panel of 32 columns the products M_e = V_e U_e (36 small matrix products), and A^T M A at
- *     once, while M is in L2. V of a run is kept below half of L2 (22 tiles of 128 channels: 400 KB, M 100 KB), so U is
- *     read once a run from L3.
+ *     channels, then panel by panel of 32 columns the products M_e = V_e U_e (36 or 64 small matrix products), and
+ *     A^T M A at once, while M is in L2. V of a run is kept below half of L2 (22 tiles of 128 channels: 400 KB, M
+ *     100 KB; for F(6x6) 14 tiles, 450 KB), so U is read once a run from L3.
  *   by panels (fewer tiles than columns, as at 1/16 resolution): 1. V of the whole map into shared scratch. 2. For each
  *     panel: its U into the worker's own scratch, then products and A^T M A for up to 112 tiles. U is never stored as a
  *     whole (38 MB for 512->512) and never read back from DRAM.
  *
  * Should move: input once (patches overlap by 2.25, in L2), U or V once a run or panel, output once. Should compute:
  * products x tiles x ci x co multiply-adds at the block kernel's rate; the two transforms add about 800 vector
- * operations' time a tile and vector of channels, most of it moves between L1 and L2. */
+ * operations' time a tile and vector of channels (1600 for F(6x6)), most of it moves between L1 and L2. */
 #include "tensor/ops/conv_task.h"
 #ifndef PANUM_F64
 
@@ -40,7 +40,7 @@ typedef struct {
     int64_t chunks;                            /* of channels, in job 1 */
 } Job;
 
-/* An odd number of cache lines, so that the 36 streams do not all fall into the same sets of L1. */
+/* An odd number of cache lines, so that the 36 or 64 streams do not all fall into the same sets of L1. */
 static int64_t spread(int64_t floats) {
     int64_t lines = divide_up(floats, 16);
     return (lines | 1) * 16;
@@ -53,7 +53,7 @@ static Job make_job(const ConvTask *task) {
     job.tiles_y = divide_up(task->out_h, job.size.tile_h);
     job.tiles_x = divide_up(task->out_w, job.size.tile_w);
     job.tiles = task->n * job.tiles_y * job.tiles_x;
-    int64_t rows = task->kernels->rows, least = divide_up(14, rows) * rows;
+    int64_t rows = task->kernels->rows, least = divide_up(12, rows) * rows;
     int64_t most = V_BYTES / (job.products * task->ci * (int64_t)sizeof(float)) / rows * rows;
     most = larger(least, smaller(most, 16 * least));
     job.by_panels = job.tiles < conv_columns(task);

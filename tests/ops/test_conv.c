@@ -61,7 +61,8 @@ static const Case cases[] = {
     {CONV, 1, 5, 6, 7, 8, 3, 3, 1, 2, 2, 1, 0, 1},
     {CONV, 1, 3, 40, 70, 16, 1, 1, 1, 0, 0, 1, 0, 1},
     {CONV, 1, 64, 30, 60, 96, 3, 3, 1, 1, 1, 2, 0, 1},
-    {CONV, 1, 40, 60, 60, 40, 3, 3, 1, 1, 1, 1, 0, 1}, /* more tiles than columns, and more than one part of them */
+    {CONV, 1, 40, 60, 60, 40, 3, 3, 1, 1, 1, 1, 0, 1},  /* more tiles than columns, and more than one part of them */
+    {CONV, 1, 12, 66, 70, 150, 3, 3, 1, 1, 1, 2, 0, 1}, /* the same by panels, for F(6x6) */
     {TRANSPOSE, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0, 1},
     {TRANSPOSE, 1, 1, 17, 33, 16, 3, 3, 1, 1, 1, 1, 0, 1},
     {TRANSPOSE, 2, 3, 9, 15, 16, 3, 3, 1, 1, 1, 1, 0, 1},
@@ -139,12 +140,18 @@ static double relative(const float *got, const float *want, int64_t count) {
 }
 
 /* Direct sums of up to 2,322 products in f32: a random walk of roundings of 2^-24, sqrt(2322)/2 of them and a factor of
- * 4 for the worst element of thousands. Winograd multiplies roundings by its transforms: F(4x4) about twice. */
+ * 4 for the worst element of thousands. Winograd multiplies roundings by its transforms: F(4x4) about twice, F(6x6)
+ * ten times. */
 static double bound(ConvAlgorithm algorithm) {
     switch (algorithm) {
     case CONV_WINOGRAD_4X4:
         return 3e-5;
+    case CONV_WINOGRAD_6X6:
+        return 1.2e-4;
     case CONV_WINOGRAD_2X2:
+    case CONV_WINOGRAD_6X1:
+    case CONV_WINOGRAD_1X6:
+        return 3e-5;
     case CONV_WINOGRAD_4X1:
     case CONV_WINOGRAD_1X4:
         return 2e-5;
@@ -279,7 +286,16 @@ static void test_choice(void **state) {
     Program *program = program_make();
     Node *node = record_case(program, &c);
     assert_string_equal(conv_algorithm(node, true, false), "implicit");
-    assert_string_equal(conv_algorithm(node, false, false), "winograd 4x4");
+    assert_string_equal(conv_algorithm(node, false, false), "winograd 6x6");
+    program_drop(program);
+    /* Wide layers keep the more exact form; one axis has room for the longer one. */
+    Case wide = {CONV, 1, 256, 120, 184, 256, 3, 3, 1, 1, 1, 1, 0, 1};
+    Case column = {CONV, 1, 256, 120, 184, 128, 3, 1, 1, 1, 0, 1, 0, 1};
+    program = program_make();
+    assert_string_equal(conv_algorithm(record_case(program, &wide), false, false), "winograd 4x4");
+    program_drop(program);
+    program = program_make();
+    assert_string_equal(conv_algorithm(record_case(program, &column), false, false), "winograd 6x1");
     program_drop(program);
 }
 
