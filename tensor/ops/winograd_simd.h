@@ -8,10 +8,12 @@
  *        row inf: p^2 q^2 d1 - (p^2+q^2) d3 + d5                 row inf: g2
  *   A^T  row i:   [i=0] m0 + p^i (m1 + (-1)^i m2) + q^i (m3 + (-1)^i m4) + [i=3] m5
  * F(2,3) interpolates at 0, +-1 and infinity; F(6,3) at 0, +-1/2, +-1, +-2 and infinity. For it M(x) =
- * x (x^2-1/4) (x^2-1) (x^2-4), and since 1/2 and 2 are reciprocal, rows 0 and infinity of B^T need two multiplications:
- *   row 0: (d6 - d0) + 21/4 (d2 - d4)                       row +-1:   (d6 - 17/4 d4 + d2) +- (d5 - 17/4 d3 + d1)
- *   row +-1/2: (d6 - 5 d4 + 4 d2) +- 1/2 (d5 - 5 d3 + 4 d1)    row +-2:   (d6 - 5/4 d4 + 1/4 d2) +- 2 (d5 - 5/4 d3 +
- * 1/4 d1)
+ * x (x^2-1/4) (x^2-1) (x^2-4), and since 1/2 and 2 are reciprocal, rows 0 and infinity of B^T need one multiplication:
+ *   B^T  row 0:      (d6 - d0) + 21/4 (d2 - d4)
+ *        row +-1/2:  (d6 - 5 d4 + 4 d2) +- 1/2 (d5 - 5 d3 + 4 d1)
+ *        row +-1:    (d6 - 17/4 d4 + d2) +- (d5 - 17/4 d3 + d1)
+ *        row +-2:    (d6 - 5/4 d4 + 1/4 d2) +- 2 (d5 - 5/4 d3 + 1/4 d1)
+ *        row inf:    (d7 - d1) + 21/4 (d3 - d5)
  *
  * One patch of F(4x4) and one vector of channels: 36 loads, 36 stores, 168 additions and multiplications (and 72 moves
  * through L1, since 36 values do not fit the registers); the products for it are 36 multiply-adds per output column, so
