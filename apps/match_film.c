@@ -234,7 +234,8 @@ static void note_settings(Run *run) {
     setting(run, "--scale", "%g", q->scale);
     setting(run, "--model", "%s", matcher_model_name(matcher_model(run->matcher)));
     setting(run, "--weights", "%s", m->weights ? m->weights : "");
-    setting(run, "--range", m->ranged ? "%g:%g%s" : "", m->low, m->high, m->percent ? "%" : "");
+    if (m->ranged) setting(run, "--range", "%g:%g%s", m->low, m->high, m->percent ? "%" : "");
+    else setting(run, "--range", "%s", "");
     setting(run, "--positive", "%s", on_off[m->positive]);
     setting(run, "--behaviour", "r%d", (int)m->behaviour + 1);
     setting(run, "--exact", "%s", on_off[m->exact]);
