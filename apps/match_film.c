@@ -277,10 +277,10 @@ static void tell_about(const Run *run, const FilmEyes *eyes) {
             name);
     if (eyes->identical) say("%s: both eyes are identical: everything will lie on the screen", name);
     if (eyes->has_order && eyes->eye_order <= -EYE_TRUST && !eyes->identical)
-        say("%s: eyes look swapped (eye test %+.2f over %d frames): what is in front will seem behind; %s --swap-eyes, "
-            "or "
-            "--no-eye-test to silence this",
-            name, eyes->eye_order, film_sample_count(run->film), q->swap_eyes ? "leave out" : "add");
+        say("%s: eyes look swapped (eye test %+.2f over %d frame%s): what is in front will seem behind; %s "
+            "--swap-eyes, or --no-eye-test to silence this",
+            name, eyes->eye_order, film_sample_count(run->film), film_sample_count(run->film) == 1 ? "" : "s",
+            q->swap_eyes ? "leave out" : "add");
     if (eyes->has_vertical && fabs(eyes->vertical) >= 1 && !q->align)
         say("%s: the right eye lies %.1f px %s; add --align to take that out", name, fabs(eyes->vertical),
             eyes->vertical > 0 ? "lower" : "higher");
