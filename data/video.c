@@ -4,6 +4,7 @@
 #include "base/text.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,15 +89,19 @@ static int ask(const Arguments *list, ProcessPipe pipe, const VideoOptions *opti
 }
 
 int video_check(const VideoOptions *options) {
+    static atomic_bool known; /* once it was there it stays */
     Arguments list = {{0}, 0};
     char *text;
     size_t size;
+    if (atomic_load(&known)) return 0;
     ADD(&list, ffmpeg_name(), "-hide_banner", "-version");
     int rc = ask(&list, PROCESS_OUTPUT, options, &text, &size);
     if (rc) return rc;
     bool is = size > 6 && memcmp(text, "ffmpeg", 6) == 0;
     mem_free(text);
-    return is ? 0 : fail(ERR_TOOL, "%s is not ffmpeg; correct PANUM_FFMPEG", list.items[0]);
+    if (!is) return fail(ERR_TOOL, "%s is not ffmpeg; correct PANUM_FFMPEG", list.items[0]);
+    atomic_store(&known, true);
+    return 0;
 }
 
 /* ---- facts --------------------------------------------------------------------------------------------------------

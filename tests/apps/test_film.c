@@ -201,7 +201,7 @@ static void folders_of_frames(void **state) {
         int frames;
     } cases[] = {{"sub", 3}, {"tails", 3}, {"packed --every 1", 8}, {"sub/left sub/right --frames 2", 2}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        EXPECT(0, "cd %s && \"$OLDPWD\"/%s match %s -o o%zu/ --no-video --model sgm", dir, panum_program(),
+        EXPECT(0, "P=$(realpath %s) && cd %s && $P match %s -o o%zu/ --no-video --model sgm", panum_program(), dir,
                cases[i].input, i);
         SAYS(i == 2 ? "full side by side" : "two files (from two series of pictures)");
         SAYS("taken as 24 fps");
@@ -473,7 +473,12 @@ static double memory_growth(int frames, bool table) {
 
 static void memory_does_not_grow_with_frames(void **state) {
     (void)state;
-    assert_true(memory_growth(400, false) <= 1.05);
+    double growth = memory_growth(400, false);
+#ifdef __SANITIZE_ADDRESS__ /* keeps what was freed for a while, on purpose */
+    (void)growth;
+#else
+    assert_true(growth <= 1.05);
+#endif
 }
 
 /* ---- videos ---------------------------------------------------------------------------------------------------------
