@@ -1,9 +1,18 @@
 #include "tests/lib/check.h"
 
 #include <math.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* A test run that was started in the background ignores SIGINT, and so would every program it starts: then nothing that
+ * tests stopping could pass. */
+__attribute__((constructor)) static void default_signals(void) {
+    signal(SIGINT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+}
 
 const char *shared_data(const char *relative) {
     static char paths[8][512];
