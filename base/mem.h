@@ -42,7 +42,7 @@ MemUse mem_use(void);
 void mem_reset_peak(void);
 
 /* One large block straight from the system, 2 MiB aligned, in huge pages where the system gives them, zeroed.
- * For plans: fresh 4 KiB pages cost ten times what reused memory does. */
+ * For plans: fresh 4 KiB pages cost several times what reused memory does. */
 void *mem_block_map(size_t bytes);
 void mem_block_unmap(void *block, size_t bytes);
 

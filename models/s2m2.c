@@ -8,9 +8,9 @@
  *
  * Deliberate differences from the reference, none of which changes a result beyond rounding: the backbone sees one eye
  * at a time (half the memory at the finest resolution); the relative position table is never written out; Sinkhorn's
- * plan is not kept. Sizes: XS is our own, C = 32: at C = 32 every product's width is a whole number of vector panels (a
- * width of 40 or 48 wastes a fifth of each panel), attention heads are 32, 16, 8 and 4 wide, and a step of training
- * costs an eighth of S's. */
+ * plan is not kept. Sizes: XS is our own, C = 32: the widths of its products are whole panels of 32 columns (40 or 48
+ * would leave part of the second panel empty), attention heads are 32, 16, 8 and 4 wide, and a forward pass counts
+ * about a seventh of S's operations (panum trace). */
 #include "models/s2m2.h"
 #include "tensor/op.h"
 
