@@ -197,8 +197,7 @@ WeightSource store_source(ParameterStore *store) {
     return (WeightSource){store, parameter_values, packed_copy};
 }
 
-int store_check(const ParameterStore *store, const Program *program, const char *model) {
-    if (!store->file) return 0;
+int weights_fit_program(const Weights *file, const Program *program, const char *model, WeightsDifference *difference) {
     int tensors = program_tensors(program), count = 0;
     WeightWanted *wanted = mem_array((size_t)tensors + 1, sizeof *wanted);
     if (!wanted) return ERR_MEMORY;
@@ -210,7 +209,11 @@ int store_check(const ParameterStore *store, const Program *program, const char 
         w->rank = t->rank;
         for (int k = 0; k < t->rank; k++) w->size[k] = t->size[k];
     }
-    int code = weights_compare(store->file, model, wanted, count, NULL);
+    int code = weights_compare(file, model, wanted, count, difference);
     mem_free(wanted);
     return code;
+}
+
+int store_check(const ParameterStore *store, const Program *program, const char *model) {
+    return store->file ? weights_fit_program(store->file, program, model, NULL) : 0;
 }

@@ -4,6 +4,7 @@
  * f32 that lies in order is used where it is, anything else is converted once) or from a rule (tests, benchmarks). */
 #ifndef PANUM_NN_STORE_H
 #define PANUM_NN_STORE_H
+#include "tensor/files/compare.h"
 #include "tensor/program.h"
 #include "tensor/weight_source.h"
 
@@ -21,6 +22,8 @@ void store_close(ParameterStore *store);
 /* Are exactly the weights of `program` there, in these shapes? All that is missing, unexpected or misshapen in one
  * sentence (ERR_WEIGHTS); `model` is what it calls the network. A seeded store always has them. */
 int store_check(const ParameterStore *store, const Program *program, const char *model);
+/* The same for a file that is only looked at; `difference` gets the whole list, or is NULL (tensor/files/compare.h). */
+int weights_fit_program(const Weights *file, const Program *program, const char *model, WeightsDifference *difference);
 WeightSource store_source(ParameterStore *store);
 size_t store_packed_bytes(const ParameterStore *store); /* of all packed copies made so far */
 #endif

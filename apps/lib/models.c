@@ -49,16 +49,7 @@ int64_t model_parameters(MatcherModel model) {
 int model_fits(const Weights *weights, MatcherModel model, WeightsDifference *difference) {
     Program *program = record(model);
     if (!program) return ERR_MEMORY;
-    WeightWanted *wanted = mem_zero((size_t)program_tensors(program), sizeof *wanted);
-    int count = 0;
-    for (int i = 0; wanted && i < program_tensors(program); i++) {
-        const Tensor *t = program_tensor(program, i);
-        if (t->kind != TENSOR_WEIGHT) continue;
-        wanted[count] = (WeightWanted){.name = t->name, .rank = t->rank};
-        memcpy(wanted[count++].size, t->size, (size_t)t->rank * sizeof *t->size);
-    }
-    int rc = wanted ? weights_compare(weights, matcher_model_name(model), wanted, count, difference) : (int)ERR_MEMORY;
-    mem_free(wanted);
+    int rc = weights_fit_program(weights, program, matcher_model_name(model), difference);
     program_drop(program);
     return rc;
 }
