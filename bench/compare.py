@@ -106,6 +106,26 @@ class Process:
         return rest
 
     @staticmethod
+    def wait_quiet(limit=3.0):
+        """Returns when no thread of any of these programs is running. OpenMP's and OpenBLAS's workers spin for up to
+        200 ms after their work, on the core that the next program's second thread needs."""
+        still, end = 0, time.time() + limit
+        while still < 3 and time.time() < end:
+            still = 0 if any(process.busy() for process in Process.alive) else still + 1
+            time.sleep(0.003)
+
+    def busy(self):
+        folder = f"/proc/{self.process.pid}/task"
+        try:
+            for task in os.listdir(folder):
+                with open(f"{folder}/{task}/stat") as file:
+                    if file.read().rpartition(")")[2].split()[0] == "R":
+                        return True
+        except OSError:
+            return False  # a thread that has just ended
+        return False
+
+    @staticmethod
     def close_all():
         for process in list(Process.alive):
             process.process.kill()
@@ -181,6 +201,7 @@ def alternate(rounds, players):
     for r in range(rounds + 1):
         start = time.time()
         for name, play in players.items():
+            Process.wait_quiet()
             seconds = play()
             if r:
                 times[name].append(seconds)
