@@ -108,9 +108,56 @@ static Spread spread(double *error, int64_t n) {
     return (Spread){error[n / 2], error[(n * 99) / 100], error[n - 1]};
 }
 
-/* Error of a tap against its fixture, relative to the fixture's largest value: the largest when `share` is 1, 0.99
- * leaves the worst hundredth aside; -1 when the file has no such tap. */
-static double tap_error(const Weights *file, const char *name, const Tensor *t, const real *data, double share) {
+/* The places of the 1/4 resolution where our plan's arg-max is another column than the reference's. Two columns are as
+ * good as each other there (to six digits, where it was looked at), so rounding decides and another compiler may decide
+ * otherwise; disparity and confidence jump at that very pixel, and what is computed from them is off around it. */
+typedef struct {
+    int64_t height, width;
+    bool *at; /* pairs x height x width */
+    int64_t count;
+} Moved;
+
+/* Is this value of a tap, counted in its spoken C order (N, C, H, W), within `reach` pixels of 1/4 resolution of a
+ * place that moved? A tap of another resolution is looked at on its own grid. */
+static bool near_moved(const Moved *moved, const Tensor *t, int64_t index, int64_t reach) {
+    if (moved->count == 0 || t->rank != 4) return false;
+    int64_t x = index % t->size[3] * moved->width / t->size[3],
+            y = index / t->size[3] % t->size[2] * moved->height / t->size[2],
+            pair = index / (t->size[3] * t->size[2] * t->size[1]);
+    for (int64_t v = y - reach; v <= y + reach; v++)
+        for (int64_t u = x - reach; u <= x + reach; u++)
+            if (v >= 0 && v < moved->height && u >= 0 && u < moved->width &&
+                moved->at[(pair * moved->height + v) * moved->width + u])
+                return true;
+    return false;
+}
+
+enum { SEES_NO_CHOICE = -1, IS_THE_CHOICE = 0, SEES_THE_CHOICE = 3 };
+
+/* By tensor: how far from a moved arg-max its values may be off. The choice goes into d0 and conf0 alone (occ0 is a
+ * whole row's sum), where it is felt at its own pixel; behind them convolutions carry it on. Everything else, the
+ * context features behind the matching too, sees nothing of it and is judged in full. */
+static int *reach_of_choice(const Program *program) {
+    int *reach = mem_array((size_t)program_tensors(program), sizeof *reach);
+    assert_non_null(reach);
+    const Tensor *chosen[] = {program_find(program, "d0"), program_find(program, "conf0")};
+    for (int i = 0; i < program_tensors(program); i++) reach[i] = SEES_NO_CHOICE;
+    for (int i = 0; i < program_nodes(program); i++) {
+        const Node *node = program_node(program, i);
+        bool sees = false;
+        for (int k = 0; k < node->inputs; k++) sees |= node->input[k] && reach[node->input[k]->id] != SEES_NO_CHOICE;
+        for (int k = 0; k < node->outputs; k++) {
+            const Tensor *t = node->output[k];
+            reach[t->id] = t == chosen[0] || t == chosen[1] ? IS_THE_CHOICE : sees ? SEES_THE_CHOICE : SEES_NO_CHOICE;
+        }
+    }
+    return reach;
+}
+
+/* Largest error of a tap against its fixture, relative to the fixture's largest value, apart from what is within
+ * `reach` of an arg-max that moved (*apart counts it); -1 when the file has no such tap. */
+static double tap_error(const Weights *file, const char *name, const Tensor *t, const real *data, const Moved *moved,
+                        int reach, int64_t *apart) {
     char key[64];
     const WeightEntry *entry = weights_find(file, name), *places = NULL;
     if (!entry) {
@@ -121,21 +168,21 @@ static double tap_error(const Weights *file, const char *name, const Tensor *t, 
         if (!entry) return -1;
     }
     float *want = read_values(file, entry), *index = places ? read_values(file, places) : NULL;
-    double scale = 1e-6, *error = mem_array((size_t)entry->count, sizeof *error);
-    assert_non_null(error);
-    int64_t n = 0;
+    double worst = 0, scale = 1e-6;
+    int64_t judged = 0;
     for (int64_t i = 0; i < entry->count; i++) {
         int64_t at = index ? (int64_t)index[i] : i;
         if (at >= tensor_count(t)) continue; /* feature_2x: ours holds the left eye only */
-        double e = fabs(element(data, t, at) - want[i]);
-        error[n++] = isfinite(e) ? e : INFINITY;
+        double value = element(data, t, at), e = fabs(value - want[i]);
         if (fabs(want[i]) > scale) scale = fabs(want[i]);
+        if (isfinite(value) && reach != SEES_NO_CHOICE && near_moved(moved, t, at, reach)) {
+            ++*apart;
+            continue;
+        }
+        if (!(e <= worst)) worst = isfinite(e) ? e : INFINITY;
+        judged++;
     }
-    assert_true(n > 0);
-    qsort(error, (size_t)n, sizeof *error, compare_doubles);
-    int64_t last = (int64_t)ceil((double)n * share) - 1;
-    double worst = isfinite(error[n - 1]) ? error[last] : INFINITY;
-    mem_free(error);
+    assert_true(judged > 0);
     mem_free(want);
     mem_free(index);
     return worst / scale;
@@ -156,11 +203,14 @@ static double mask_flips(const Weights *file, const Program *program, const Plan
     return (double)flips / (double)entry->count;
 }
 
-/* Columns where the plan of our correlation volume is largest, by Sinkhorn in double (tensor/ops/transport.c). */
-static double argmax_flips(const Weights *file, const Program *program, const Plan *plan, bool positive) {
+/* Where the column in which the plan of our correlation volume is largest, by Sinkhorn in double
+ * (tensor/ops/transport.c), is not the reference's. */
+static Moved moved_choices(const Weights *file, const Program *program, const Plan *plan, bool positive) {
     const Tensor *cv = program_find(program, "cv");
     const real *data = plan_data(plan, cv);
-    int64_t rows = cv->size[0] * cv->size[1], w = cv->size[2], n = w + 1, flips = 0;
+    int64_t rows = cv->size[0] * cv->size[1], w = cv->size[2], n = w + 1;
+    Moved moved = {.height = cv->size[1], .width = w, .at = mem_zero((size_t)(rows * w), sizeof *moved.at)};
+    assert_non_null(moved.at);
     float *want = read_values(file, weights_find(file, "argmax"));
     double *s = mem_array((size_t)(n * n), sizeof *s), *u = mem_array((size_t)n, sizeof *u),
            *v = mem_array((size_t)n, sizeof *v);
@@ -183,14 +233,15 @@ static double argmax_flips(const Weights *file, const Program *program, const Pl
             int64_t best = 0;
             for (int64_t j = 1; j < w; j++)
                 if (!(positive && j > i) && s[i * n + j] + v[j] > s[i * n + best] + v[best]) best = j;
-            flips += best != (int64_t)want[row * w + i];
+            moved.at[row * w + i] = best != (int64_t)want[row * w + i];
+            moved.count += moved.at[row * w + i];
         }
     }
     mem_free(want);
     mem_free(s);
     mem_free(u);
     mem_free(v);
-    return (double)flips / (double)(rows * w);
+    return moved;
 }
 
 static void fill_eye(const Weights *file, const char *name, Padding p, real *to) {
@@ -237,21 +288,23 @@ static void run_case(const char *name, PlanOptions options, Bounds bounds) {
     fill_eye(file, "right", p, input + (size_t)p.width * (size_t)p.height * 3);
     must(plan_run(plan));
 
-    double flips = mask_flips(file, program, plan), moved = argmax_flips(file, program, plan, c.options.positive);
-    /* Where two columns are as good as each other, rounding decides (so another compiler may), and disparity jumps at
-     * that pixel: behind the matching, taps are then judged by 99 % of their values. */
+    double flips = mask_flips(file, program, plan);
+    Moved moved = moved_choices(file, program, plan, c.options.positive);
+    double moved_share = (double)moved.count / (double)tensor_count(program_find(program, "d0"));
+    int *reach = reach_of_choice(program);
     double worst_tap = 0;
-    bool behind_matching = false;
+    int64_t apart = 0;
     const char *worst_name = "";
     for (int i = 0; i < program_taps(program); i++) {
         const char *tap;
         const Tensor *t = program_tap_at(program, i, &tap);
-        double e = tap_error(file, tap, t, plan_data(plan, t), behind_matching && moved > 0 ? 0.99 : 1);
+        double e = tap_error(file, tap, t, plan_data(plan, t), &moved, reach[t->id], &apart);
         if (!(e <= bounds.tap)) print_message("%s: tap %s is off by %.2e of its largest value\n", name, tap, e);
         if (!(e <= worst_tap)) worst_tap = e, worst_name = tap;
-        if (strcmp(tap, "cv") == 0) behind_matching = true;
     }
-    assert_true(behind_matching);
+    if (moved.count)
+        print_message("%s: the arg-max moved at %lld places; %lld values of taps around them are not judged\n", name,
+                      (long long)moved.count, (long long)apart);
 
     int scale = c.options.output_upsample ? 2 : 1;
     Spread maps[3];
@@ -276,13 +329,15 @@ static void run_case(const char *name, PlanOptions options, Bounds bounds) {
     print_message("%-18s disparity median %.1e, 99%% %.1e, largest %.1e; occlusion %.1e, confidence %.1e; argmax moved "
                   "%.2f%%, mask "
                   "flipped %.2f%%; worst tap %s %.1e\n",
-                  name, maps[0].median, maps[0].p99, maps[0].largest, maps[1].p99, maps[2].p99, 100 * moved,
+                  name, maps[0].median, maps[0].p99, maps[0].largest, maps[1].p99, maps[2].p99, 100 * moved_share,
                   100 * flips, worst_name, worst_tap);
     assert_true(maps[0].median <= bounds.disparity_median);
     assert_true(maps[0].p99 <= bounds.disparity_p99);
     assert_true(maps[1].p99 <= bounds.certainty && maps[2].p99 <= bounds.certainty);
-    assert_true(flips <= 0.005 && moved <= 0.005);
+    assert_true(flips <= 0.005 && moved_share <= 0.005);
     assert_true(worst_tap <= bounds.tap);
+    mem_free(reach);
+    mem_free(moved.at);
     plan_drop(plan);
     pool_drop(pool);
     program_drop(program);
