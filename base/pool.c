@@ -11,6 +11,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Why nobody sleeps for ever. All operations on the atomics below are sequentially consistent but one: the spin's loads
+ * acquire, and whoever leaves the spin reads the word once more.
+ *   A job begins: the caller adds to `job`, then reads `sleepers`; a worker adds to `sleepers`, then reads `job`. In
+ * whatever order these come, the caller sees the sleeper and wakes, or the worker sees the new job and does not sleep;
+ * and the kernel compares the word once more, under its lock, before it lets anyone sleep. A worker that oversleeps
+ * delays nothing: the caller claims tiles too.
+ *   A job ends: the caller closes, says `waiting`, then reads `active`, and sleeps only on a value other than 0.
+ * Whoever takes `active` to 0 afterwards reads `waiting` after that, so it wakes the caller. Workers that wake late may
+ * lift `active` again meanwhile, even to the very number the caller sleeps on; each of them enters at most once for
+ * this job and leaves at once (the job is closed), and the last one takes `active` to 0 for good and wakes: if the
+ * caller is not yet asleep, the kernel finds 0 where another number was expected. A job's fields are plain: written
+ * before `open` is set, read by those who saw it set and are counted in `active`, written again only after `active` was
+ * read as 0. */
 enum { THREADS_MAX = 1024 };
 #define SPIN_SECONDS 50e-6
 
@@ -34,8 +47,8 @@ typedef struct {
     int worker;
 } Start;
 
-static _Thread_local bool inside_tile;
-static _Thread_local int this_worker;
+static _Thread_local const Pool *inside; /* the pool whose tile this thread runs */
+static _Thread_local int this_worker;    /* its number there */
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t expected) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
@@ -70,10 +83,10 @@ static void wait_change(_Atomic uint32_t *word, uint32_t old, _Atomic uint32_t *
 }
 
 static void work(Pool *pool, int worker) {
-    inside_tile = true;
+    inside = pool;
     this_worker = worker;
     for (int64_t tile; (tile = atomic_fetch_add(&pool->next, 1)) < pool->tiles;) pool->run(pool->context, tile, worker);
-    inside_tile = false;
+    inside = NULL;
 }
 
 static void *worker_main(void *argument) {
@@ -140,8 +153,8 @@ int pool_threads(const Pool *pool) {
 }
 
 void pool_run(Pool *pool, int64_t tiles, PoolTile run, void *context) {
-    if (!pool || pool->threads == 1 || tiles <= 1 || inside_tile) {
-        int worker = inside_tile ? this_worker : 0;
+    if (!pool || pool->threads == 1 || tiles <= 1 || inside) {
+        int worker = pool && inside == pool ? this_worker : 0;
         for (int64_t i = 0; i < tiles; i++) run(context, i, worker);
         return;
     }

@@ -1,11 +1,10 @@
-/* Errors, memory, half floats, hashes, pool. */
+/* Errors, memory, half floats, hashes. */
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/half.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/names.h"
-#include "base/pool.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "tests/lib/check.h"
@@ -95,41 +94,6 @@ static void hashes_match_their_standards(void **state) {
     assert_true(fabs(rng_signed(seed, 0) * sqrt(3.0 * 16 / 48) - 0.722020268) < 1e-8);
 }
 
-typedef struct {
-    _Atomic int64_t sum;
-    _Atomic int runs[257];
-    Pool *pool;
-} Job;
-
-static void one_tile(void *context, int64_t tile, int worker) {
-    Job *job = context;
-    assert_true(worker >= 0 && worker < 4);
-    atomic_fetch_add(&job->runs[tile], 1);
-    atomic_fetch_add(&job->sum, tile);
-}
-
-static void nested_tile(void *context, int64_t tile, int worker) {
-    (void)worker;
-    (void)tile;
-    Job *job = context;
-    pool_run(job->pool, 3, one_tile, job);
-}
-
-static void pool_runs_each_tile_once(void **state) {
-    (void)state;
-    Pool *pool = pool_make(4);
-    for (int round = 0; round < 2000; round++) {
-        Job job = {0};
-        pool_run(pool, 257, one_tile, &job);
-        assert_int_equal(job.sum, 257 * 256 / 2);
-        for (int i = 0; i < 257; i++) assert_int_equal(job.runs[i], 1);
-    }
-    Job job = {.pool = pool};
-    pool_run(pool, 10, nested_tile, &job);
-    assert_int_equal(job.sum, 30);
-    pool_drop(pool);
-}
-
 static void names_are_found(void **state) {
     (void)state;
     IndexedName names[] = {{"b", 7}, {"", 1}, {"bb", 0}, {"a", 3}, {"zz", 9}};
@@ -164,7 +128,6 @@ int main(void) {
         cmocka_unit_test(arena_is_sticky),
         cmocka_unit_test(half_is_exact),
         cmocka_unit_test(hashes_match_their_standards),
-        cmocka_unit_test(pool_runs_each_tile_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
