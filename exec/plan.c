@@ -41,6 +41,11 @@ struct Plan {
     int *item_of;   /* by base tensor id; -1 none */
     void **bytes;   /* by base tensor id */
     Player *player; /* by step */
+    struct {
+        const Node *node;
+        void *packed;
+    } * pack; /* every packed copy once */
+    int packs;
     char *block;
     size_t block_bytes, live_peak;
     int peak_step;
@@ -286,6 +291,13 @@ typedef struct {
 } PackJob;
 
 #ifndef PANUM_F64
+static void find_weights(const Plan *plan, const Node *node, const float *weights[NODE_INPUTS_MAX]) {
+    for (int k = 0; k < node->inputs; k++) {
+        const Tensor *t = node->input[k];
+        weights[k] = t && t->base->kind == TENSOR_WEIGHT ? plan->bytes[t->base->id] : NULL;
+    }
+}
+
 static void fill_packed(void *context, void *packed) {
     const PackJob *job = context;
     job->node->op->pack(job->node, job->options->exact, job->options->bf16, job->weights, packed);
@@ -295,19 +307,34 @@ static int pack_weights(Plan *plan, const WeightSource *source, const Node *node
     const Op *op = node->op;
     size_t bytes = op->pack_size && op->run ? op->pack_size(node, plan->options.exact, plan->options.bf16) : 0;
     if (!bytes) return 0;
-    const float *weights[NODE_INPUTS_MAX] = {0};
+    const float *weights[NODE_INPUTS_MAX];
+    find_weights(plan, node, weights);
     char key[1024];
     int used = snprintf(key, sizeof key, "%s", op->pack_kind(node, plan->options.exact, plan->options.bf16));
     for (int k = 0; k < node->inputs; k++) {
         const Tensor *t = node->input[k];
         if (!t || t->base->kind != TENSOR_WEIGHT) continue;
-        weights[k] = plan->bytes[t->base->id];
         if (used > 0 && (size_t)used < sizeof key)
             used += snprintf(key + used, sizeof key - (size_t)used, " %s", t->name);
     }
     PackJob job = {node, &plan->options, weights};
-    *packed = source->packed(source->context, key, bytes, fill_packed, &job);
-    return *packed ? 0 : (int)err_code();
+    void *copy = source->packed(source->context, key, bytes, fill_packed, &job);
+    if (!copy) return err_code();
+    *packed = copy;
+    for (int i = 0; i < plan->packs; i++)
+        if (plan->pack[i].packed == copy) return 0;
+    plan->pack[plan->packs].node = node;
+    plan->pack[plan->packs++].packed = copy;
+    return 0;
+}
+
+static void repack_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Plan *plan = context;
+    const Node *node = plan->pack[tile].node;
+    const float *weights[NODE_INPUTS_MAX];
+    find_weights(plan, node, weights);
+    node->op->pack(node, plan->options.exact, plan->options.bf16, weights, plan->pack[tile].packed);
 }
 
 static void strip_store(const Hole *hole, int64_t row, int64_t rows, int64_t column, int64_t columns, float *tile,
@@ -342,6 +369,7 @@ static int bind(Plan *plan, const WeightSource *source, const int *scratch_item)
     pool_run(plan->pool, (int64_t)((plan->block_bytes + ((size_t)1 << 21) - 1) >> 21), touch_tile, plan);
     plan->bytes = arena_alloc(plan->arena, (size_t)program_tensors(p) * sizeof *plan->bytes);
     plan->player = arena_alloc(plan->arena, (size_t)plan->steps.steps * sizeof *plan->player);
+    plan->pack = arena_alloc(plan->arena, (size_t)plan->steps.steps * sizeof *plan->pack);
     if (arena_failed(plan->arena)) return ERR_MEMORY;
     for (int i = 0; i < program_tensors(p); i++) {
         const Tensor *t = program_tensor(p, i);
@@ -472,6 +500,14 @@ int plan_run(Plan *plan) {
         if (plan->watch && plan->watch(plan->watch_context, player->done)) return fail(ERR_STOPPED, "interrupted");
     }
     return 0;
+}
+
+void plan_repack(Plan *plan) {
+#ifndef PANUM_F64
+    pool_run(plan->pool, plan->packs, repack_tile, plan);
+#else
+    (void)plan;
+#endif
 }
 
 /* Work is counted in operations; a step that computes little still moves its bytes, ten to the operation or so. */

@@ -31,6 +31,9 @@ void plan_drop(Plan *plan);
  * layout; for a view its first element. */
 void *plan_data(const Plan *plan, const Tensor *t);
 int plan_run(Plan *plan);
+/* The weights' numbers have changed where they lie (training): makes the packed copies anew, in place. Plans that share
+ * a store share those of equal kind; call it for each plan that is going to run. */
+void plan_repack(Plan *plan);
 /* Called between steps with the share of the work that is done, 0..1; when it returns true the run ends with
  * ERR_STOPPED and nothing of it is to be read. NULL: nobody watches. */
 typedef bool (*PlanWatch)(void *context, double done);

@@ -22,7 +22,9 @@ typedef struct {
 } Table;
 
 struct ParameterStore {
-    Weights *file; /* NULL for seeded values */
+    Weights *file;       /* NULL for seeded values */
+    ParameterList *list; /* of a trainable store, with its block; else NULL */
+    real *block;
     Arena *names;
     Table values, packed;
     struct {
@@ -93,8 +95,30 @@ int store_make_seeded(ParameterStore **out) {
     return make(out);
 }
 
+int store_make_trainable(const Program *program, ParameterStore **out) {
+    int code = make(out);
+    if (code) return code;
+    ParameterStore *store = *out;
+    store->list = parameters_of(program);
+    store->block = store->list ? mem_zero((size_t)store->list->block + 1, sizeof *store->block) : NULL;
+    if (store->block) return 0;
+    store_close(store);
+    *out = NULL;
+    return ERR_MEMORY;
+}
+
+const ParameterList *store_parameters(const ParameterStore *store) {
+    return store->list;
+}
+
+real *store_block(ParameterStore *store) {
+    return store->block;
+}
+
 void store_close(ParameterStore *store) {
     if (!store) return;
+    parameters_drop(store->list);
+    mem_free(store->block);
     free_table(&store->values);
     free_table(&store->packed);
     weights_close(store->file);
@@ -132,6 +156,12 @@ static void seeded_values(const ParameterStore *store, const Tensor *t, real *ou
 
 static const real *parameter_values(void *context, const Tensor *t) {
     ParameterStore *store = context;
+    if (store->list) {
+        int i = parameters_find(store->list, t->name);
+        if (i >= 0 && store->list->at[i].count == tensor_count(t)) return store->block + store->list->at[i].offset;
+        fail(ERR_WEIGHTS, "parameter %s is not among those that are trained, or of another shape", t->name);
+        return NULL;
+    }
     Kept *known = look_up(&store->values, t->name);
     if (known && known->key && known->bytes) return known->bytes;
     const WeightEntry *entry = NULL;
@@ -175,8 +205,8 @@ static const real *parameter_values(void *context, const Tensor *t) {
     return values;
 }
 
-static const void *packed_copy(void *context, const char *key, size_t bytes, void (*fill)(void *, void *),
-                               void *fill_context) {
+static void *packed_copy(void *context, const char *key, size_t bytes, void (*fill)(void *, void *),
+                         void *fill_context) {
     ParameterStore *store = context;
     Kept *known = look_up(&store->packed, key);
     if (known && known->key && known->bytes) {

@@ -8,8 +8,9 @@ typedef struct WeightSource {
     void *context;
     /* Row-major values of a weight tensor, valid as long as the source. */
     const real *(*values)(void *context, const Tensor *weight);
-    /* A packed copy kept under `key`; `fill` is called at most once per key. */
-    const void *(*packed)(void *context, const char *key, size_t bytes, void (*fill)(void *fill_context, void *packed),
-                          void *fill_context);
+    /* A packed copy kept under `key`; `fill` is called at most once per key. The plan may fill it anew when the values
+     * have changed. */
+    void *(*packed)(void *context, const char *key, size_t bytes, void (*fill)(void *fill_context, void *packed),
+                    void *fill_context);
 } WeightSource;
 #endif
