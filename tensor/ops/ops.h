@@ -134,6 +134,33 @@ Tensor *t_resize_bilinear_at(Tensor *x, int64_t h, int64_t w, T_AT); /* half-pix
 #define t_resize_bilinear(x, h, w) t_resize_bilinear_at(x, h, w, T_HERE)
 Tensor *t_upsample2_nearest_at(Tensor *x, T_AT);
 #define t_upsample2_nearest(x) t_upsample2_nearest_at(x, T_HERE)
+/* Means over kernel x kernel windows (box.c), zeros around: H' = floor((H + 2 pad - kernel)/stride) + 1. */
+typedef struct {
+    int kernel;
+    int stride;       /* 0 means kernel */
+    int pad;          /* on each side, at most kernel/2 */
+    bool exclude_pad; /* divide by the places of the window that lie in the map, not by kernel^2 */
+} AvgPoolOptions;
+Tensor *t_avg_pool2d_at(Tensor *x, AvgPoolOptions options, T_AT);
+#define t_avg_pool2d(x, ...) t_avg_pool2d_at(x, (AvgPoolOptions){__VA_ARGS__}, T_HERE)
+/* x (N,C,H,W) read bilinearly at grid (N,2,H',W'): x and y, -1..1 across the picture -> (N,C,H',W') (sample.c). */
+typedef struct {
+    bool border;        /* positions outside are held at the border; otherwise it is zero there */
+    bool align_corners; /* -1 and 1 are the centres of the outermost pixels; otherwise their outer edges */
+} GridSampleOptions;
+Tensor *t_grid_sample_at(Tensor *x, Tensor *grid, GridSampleOptions options, T_AT);
+#define t_grid_sample(x, grid, ...) t_grid_sample_at(x, grid, (GridSampleOptions){__VA_ARGS__}, T_HERE)
+/* x (N,C,H,W) read along its own rows at column - disparity (N,1,H,W), linearly: the right picture as the left eye
+ * would see it. */
+typedef struct {
+    bool border; /* as above */
+} WarpOptions;
+typedef struct {
+    Tensor *picture; /* (N,C,H,W) */
+    Tensor *inside;  /* (N,1,H,W): 1 where 0 < column - disparity < W - 1, else 0; no gradient */
+} WarpedRows;
+WarpedRows t_warp_rows_at(Tensor *x, Tensor *disparity, WarpOptions options, T_AT);
+#define t_warp_rows(x, disparity, ...) t_warp_rows_at(x, disparity, (WarpOptions){__VA_ARGS__}, T_HERE)
 
 /* ---- stereo (transport.c, lookup.c, convex.c) ---- */
 /* Optimal transport over each row of a correlation volume cv (N,h,w,w) [left column i, right column j], row-major, then
