@@ -1,4 +1,5 @@
 #include "apps/lib/journal.h"
+#include "apps/lib/lock.h"
 #include "apps/lib/run.h"
 #include "base/err.h"
 #include "base/file.h"
@@ -8,11 +9,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -46,39 +45,11 @@ static bool is_foreign(const char *folder) {
     return !ours && !empty;
 }
 
-/* Locks FOLDER/lock and writes our number into it. */
 static int take_lock(Journal *j, const char *output) {
-    char path[PATH_MAX];
-    int rc = name_in(path, j->folder, "lock");
-    if (!rc && is_foreign(j->folder))
-        rc = fail(ERR_USAGE, "%s: is needed for unfinished work, and holds something else; choose another output",
-                  show_path(j->folder));
-    for (int tries = 0; !rc && tries < 10; tries++) {
-        if (mkdir(j->folder, 0777) != 0 && errno != EEXIST)
-            return fail(errno == ENOSPC ? ERR_MEMORY : ERR_USAGE, "%s: cannot be made: %s", show_path(j->folder),
-                        strerror(errno));
-        j->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-        if (j->lock < 0 && errno == ENOENT) continue;
-        if (j->lock < 0) return fail(ERR_USAGE, "%s: cannot be written: %s", show_path(path), strerror(errno));
-        if (flock(j->lock, LOCK_EX | LOCK_NB) != 0) {
-            char owner[24] = "";
-            ssize_t n = pread(j->lock, owner, sizeof owner - 1, 0);
-            owner[n > 0 ? n : 0] = 0;
-            return fail(ERR_USAGE, "%s: another panum (pid %ld) is writing it; wait for it, or choose another output",
-                        show_path(output), strtol(owner, NULL, 10));
-        }
-        struct stat ours, there;
-        if (fstat(j->lock, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino) {
-            char owner[24];
-            int n = snprintf(owner, sizeof owner, "%ld\n", (long)getpid());
-            if (ftruncate(j->lock, 0) != 0 || pwrite(j->lock, owner, (size_t)n, 0) != n)
-                return fail(ERR_MEMORY, "%s: cannot be written: %s", show_path(path), strerror(errno));
-            return 0;
-        }
-        close(j->lock); /* its owner has just finished and removed it */
-        j->lock = -1;
-    }
-    return rc ? rc : fail(ERR_FAILED, "%s: cannot be locked", show_path(path));
+    if (is_foreign(j->folder))
+        return fail(ERR_USAGE, "%s: is needed for unfinished work, and holds something else; choose another output",
+                    show_path(j->folder));
+    return folder_lock(j->folder, output, &j->lock);
 }
 
 static bool is_ours(const char *name) {

@@ -1,0 +1,50 @@
+#include "apps/lib/lock.h"
+#include "apps/lib/run.h"
+#include "base/err.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int folder_lock(const char *folder, const char *output, int *descriptor) {
+    char path[PATH_MAX];
+    *descriptor = -1;
+    if ((size_t)snprintf(path, sizeof path, "%s/lock", folder) >= sizeof path)
+        return fail(ERR_USAGE, "%s: the name is too long", show_path(folder));
+    for (int tries = 0; tries < 10; tries++) {
+        if (mkdir(folder, 0777) != 0 && errno != EEXIST)
+            return fail(errno == ENOSPC ? ERR_MEMORY : ERR_USAGE, "%s: cannot be made: %s", show_path(folder),
+                        strerror(errno));
+        int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+        if (fd < 0 && errno == ENOENT) continue;
+        if (fd < 0) return fail(ERR_USAGE, "%s: cannot be written: %s", show_path(path), strerror(errno));
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            char owner[24] = "";
+            ssize_t n = pread(fd, owner, sizeof owner - 1, 0);
+            owner[n > 0 ? n : 0] = 0;
+            close(fd);
+            return fail(ERR_USAGE, "%s: another panum (pid %ld) is writing it; wait for it, or choose another output",
+                        show_path(output), strtol(owner, NULL, 10));
+        }
+        struct stat ours, there;
+        if (fstat(fd, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino) {
+            char owner[24];
+            int n = snprintf(owner, sizeof owner, "%ld\n", (long)getpid());
+            if (ftruncate(fd, 0) == 0 && pwrite(fd, owner, (size_t)n, 0) == n) {
+                *descriptor = fd;
+                return 0;
+            }
+            int code = fail(ERR_MEMORY, "%s: cannot be written: %s", show_path(path), strerror(errno));
+            close(fd);
+            return code;
+        }
+        close(fd); /* its owner has just finished and removed it */
+    }
+    return fail(ERR_FAILED, "%s: cannot be locked", show_path(path));
+}
