@@ -67,7 +67,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
 
 # The runtime once more with `real` = double: definitions and interpreter only. Tests that have a case for it are built
 # against it from the same source.
-F64_ROOMS = base tensor tensor/ops tensor/files exec nn models data
+F64_ROOMS = base tensor tensor/ops tensor/files autograd exec nn models losses data
 F64_SRC := $(filter-out %_avx2.c %_avx512.c %_bf16.c,$(foreach r,$(F64_ROOMS),$(wildcard $(r)/*.c)))
 F64_OBJ := $(F64_SRC:%.c=$(BUILD)/f64/%.o)
 F64_TESTS := $(patsubst %.c,$(BUILD)/f64/%,$(shell grep -ls PANUM_F64 tests/*/test_*.c))

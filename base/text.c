@@ -12,3 +12,23 @@ char *text_grouped(char out[GROUPED_SIZE], int64_t value) {
     out[used] = 0;
     return out;
 }
+
+bool text_matches(const char *pattern, const char *name) {
+    const char *star = NULL, *from = NULL; /* the last * and where what it stands for may end next */
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            from = name;
+        } else if (*pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star) {
+            pattern = star + 1;
+            name = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*') pattern++;
+    return !*pattern;
+}

@@ -7,6 +7,8 @@
  * 3. When it joins, it pulls in what only it reads and what was computed earlier together with an operand from memory
  * (a gate times a skip connection, say): stored there it would be written once and read once for nothing.
  * 4. A value that no other step reads is not stored.
+ * 5. Nothing moves from one phase of the program to another (Node.phase): what the walk backwards computes again from a
+ * value of the forward pass, to have it then and not to keep it, must not be computed with that value after all.
  *
  * Steps stay in the order of the program, and a node only ever moves to an earlier step that makes one of its inputs.
  */
@@ -150,6 +152,7 @@ typedef struct {
     Names *names; /* by step */
     int *made_by;
     const Readers *readers;
+    int *phase; /* by step */
 } Regions;
 
 /* Its place in the region that makes it, or -1: not made in a region, or not as an instruction. */
@@ -171,7 +174,9 @@ static bool reads_memory(const Regions *r, const Node *node, int step) {
 static void pull(Regions *r, const Tensor *x, int step) {
     const Tensor *t = x->base;
     int from = r->made_by[t->id], at = instruction_of(r, t);
-    if (at < 0 || from == step || !is_whole(x) || r->readers[t->id].readers != 1 || r->steps->wanted[t->id]) return;
+    if (at < 0 || from == step || r->phase[from] != r->phase[step] || !is_whole(x) || r->readers[t->id].readers != 1 ||
+        r->steps->wanted[t->id])
+        return;
     const Node *node = t->node;
     const PointwiseAttributes *f = node->attributes;
     if (pointwise_is_binary(f->function) ? !reads_memory(r, node, from) : pointwise_flops(f->function) > 2) return;
@@ -262,12 +267,13 @@ int steps_fuse(Steps *s) {
     Readers *readers = arena_alloc(s->arena, (size_t)tensors * sizeof *readers);
     int *made_by = arena_alloc(s->arena, (size_t)tensors * sizeof *made_by);
     bool *read_elsewhere = arena_alloc(s->arena, (size_t)tensors);
+    int *phase = arena_alloc(s->arena, (size_t)nodes * sizeof *phase);
     Names *names = arena_alloc(s->arena, (size_t)nodes * sizeof *names); /* by step */
     s->step = arena_alloc(s->arena, (size_t)nodes * sizeof *s->step);
     if (arena_failed(s->arena)) return ERR_MEMORY;
     for (int i = 0; i < tensors; i++) made_by[i] = -1;
     count_readers(s, readers);
-    Regions regions = {s, names, made_by, readers};
+    Regions regions = {s, names, made_by, readers, phase};
 
     for (int i = 0; i < nodes; i++) {
         const Node *node = program_node(s->program, i);
@@ -280,14 +286,16 @@ int steps_fuse(Steps *s) {
             int latest = -1;
             for (int k = 0; k < node->inputs; k++)
                 if (made_by[node->input[k]->base->id] > latest) latest = made_by[node->input[k]->base->id];
-            if (latest >= 0 && join(&regions, node, latest)) continue;
+            if (latest >= 0 && phase[latest] == node->phase && join(&regions, node, latest)) continue;
             int64_t rows, columns, stride;
+            phase[s->steps] = node->phase;
             if (strip_space(node->output[0], &rows, &columns, &stride)) {
                 s->step[s->steps] = (Step){NULL, NULL};
                 if (join(&regions, node, s->steps)) {
                     s->steps++;
                     continue;
                 }
+                if (s->step[s->steps].strip) s->steps++; /* it did not fit, but something was pulled in for it */
             }
             if (arena_failed(s->arena)) return ERR_MEMORY;
         }
@@ -295,6 +303,7 @@ int steps_fuse(Steps *s) {
             const Tensor *x = node->input[0];
             if (x == x->base && x->node && is_channel_cat(x->node) && made_by[x->id] < 0) node = with_segments(s, node);
         }
+        phase[s->steps] = node->phase;
         for (int k = 0; k < node->outputs; k++) made_by[node->output[k]->id] = s->steps;
         s->step[s->steps++] = (Step){node, NULL};
     }

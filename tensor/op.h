@@ -85,8 +85,11 @@ struct Op {
     void (*pack)(const Node *node, bool exact, bool bf16, const float *const *weights, void *packed);
     const char *(*pack_kind)(const Node *node, bool exact, bool bf16);
     void (*print)(const Node *node, FILE *to); /* attributes, as " stride=2 pad=1x1"; NULL: none */
-    /* Records the gradient: given d(loss)/d(output i) in d_output (NULL where none), appends nodes and sets d_input.
-     * NULL: not differentiable, or not written yet. */
+    /* Records the gradient: given d(loss)/d(output i) in d_output (NULL where none), appends nodes and sets d_input[k]
+     * to d(loss)/d(input k); all are NULL before, and stay so where nothing flows. d_output[i] has the shape of the
+     * output and its order of axes in memory, but may be a slice of something larger: t_dense() makes it whole where a
+     * kernel wants that. d_input[k] may have a larger shape when input k broadcasts; its sums are backward()'s work.
+     * What is recorded for an input that nobody asks about never runs. NULL: not differentiable, or not written yet. */
     void (*gradient)(const Node *node, Tensor *const *d_output, Tensor **d_input);
 };
 

@@ -8,11 +8,12 @@
 #include <string.h>
 
 /* One reservation of address space holds everything a program records; pages are taken as they are touched, so a small
- * program is small. 2,500 nodes of S2M2-S take about 2 MiB; the largest model here is a few times that. */
+ * program is small. 2,500 nodes of S2M2-S take about 2 MiB; the largest model here is a few times that, and its
+ * gradients a few times that again. */
 enum {
-    RESERVE = 64 << 20,
-    NODES_MAX = 32768,
-    TENSORS_MAX = 65536,
+    RESERVE = 256 << 20,
+    NODES_MAX = 131072,
+    TENSORS_MAX = 262144,
     SCOPE_MAX = 512,
     SCOPE_DEPTH = 32,
     NAMED_MAX = 4096
@@ -28,12 +29,14 @@ struct Program {
     int nodes, tensors, outputs, taps, weights;
     Node *node[NODES_MAX];
     Tensor *tensor[TENSORS_MAX];
-    Named output[64];
+    Named output[NAMED_MAX]; /* a gradient for each parameter, when it is trained */
     Named tap[NAMED_MAX];
     Tensor *weight[NAMED_MAX];
     char scope[SCOPE_MAX];
     int scope_length[SCOPE_DEPTH], scope_depth;
     const char *scope_kept; /* the current scope as stored for nodes; NULL when it has to be stored anew */
+    const char *scope_borrowed;
+    int phase;
 };
 
 void shape_bug(const Program *program, const char *file, int line, const char *format, ...) {
@@ -42,7 +45,11 @@ void shape_bug(const Program *program, const char *file, int line, const char *f
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    panum_bug(file, line, "in %s: %s", program && program->scope[0] ? program->scope : "the model", text);
+    panum_bug(file, line, "in %s: %s",
+              program && program->scope_borrowed ? program->scope_borrowed
+              : program && program->scope[0]     ? program->scope
+                                                 : "the model",
+              text);
 }
 
 Program *program_make(void) {
@@ -136,7 +143,7 @@ Tensor *program_weight(Program *program, const char *name, int rank, const int64
 }
 
 void program_output(Program *program, const char *name, Tensor *t) {
-    BUG_IF(program->outputs >= 64, "more than 64 outputs");
+    BUG_IF(program->outputs >= NAMED_MAX, "more than %d outputs", NAMED_MAX);
     program->output[program->outputs++] = (Named){keep_text(program, name), t};
 }
 
@@ -162,6 +169,14 @@ void scope_pop(Program *program) {
     BUG_IF(program->scope_depth == 0, "scope_pop without scope_push");
     program->scope[program->scope_length[--program->scope_depth]] = 0;
     program->scope_kept = NULL;
+}
+
+void program_next_phase(Program *program) {
+    program->phase++;
+}
+
+void program_borrow_scope(Program *program, const char *scope) {
+    program->scope_borrowed = scope;
 }
 
 const char *program_scope(const Program *program) {
@@ -215,6 +230,7 @@ Node *program_record(Program *program, const Op *op, int inputs, Tensor *const *
                    .program = program,
                    .id = program->nodes,
                    .inputs = inputs,
+                   .phase = program->phase,
                    .segments = 1,
                    .file = file,
                    .line = line};
@@ -225,7 +241,7 @@ Node *program_record(Program *program, const Op *op, int inputs, Tensor *const *
         node->attributes = copy;
     }
     if (!program->scope_kept) program->scope_kept = keep_text(program, program->scope);
-    node->scope = program->scope_kept;
+    node->scope = program->scope_borrowed ? program->scope_borrowed : program->scope_kept;
     program->node[program->nodes++] = node;
     return node;
 }

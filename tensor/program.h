@@ -17,6 +17,7 @@ struct Node {
     Program *program;
     int id;
     int inputs, outputs;
+    int phase;    /* 0 for what a model records, more for what backward() adds: fusion does not cross it */
     int segments; /* the first `segments` inputs are channel segments of the data operand, side by side; 1 as recorded,
                      more when the plan has removed a concatenation (operators with load_segments) */
     Tensor *input[NODE_INPUTS_MAX]; /* an optional input that is absent is NULL */
@@ -57,6 +58,11 @@ void *program_alloc(Program *program, size_t bytes); /* zeroed; lives as long as
 /* Appends a node; `attributes` is copied. Outputs are added with node_output / node_view. */
 Node *program_record(Program *program, const Op *op, int inputs, Tensor *const *input, const void *attributes,
                      size_t attributes_size, const char *file, int line);
+/* What is recorded from now on belongs to a later part of the program. */
+void program_next_phase(Program *program);
+/* The scope of what is recorded from now on, instead of the current one: a node's, which outlives the call. NULL goes
+ * back to what scope_push made. */
+void program_borrow_scope(Program *program, const char *scope);
 /* A new value. With LAYOUT_AUTO rank 4 lies channels-last, other ranks row-major. */
 typedef enum { LAYOUT_AUTO, LAYOUT_ROW_MAJOR } Layout;
 Tensor *node_output(Node *node, DType dtype, int rank, const int64_t *size, Layout layout);

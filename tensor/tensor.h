@@ -43,8 +43,9 @@ typedef struct Tensor {
     int rank;
     int64_t size[RANK_MAX];
     int64_t stride[RANK_MAX];
-    int64_t offset;   /* elements from the start of base */
-    const char *name; /* of inputs and weights; NULL otherwise */
+    int64_t offset;          /* elements from the start of base */
+    const char *name;        /* of inputs and weights; NULL otherwise */
+    struct Tensor *gradient; /* d(loss)/d(this) once backward() has recorded it (autograd/backward.h); NULL: none */
 } Tensor;
 
 int64_t tensor_count(const Tensor *t);     /* elements */

@@ -1,20 +1,30 @@
-/* tensor/ops/move.c - slices, concatenation, and the step between maps and tokens.
+/* tensor/ops/move.c - slices, concatenation, the step between maps and tokens, zeros around, copies.
  *
- * slice, tokens, row_tokens and map describe other strides of the same bytes. cat copies; the plan removes the copy
- * when every reader can take the parts side by side (Node.segments). Gradients: slice -> zeros around; cat -> slices;
- * the views -> the inverse views. */
+ * slice, tokens, row_tokens, map, reshape and detach describe other strides of the same bytes. cat copies; the plan
+ * removes the copy when every reader can take the parts side by side (Node.segments). Gradients: slice -> zeros around;
+ * cat -> slices; the views -> the inverse views; detach -> nothing. */
+#include "tensor/ops/move.h"
 #include "base/mem.h"
 #include "tensor/op.h"
-#include "tensor/ops/ops.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-static const Op op_slice = {.name = "slice", .kind = OP_VIEW};
-static const Op op_tokens = {.name = "tokens", .kind = OP_VIEW};
-static const Op op_row_tokens = {.name = "row_tokens", .kind = OP_VIEW};
-static const Op op_map = {.name = "map", .kind = OP_VIEW};
-static const Op op_reshape = {.name = "reshape", .kind = OP_VIEW};
+static void slice_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);
+static void view_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);
+static void no_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);
+static const Op op_slice = {.name = "slice", .kind = OP_VIEW, .gradient = slice_gradient};
+static const Op op_tokens = {.name = "tokens", .kind = OP_VIEW, .gradient = view_gradient};
+static const Op op_row_tokens = {.name = "row_tokens", .kind = OP_VIEW, .gradient = view_gradient};
+static const Op op_map = {.name = "map", .kind = OP_VIEW, .gradient = view_gradient};
+static const Op op_reshape = {.name = "reshape", .kind = OP_VIEW, .gradient = view_gradient};
+static const Op op_detach = {.name = "detach", .kind = OP_VIEW, .gradient = no_gradient};
+
+/* Of slice and pad_zeros: `start` along `axis`. */
+typedef struct {
+    int axis;
+    int64_t start;
+} PlaceAttributes;
 
 Tensor *t_slice_at(Tensor *x, int axis, int64_t start, int64_t count, T_AT) {
     char text[128];
@@ -25,7 +35,8 @@ Tensor *t_slice_at(Tensor *x, int axis, int64_t start, int64_t count, T_AT) {
     int64_t size[RANK_MAX];
     memcpy(size, x->size, sizeof size);
     size[axis] = count;
-    Node *node = program_record(x->program, &op_slice, 1, &x, NULL, 0, file, line);
+    PlaceAttributes attributes = {axis, start};
+    Node *node = program_record(x->program, &op_slice, 1, &x, &attributes, sizeof attributes, file, line);
     return node_view(node, x, x->rank, size, x->stride, start * x->stride[axis]);
 }
 
@@ -69,45 +80,226 @@ Tensor *t_reshape_at(Tensor *x, int rank, const int64_t *size, T_AT) {
     return node_view(node, x, rank, size, stride, 0);
 }
 
+Tensor *t_detach_at(Tensor *x, T_AT) {
+    Node *node = program_record(x->program, &op_detach, 1, &x, NULL, 0, file, line);
+    return node_view(node, x, x->rank, x->size, x->stride, 0);
+}
+
+static void slice_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    const PlaceAttributes *place = node->attributes;
+    d_input[0] = t_pad_zeros(d_output[0], place->axis, place->start, node->input[0]->size[place->axis]);
+}
+
+static void no_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    (void)node, (void)d_output, (void)d_input;
+}
+
+/* The order of axes in which a dense tensor like `t` lies in memory: channels-last, unless its rows are its columns. */
+static bool lies_row_major(const Tensor *t) {
+    return t->rank != 4 || (t->stride[1] != 1 && t->size[1] != 1);
+}
+
+static void dense_strides(int rank, const int64_t *size, bool row_major, int64_t *stride) {
+    static const int channels_last[] = {1, 3, 2, 0}; /* from the innermost */
+    int64_t next = 1;
+    for (int i = 0; i < rank; i++) {
+        int axis = row_major ? rank - 1 - i : channels_last[i];
+        stride[axis] = next;
+        next *= size[axis];
+    }
+}
+
+/* A view's result lies in the order of what it shows, so dense numbers of its shape are, in the order in which they
+ * lie, numbers of the other shape. */
+static void view_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    const Tensor *x = node->input[0];
+    int64_t stride[RANK_MAX];
+    Tensor *d = t_dense(d_output[0], node->output[0]);
+    dense_strides(x->rank, x->size, lies_row_major(x), stride);
+    Node *view = program_record(x->program, &op_reshape, 1, &d, NULL, 0, T_HERE);
+    d_input[0] = node_view(view, d, x->rank, x->size, stride, 0);
+}
+
+/* ---- copying ---- */
+
+typedef struct {
+    int rank, inner; /* inner: the axis that is innermost in `to` */
+    const int64_t *size;
+    const int64_t *from_stride, *to_stride;
+    const real *from; /* NULL: zeros */
+    real *to;
+    int64_t rows, rows_a_tile;
+} Copy;
+
+static void copy_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Copy *copy = context;
+    const int inner = copy->inner, rank = copy->rank;
+    int64_t first = tile * copy->rows_a_tile, index[RANK_MAX] = {0}, left = first, n = copy->size[inner];
+    for (int k = rank - 1; k >= 0; k--) {
+        if (k == inner) continue;
+        index[k] = left % copy->size[k];
+        left /= copy->size[k];
+    }
+    int64_t from_step = copy->from_stride[inner], to_step = copy->to_stride[inner];
+    for (int64_t row = first; row < first + copy->rows_a_tile && row < copy->rows; row++) {
+        int64_t at = 0, put = 0;
+        for (int k = 0; k < rank; k++) {
+            at += index[k] * copy->from_stride[k];
+            put += index[k] * copy->to_stride[k];
+        }
+        real *to = copy->to + put;
+        if (copy->from && to_step == 1 && from_step == 1)
+            memcpy(to, copy->from + at, (size_t)n * sizeof(real));
+        else if (copy->from)
+            for (int64_t i = 0; i < n; i++) to[i * to_step] = copy->from[at + i * from_step];
+        else
+            for (int64_t i = 0; i < n; i++) to[i * to_step] = 0;
+        for (int k = rank - 1; k >= 0; k--) {
+            if (k == inner) continue;
+            if (++index[k] < copy->size[k]) break;
+            index[k] = 0;
+        }
+    }
+}
+
+/* Rows along the innermost axis of `to`, some tens of microseconds of them a tile. */
+static void copy_box(Pool *pool, int rank, const int64_t *size, const real *from, const int64_t *from_stride, real *to,
+                     const int64_t *to_stride) {
+    Copy copy = {rank, 0, size, from_stride, to_stride, from, to, 1, 1};
+    for (int k = 1; k < rank; k++)
+        if (size[copy.inner] == 1 || (size[k] != 1 && to_stride[k] < to_stride[copy.inner])) copy.inner = k;
+    for (int k = 0; k < rank; k++) {
+        if (size[k] == 0) return;
+        if (k != copy.inner) copy.rows *= size[k];
+    }
+    copy.rows_a_tile = (32 << 10) / size[copy.inner] + 1;
+    pool_run(pool, (copy.rows + copy.rows_a_tile - 1) / copy.rows_a_tile, copy_tile, &copy);
+}
+
+static void copy_define(const Node *node, const Run *run) {
+    const Tensor *x = node->input[0], *out = node->output[0];
+    copy_box(run->pool, x->rank, x->size, run_real(run, x), x->stride, run_real(run, out), out->stride);
+}
+
+static void copy_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    (void)node;
+    d_input[0] = d_output[0];
+}
+
+static const Op op_copy = {.name = "copy", .kind = OP_HEAVY, .define = copy_define, .gradient = copy_gradient};
+
+Tensor *t_dense_at(Tensor *x, const Tensor *like, T_AT) {
+    const bool row_major = lies_row_major(like);
+    int64_t stride[RANK_MAX];
+    bool dense = true;
+    dense_strides(x->rank, x->size, row_major, stride);
+    for (int k = 0; k < x->rank; k++) dense = dense && (x->size[k] == 1 || x->stride[k] == stride[k]);
+    SHAPE_RULE(x->program, file, line, x->rank == like->rank, "dense in the order of a tensor of another rank");
+    if (dense) return x;
+    Node *node = program_record(x->program, &op_copy, 1, &x, NULL, 0, file, line);
+    return node_output(node, x->dtype, x->rank, x->size, row_major ? LAYOUT_ROW_MAJOR : LAYOUT_AUTO);
+}
+
+/* ---- zeros around ---- */
+
+static void pad_zeros_define(const Node *node, const Run *run) {
+    const PlaceAttributes *place = node->attributes;
+    const Tensor *x = node->input[0], *out = node->output[0];
+    const int axis = place->axis;
+    real *to = run_real(run, out);
+    int64_t size[RANK_MAX], end = place->start + x->size[axis];
+    memcpy(size, x->size, sizeof size);
+    copy_box(run->pool, x->rank, size, run_real(run, x), x->stride, to + place->start * out->stride[axis], out->stride);
+    size[axis] = place->start;
+    copy_box(run->pool, x->rank, size, NULL, out->stride, to, out->stride);
+    size[axis] = out->size[axis] - end;
+    copy_box(run->pool, x->rank, size, NULL, out->stride, to + end * out->stride[axis], out->stride);
+}
+
+static void pad_zeros_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    const PlaceAttributes *place = node->attributes;
+    d_input[0] = t_slice(d_output[0], place->axis, place->start, node->input[0]->size[place->axis]);
+}
+
+static const Op op_pad_zeros = {
+    .name = "pad_zeros", .kind = OP_HEAVY, .define = pad_zeros_define, .gradient = pad_zeros_gradient};
+
+Tensor *t_pad_zeros_at(Tensor *x, int axis, int64_t before, int64_t size, T_AT) {
+    char text[128];
+    SHAPE_RULE(x->program, file, line,
+               axis >= 0 && axis < x->rank && before >= 0 && before + x->size[axis] <= size && x->dtype == DTYPE_F32,
+               "zeros around axis %d of %s, %" PRId64 " before, to make %" PRId64, axis,
+               tensor_shape_text(x, text, sizeof text), before, size);
+    if (size == x->size[axis]) return x;
+    PlaceAttributes attributes = {axis, before};
+    Node *node = program_record(x->program, &op_pad_zeros, 1, &x, &attributes, sizeof attributes, file, line);
+    int64_t whole[RANK_MAX];
+    memcpy(whole, x->size, sizeof whole);
+    whole[axis] = size;
+    return node_output(node, DTYPE_F32, x->rank, whole, lies_row_major(x) ? LAYOUT_ROW_MAJOR : LAYOUT_AUTO);
+}
+
+bool op_is_detach(const Op *op) {
+    return op == &op_detach;
+}
+
+bool node_is_padding(const Tensor *t) {
+    return t->base == t && t->node && t->node->op == &op_pad_zeros;
+}
+
+int padding_axis(const Tensor *t) {
+    return ((const PlaceAttributes *)t->node->attributes)->axis;
+}
+
+int64_t padding_start(const Tensor *t) {
+    return ((const PlaceAttributes *)t->node->attributes)->start;
+}
+
+Tensor *t_in_order(Tensor *x, const Tensor *like) {
+    const int axis = like->rank != 4 || lies_row_major(like) ? like->rank - 1 : 1;
+    return x->stride[axis] == 1 || x->size[axis] == 1 ? x : t_dense(x, like);
+}
+
+/* ---- one number ---- */
+
+static void fill_define(const Node *node, const Run *run) {
+    const Tensor *out = node->output[0];
+    real *to = run_real(run, out);
+    for (int64_t i = 0; i < tensor_count(out); i++) to[i] = (real) * (const double *)node->attributes;
+}
+
+static const Op op_fill = {.name = "fill", .kind = OP_HEAVY, .define = fill_define};
+
+Tensor *t_fill_at(const Tensor *like, double value, T_AT) {
+    Node *node = program_record(like->program, &op_fill, 0, NULL, &value, sizeof value, file, line);
+    return node_output(node, DTYPE_F32, like->rank, like->size, lies_row_major(like) ? LAYOUT_ROW_MAJOR : LAYOUT_AUTO);
+}
+
 /* ---- cat ---- */
 
 typedef struct {
     int axis;
 } CatAttributes;
 
-/* Copies each part; the innermost run of equal stride-1 elements goes as one memcpy. */
 static void cat_define(const Node *node, const Run *run) {
     const Tensor *out = node->output[0];
-    int axis = ((const CatAttributes *)node->attributes)->axis, rank = out->rank;
-    int inner = out->stride[rank - 1] == 1 ? rank - 1 : 1; /* the axis with stride 1: the last, or C of maps */
+    int axis = ((const CatAttributes *)node->attributes)->axis;
     int64_t start = 0;
     for (int i = 0; i < node->inputs; i++) {
         const Tensor *x = node->input[i];
-        const real *from = run_real(run, x);
-        real *to = run_real(run, out) + start * out->stride[axis];
-        int64_t index[RANK_MAX] = {0};
-        for (bool more = true; more;) {
-            int64_t at = 0, put = 0;
-            for (int k = 0; k < rank; k++) {
-                at += index[k] * x->stride[k];
-                put += index[k] * out->stride[k];
-            }
-            if (x->stride[inner] == 1)
-                memcpy(to + put, from + at, (size_t)x->size[inner] * sizeof(real));
-            else
-                for (int64_t c = 0; c < x->size[inner]; c++)
-                    to[put + c * out->stride[inner]] = from[at + c * x->stride[inner]];
-            more = false;
-            for (int k = rank - 1; k >= 0; k--) {
-                if (k == inner) continue;
-                if (++index[k] < x->size[k]) {
-                    more = true;
-                    break;
-                }
-                index[k] = 0;
-            }
-        }
+        copy_box(run->pool, x->rank, x->size, run_real(run, x), x->stride,
+                 run_real(run, out) + start * out->stride[axis], out->stride);
         start += x->size[axis];
+    }
+}
+
+static void cat_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    int axis = ((const CatAttributes *)node->attributes)->axis;
+    int64_t start = 0;
+    for (int i = 0; i < node->inputs; i++) {
+        d_input[i] = t_slice(d_output[0], axis, start, node->input[i]->size[axis]);
+        start += node->input[i]->size[axis];
     }
 }
 
@@ -115,7 +307,7 @@ static void cat_print(const Node *node, FILE *to) {
     fprintf(to, " axis=%d", ((const CatAttributes *)node->attributes)->axis);
 }
 
-const Op op_cat = {.name = "cat", .kind = OP_HEAVY, .define = cat_define, .print = cat_print};
+const Op op_cat = {.name = "cat", .kind = OP_HEAVY, .define = cat_define, .print = cat_print, .gradient = cat_gradient};
 
 Tensor *t_cat_at(int axis, int count, Tensor *const *x, T_AT) {
     Program *program = x[0]->program;

@@ -9,7 +9,7 @@
 #define T_AT const char *file, int line
 
 /* ---- pointwise (pointwise.c): operands have the same shape, or one has size 1 along C (a map times features), or is a
- * [C] vector along the channel axis; scalars are arguments ---- */
+ * [C] vector along the channel axis, or is [1]; known scalars are arguments ---- */
 typedef enum {
     FN_RELU,
     FN_GELU,
@@ -32,6 +32,17 @@ typedef enum {
     FN_DIV,
     FN_MAX,
     FN_MIN,
+    /* Gradients of the above: x times the derivative of f, which is a function of y: of f's argument or of its value.
+     */
+    FN_RELU_GRADIENT,    /* y > 0 ? x : 0; y may be either */
+    FN_GELU_GRADIENT,    /* argument */
+    FN_SIGMOID_GRADIENT, /* x y (1 - y); value */
+    FN_TANH_GRADIENT,    /* x (1 - y^2); value */
+    FN_SQRT_GRADIENT,    /* x / 2y; value */
+    FN_ABS_GRADIENT,     /* y > 0 ? x : y < 0 ? -x : 0; argument */
+    FN_CLAMP_GRADIENT,   /* p <= y <= q ? x : 0; argument */
+    FN_LOGIT_GRADIENT,   /* p <= y <= 1-p ? x / (y (1 - y)) : 0; argument */
+    FN_LARGER_GRADIENT,  /* y > 0 ? x : y = 0 ? x/2 : 0; y is by how much this operand of max is the larger */
     FN_COUNT,
 } PointwiseFunction;
 Tensor *t_unary_at(PointwiseFunction function, Tensor *x, double p, double q, T_AT);
@@ -58,6 +69,20 @@ Tensor *t_binary_at(PointwiseFunction function, Tensor *x, Tensor *y, T_AT);
 #define t_max(x, y) t_binary_at(FN_MAX, x, y, T_HERE)
 #define t_min(x, y) t_binary_at(FN_MIN, x, y, T_HERE)
 
+/* x repeated to the shape of `like`, by the same rule. */
+Tensor *t_expand_at(Tensor *x, const Tensor *like, T_AT);
+#define t_expand(x, like) t_expand_at(x, like, T_HERE)
+
+/* ---- sums (reduce.c), in double, in an order that depends on the shape only ---- */
+Tensor *t_sum_at(Tensor *x, T_AT); /* of everything: [1] */
+#define t_sum(x) t_sum_at(x, T_HERE)
+Tensor *t_mean_at(Tensor *x, T_AT);
+#define t_mean(x) t_mean_at(x, T_HERE)
+Tensor *t_sum_channels_at(Tensor *x, T_AT); /* (N,C,H,W) -> (N,1,H,W); (..., C) -> (..., 1) */
+#define t_sum_channels(x) t_sum_channels_at(x, T_HERE)
+Tensor *t_sum_positions_at(Tensor *x, T_AT); /* over everything but the channels: [C] */
+#define t_sum_positions(x) t_sum_positions_at(x, T_HERE)
+
 /* ---- views and copies (move.c) ---- */
 Tensor *t_slice_at(Tensor *x, int axis, int64_t start, int64_t count, T_AT); /* a view */
 #define t_slice(x, axis, start, count) t_slice_at(x, axis, start, count, T_HERE)
@@ -74,6 +99,18 @@ Tensor *t_map_at(Tensor *tokens, int64_t n, int64_t h, int64_t w, T_AT);
 #define t_map(tokens, n, h, w) t_map_at(tokens, n, h, w, T_HERE)
 Tensor *t_reshape_at(Tensor *x, int rank, const int64_t *size, T_AT); /* of a row-major tensor: a row-major view */
 #define t_reshape(x, rank, ...) t_reshape_at(x, rank, __VA_ARGS__, T_HERE)
+/* The same numbers, but no gradient flows back through it: a view. */
+Tensor *t_detach_at(Tensor *x, T_AT);
+#define t_detach(x) t_detach_at(x, T_HERE)
+/* x with zeros before and after it along an axis, `size` long then. */
+Tensor *t_pad_zeros_at(Tensor *x, int axis, int64_t before, int64_t size, T_AT);
+#define t_pad_zeros(x, axis, before, size) t_pad_zeros_at(x, axis, before, size, T_HERE)
+/* x itself when it is dense and its axes lie in memory in the order of `like`'s; otherwise a copy that is. */
+Tensor *t_dense_at(Tensor *x, const Tensor *like, T_AT);
+#define t_dense(x, like) t_dense_at(x, like, T_HERE)
+/* Filled with one number, in the layout of `like`. */
+Tensor *t_fill_at(const Tensor *like, double value, T_AT);
+#define t_fill(like, value) t_fill_at(like, value, T_HERE)
 /* (N,1,h,w) holding the column number of each pixel. */
 Tensor *t_column_index_at(Tensor *like, T_AT);
 #define t_column_index(like) t_column_index_at(like, T_HERE)

@@ -14,8 +14,12 @@
  *  from_u8    p x + q                    none
  *  add sub mul div max min               the usual; max and min give it to the larger (smaller), half each on a tie
  *
- * Operands broadcast along C only (a 1-channel map, or a [C] vector): it is all that the models here use, and it keeps
- * every pointwise region a loop over rows x columns. */
+ * The gradient of each is one more function of two operands, d(loss)/dy and what the derivative depends on, so that it
+ * is one instruction in the hole of whatever computes d(loss)/dy. Where the derivative can be had from y it is taken
+ * from there: x need not be kept then.
+ *
+ * Operands broadcast along C only (a 1-channel map, or a [C] vector), or are one number [1]: it is all that the models
+ * here use, and it keeps every pointwise region a loop over rows x columns. */
 #include "base/mem.h"
 #include "tensor/op.h"
 #include "tensor/ops/real_math.h"
@@ -51,6 +55,15 @@ static const struct {
     [FN_DIV] = {"div", true, 1},
     [FN_MAX] = {"max", true, 1},
     [FN_MIN] = {"min", true, 1},
+    [FN_RELU_GRADIENT] = {"relu_gradient", true, 1},
+    [FN_GELU_GRADIENT] = {"gelu_gradient", true, 38},
+    [FN_SIGMOID_GRADIENT] = {"sigmoid_gradient", true, 3},
+    [FN_TANH_GRADIENT] = {"tanh_gradient", true, 3},
+    [FN_SQRT_GRADIENT] = {"sqrt_gradient", true, 2},
+    [FN_ABS_GRADIENT] = {"abs_gradient", true, 1},
+    [FN_CLAMP_GRADIENT] = {"clamp_gradient", true, 2},
+    [FN_LOGIT_GRADIENT] = {"logit_gradient", true, 5},
+    [FN_LARGER_GRADIENT] = {"larger_gradient", true, 2},
 };
 
 const char *pointwise_name(PointwiseFunction function) {
@@ -108,6 +121,26 @@ static real apply(PointwiseFunction function, real x, real y, real p, real q) {
         return x > y || x != x ? x : y;
     case FN_MIN:
         return x < y || x != x ? x : y;
+    case FN_RELU_GRADIENT:
+        return y > 0 ? x : 0;
+    case FN_GELU_GRADIENT: {
+        real below = (1 + real_erf(y * (real)0.70710678118654752440)) / 2;
+        return x * (below + y * (real_exp(-y * y / 2) * (real)0.39894228040143267794)); /* 1/sqrt(2 pi) */
+    }
+    case FN_SIGMOID_GRADIENT:
+        return x * (y * (1 - y));
+    case FN_TANH_GRADIENT:
+        return x * (1 - y * y);
+    case FN_SQRT_GRADIENT:
+        return x / (y + y);
+    case FN_ABS_GRADIENT:
+        return y > 0 ? x : y < 0 ? -x : 0;
+    case FN_CLAMP_GRADIENT:
+        return y >= p && y <= q ? x : 0;
+    case FN_LOGIT_GRADIENT:
+        return y >= p && y <= 1 - p ? x / (y * (1 - y)) : 0;
+    case FN_LARGER_GRADIENT:
+        return y > 0 ? x : y == 0 ? x / 2 : 0;
     case FN_COUNT:
         break;
     }
@@ -124,7 +157,7 @@ static int channel_axis(const Tensor *t) {
 static void broadcast_strides(const Tensor *x, const Tensor *out, int64_t stride[RANK_MAX]) {
     if (x->rank == 1 && out->rank > 1) {
         int c = out->rank == 4 ? 1 : out->rank - 1;
-        for (int k = 0; k < out->rank; k++) stride[k] = k == c ? x->stride[0] : 0;
+        for (int k = 0; k < out->rank; k++) stride[k] = k == c && x->size[0] != 1 ? x->stride[0] : 0;
         return;
     }
     for (int k = 0; k < out->rank; k++) stride[k] = x->size[k] == 1 && out->size[k] != 1 ? 0 : x->stride[k];
@@ -190,6 +223,10 @@ bool strip_operand(const Tensor *x, const Tensor *space, StripOperand *operand) 
     int64_t rows, columns, stride, out_rows, out_columns, out_stride;
     *operand = (StripOperand){.tensor = x, .u8 = x->dtype == DTYPE_U8};
     if (!strip_space(space, &out_rows, &out_columns, &out_stride)) return false;
+    if (tensor_count(x) == 1 && tensor_count(space) > 1) {
+        operand->kind = OPERAND_SCALAR;
+        return true;
+    }
     if (x->rank == 1 && space->rank > 1) {
         operand->kind = OPERAND_COLUMN;
         return x->size[0] == out_columns;
@@ -234,6 +271,81 @@ static void pointwise_print(const Node *node, FILE *to) {
     if (f->p != 0 || f->q != 0) fprintf(to, " %g %g", f->p, f->q);
 }
 
+static Tensor *of_two(PointwiseFunction function, Tensor *x, Tensor *y, double p, double q, T_AT);
+
+static void pointwise_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    const PointwiseAttributes *f = node->attributes;
+    Tensor *d = d_output[0], *x = node->input[0], *y = node->inputs > 1 ? node->input[1] : NULL;
+    Tensor *value = node->output[0];
+    switch (f->function) {
+    case FN_RELU:
+        d_input[0] = of_two(FN_RELU_GRADIENT, d, value, 0, 0, T_HERE);
+        return;
+    case FN_GELU:
+        d_input[0] = of_two(FN_GELU_GRADIENT, d, x, 0, 0, T_HERE);
+        return;
+    case FN_SIGMOID:
+        d_input[0] = of_two(FN_SIGMOID_GRADIENT, d, value, 0, 0, T_HERE);
+        return;
+    case FN_TANH:
+        d_input[0] = of_two(FN_TANH_GRADIENT, d, value, 0, 0, T_HERE);
+        return;
+    case FN_EXP:
+        d_input[0] = t_mul(d, value);
+        return;
+    case FN_LOG:
+        d_input[0] = t_div(d, x);
+        return;
+    case FN_SQUARE:
+        d_input[0] = t_affine(t_mul(d, x), 2, 0);
+        return;
+    case FN_SQRT:
+        d_input[0] = of_two(FN_SQRT_GRADIENT, d, value, 0, 0, T_HERE);
+        return;
+    case FN_ABS:
+        d_input[0] = of_two(FN_ABS_GRADIENT, d, x, 0, 0, T_HERE);
+        return;
+    case FN_AFFINE:
+        d_input[0] = f->p == 1 ? d : t_affine(d, f->p, 0);
+        return;
+    case FN_CLAMP:
+        d_input[0] = of_two(FN_CLAMP_GRADIENT, d, x, f->p, f->q, T_HERE);
+        return;
+    case FN_LOGIT:
+        d_input[0] = of_two(FN_LOGIT_GRADIENT, d, x, f->p, 0, T_HERE);
+        return;
+    case FN_ADD:
+        d_input[0] = d_input[1] = d;
+        return;
+    case FN_SUB:
+        d_input[0] = d;
+        d_input[1] = t_affine(d, -1, 0);
+        return;
+    case FN_MUL:
+        d_input[0] = t_mul(d, y);
+        d_input[1] = t_mul(d, x);
+        return;
+    case FN_DIV:
+        d_input[0] = t_div(d, y);
+        d_input[1] = t_affine(t_mul(d_input[0], value), -1, 0);
+        return;
+    case FN_MAX:
+        d_input[0] = of_two(FN_LARGER_GRADIENT, d, t_sub(x, y), 0, 0, T_HERE);
+        d_input[1] = of_two(FN_LARGER_GRADIENT, d, t_sub(y, x), 0, 0, T_HERE);
+        return;
+    case FN_MIN:
+        d_input[0] = of_two(FN_LARGER_GRADIENT, d, t_sub(y, x), 0, 0, T_HERE);
+        d_input[1] = of_two(FN_LARGER_GRADIENT, d, t_sub(x, y), 0, 0, T_HERE);
+        return;
+    case FN_ABOVE: /* constants almost everywhere */
+    case FN_AT_LEAST:
+    case FN_FROM_U8:
+        return;
+    default:
+        panum_bug(__FILE__, __LINE__, "the gradient of %s, which is one itself", table[f->function].name);
+    }
+}
+
 const Op op_pointwise = {
     .name = "pointwise",
     .kind = OP_POINTWISE,
@@ -243,20 +355,26 @@ const Op op_pointwise = {
 #endif
     .cost = pointwise_cost,
     .print = pointwise_print,
+    .gradient = pointwise_gradient,
 };
+
+/* The layout of a result of the shape of x. */
+static Layout layout_of(const Tensor *x) {
+    return x->rank == 4 && channel_axis(x) != 1 ? LAYOUT_ROW_MAJOR : LAYOUT_AUTO;
+}
 
 Tensor *t_unary_at(PointwiseFunction function, Tensor *x, double p, double q, T_AT) {
     SHAPE_RULE(x->program, file, line, (x->dtype == DTYPE_U8) == (function == FN_FROM_U8), "%s of a %s tensor",
                table[function].name, dtype_name(x->dtype));
     PointwiseAttributes attributes = {function, p, q};
     Node *node = program_record(x->program, &op_pointwise, 1, &x, &attributes, sizeof attributes, file, line);
-    Layout layout = x->rank == 4 && channel_axis(x) != 1 ? LAYOUT_ROW_MAJOR : LAYOUT_AUTO;
-    return node_output(node, DTYPE_F32, x->rank, x->size, layout);
+    return node_output(node, DTYPE_F32, x->rank, x->size, layout_of(x));
 }
 
 /* Does x broadcast to `out` by the rule above? */
 static bool broadcasts(const Tensor *x, const Tensor *out) {
     int c = out->rank == 4 ? 1 : out->rank - 1;
+    if (x->rank == 1 && x->size[0] == 1) return true;
     if (x->rank == 1 && out->rank > 1) return x->size[0] == out->size[c];
     if (x->rank != out->rank) return false;
     for (int k = 0; k < out->rank; k++)
@@ -264,16 +382,29 @@ static bool broadcasts(const Tensor *x, const Tensor *out) {
     return true;
 }
 
-Tensor *t_binary_at(PointwiseFunction function, Tensor *x, Tensor *y, T_AT) {
-    Tensor *larger = tensor_count(x) >= tensor_count(y) ? x : y;
+Tensor *t_expand_at(Tensor *x, const Tensor *like, T_AT) {
+    char a[128], b[128];
+    SHAPE_RULE(x->program, file, line, broadcasts(x, like) && x->dtype == DTYPE_F32, "expand of %s to %s",
+               tensor_shape_text(x, a, sizeof a), tensor_shape_text(like, b, sizeof b));
+    PointwiseAttributes attributes = {FN_AFFINE, 1, 0};
+    Node *node = program_record(x->program, &op_pointwise, 1, &x, &attributes, sizeof attributes, file, line);
+    return node_output(node, DTYPE_F32, like->rank, like->size, layout_of(like));
+}
+
+static Tensor *of_two(PointwiseFunction function, Tensor *x, Tensor *y, double p, double q, T_AT) {
+    int64_t more = tensor_count(x) - tensor_count(y);
+    Tensor *larger = more > 0 || (more == 0 && x->rank >= y->rank) ? x : y;
     char a[128], b[128];
     SHAPE_RULE(x->program, file, line,
                broadcasts(x, larger) && broadcasts(y, larger) && x->dtype == DTYPE_F32 && y->dtype == DTYPE_F32,
                "%s of %s and %s", table[function].name, tensor_shape_text(x, a, sizeof a),
                tensor_shape_text(y, b, sizeof b));
-    PointwiseAttributes attributes = {function, 0, 0};
+    PointwiseAttributes attributes = {function, p, q};
     Node *node =
         program_record(x->program, &op_pointwise, 2, (Tensor *[]){x, y}, &attributes, sizeof attributes, file, line);
-    Layout layout = larger->rank == 4 && channel_axis(larger) != 1 ? LAYOUT_ROW_MAJOR : LAYOUT_AUTO;
-    return node_output(node, DTYPE_F32, larger->rank, larger->size, layout);
+    return node_output(node, DTYPE_F32, larger->rank, larger->size, layout_of(larger));
+}
+
+Tensor *t_binary_at(PointwiseFunction function, Tensor *x, Tensor *y, T_AT) {
+    return of_two(function, x, y, 0, 0, file, line);
 }

@@ -29,14 +29,16 @@ static void run_block(StripApply apply, const StripProgram *program, const Strip
     for (int i = 0; i < program->operands; i++) {
         const StripOperand *o = &program->operand[i];
         Value *v = &value[i];
-        *v = (Value){NULL, o->stride, o->kind == OPERAND_ROW, o->u8};
+        *v = (Value){NULL, o->stride, o->kind == OPERAND_ROW || o->kind == OPERAND_SCALAR, o->u8};
         if (o->kind == OPERAND_TILE) {
             v->place = tile;
             v->stride = tile_stride;
             continue;
         }
-        int64_t at = (o->kind == OPERAND_COLUMN ? 0 : row * o->stride) + (o->kind == OPERAND_ROW ? 0 : column);
-        if (o->kind == OPERAND_COLUMN) v->stride = 0;
+        bool by_row = o->kind == OPERAND_FULL || o->kind == OPERAND_ROW;
+        bool by_column = o->kind == OPERAND_FULL || o->kind == OPERAND_COLUMN;
+        int64_t at = (by_row ? row * o->stride : 0) + (by_column ? column : 0);
+        if (!by_row) v->stride = 0;
         v->place = o->u8 ? (const float *)(const void *)((const uint8_t *)places->operand[i] + at)
                          : (const float *)places->operand[i] + at;
     }
@@ -72,7 +74,7 @@ void strip_run(const StripProgram *program, const StripPlaces *places, int64_t r
     /* Rows that follow each other without a gap in every value are one long row. */
     bool dense = columns == program->columns && (tile_stride == columns || !tile);
     for (int i = 0; dense && i < program->operands; i++)
-        dense = program->operand[i].kind == OPERAND_TILE ||
+        dense = program->operand[i].kind == OPERAND_TILE || program->operand[i].kind == OPERAND_SCALAR ||
                 (program->operand[i].kind == OPERAND_FULL && program->operand[i].stride == columns);
     if (dense) {
         StripProgram flat = *program; /* positions instead of rows: strides become 1 */

@@ -20,12 +20,13 @@ typedef enum {
     OPERAND_FULL,   /* element (row, column) at row*stride + column */
     OPERAND_ROW,    /* one value a row, at row*stride: a 1-channel map times features */
     OPERAND_COLUMN, /* one value a column: a [C] vector */
+    OPERAND_SCALAR, /* one value */
     OPERAND_TILE,   /* the tile that a heavy kernel has just computed */
 } OperandKind;
 
 typedef struct {
     OperandKind kind;
-    int64_t stride;       /* elements from row to row; unused for COLUMN and TILE */
+    int64_t stride;       /* elements from row to row; unused for COLUMN, SCALAR and TILE */
     const Tensor *tensor; /* where it comes from; NULL for TILE */
     bool u8;
 } StripOperand;
@@ -70,7 +71,7 @@ typedef struct {
     PointwiseFunction function;
     double p, q;
 } PointwiseAttributes;
-/* How tensor `x` is read when a region runs over the positions of `space`: FULL, ROW or COLUMN with its stride; false
+/* How tensor `x` is read when a region runs over the positions of `space`: FULL, ROW, COLUMN or SCALAR; false
  * when it is neither (a layout that has no constant stride from row to row). */
 bool strip_operand(const Tensor *x, const Tensor *space, StripOperand *operand);
 /* The rows x columns of a tensor in memory order, if its rows have one stride. */

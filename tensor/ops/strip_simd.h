@@ -102,6 +102,24 @@ void SIMD_NAME(strip_apply)(PointwiseFunction function, StripIn in, float *out, 
         BINARY(v_select((x > y) | (x != x), x, y)) break;
     case FN_MIN:
         BINARY(v_select((x < y) | (x != x), x, y)) break;
+    case FN_RELU_GRADIENT:
+        BINARY(v_select(y > zero, x, zero)) break;
+    case FN_GELU_GRADIENT:
+        BINARY(x * v_gelu_slope(y)) break;
+    case FN_SIGMOID_GRADIENT:
+        BINARY(x * (y * (one - y))) break;
+    case FN_TANH_GRADIENT:
+        BINARY(x * v_fma(-y, y, one)) break;
+    case FN_SQRT_GRADIENT:
+        BINARY(x / (y + y)) break;
+    case FN_ABS_GRADIENT:
+        BINARY(v_select(y > zero, x, v_select(y < zero, -x, zero))) break;
+    case FN_CLAMP_GRADIENT:
+        BINARY(v_select((y >= p) & (y <= q), x, zero)) break;
+    case FN_LOGIT_GRADIENT:
+        BINARY(v_select((y >= p) & (y <= one - p), x / (y * (one - y)), zero)) break;
+    case FN_LARGER_GRADIENT:
+        BINARY(v_select(y > zero, x, v_select(y == zero, x * 0.5f, zero))) break;
     case FN_COUNT:
         break;
     }
