@@ -11,7 +11,9 @@
 #include "tensor/op.h"
 #include "tensor/ops/map_kernels.h"
 #include "tensor/ops/ops.h"
+#include "tensor/ops/stereo_kernels.h"
 #include <math.h>
+#include <string.h>
 
 /* The volume by image rows, whether it was spoken (N,h,w,m) or (N*h,w,m). */
 typedef struct {
@@ -118,6 +120,190 @@ static void lookup_print(const Node *node, FILE *to) {
     fprintf(to, " step=%d%s", options->step, options->half_pixel ? " half_pixel" : "");
 }
 
+/* ---- lookup's gradients: to the volume (inputs disparity, dout), whose every row belongs to one tile, and to the
+ * disparity (inputs cv, disparity, dout) ---- */
+
+typedef struct {
+    LookupOptions options;
+    int64_t m;      /* of the volume */
+    int64_t coarse; /* pixels of a side that share a row of it */
+} LookupBackward;
+
+/* Where tap e of column i reads: between `left` and left + 1, `part` on the way. False: outside, or not a number. */
+static bool tap_place(const LookupOptions *options, int64_t m, int64_t i, double disparity, int e, int64_t *left,
+                      double *part) {
+    double x = ((double)i - disparity) / options->step + (e - LOOKUP_RADIUS);
+    if (options->half_pixel) x = x * (double)m / (double)(m - 1) - 0.5;
+    if (!(x >= -1 && x < (double)m)) return false;
+    const double whole = floor(x);
+    *left = (int64_t)whole;
+    *part = x - whole;
+    return true;
+}
+
+static void lookup_backward_volume_define(const Node *node, const Run *run) {
+    const LookupBackward *a = node->attributes;
+    const Tensor *disparity = node->input[0], *in = node->input[1], *out = node->output[0];
+    const real *d = run_real(run, disparity), *g = run_real(run, in);
+    real *dcv = run_real(run, out);
+    const int64_t h = in->size[2], w = in->size[3];
+    const Volume volume = volume_of(out, h / a->coarse);
+    memset(dcv, 0, (size_t)tensor_count(out) * sizeof *dcv);
+    for (int64_t n = 0; n < in->size[0]; n++)
+        for (int64_t row = 0; row < h; row++)
+            for (int64_t i = 0; i < w; i++) {
+                real *line = dcv + n * volume.outer + row / a->coarse * volume.inner + i / a->coarse * volume.column;
+                const double own = d[n * disparity->stride[0] + row * disparity->stride[2] + i * disparity->stride[3]];
+                for (int e = 0; e < LOOKUP_TAPS; e++) {
+                    const double dout =
+                        g[n * in->stride[0] + e * in->stride[1] + row * in->stride[2] + i * in->stride[3]];
+                    int64_t left;
+                    double part;
+                    if (!tap_place(&a->options, a->m, i, own, e, &left, &part)) continue;
+                    if (left >= 0) line[left] += (real)((1 - part) * dout);
+                    if (left + 1 < a->m) line[left + 1] += (real)(part * dout);
+                }
+            }
+}
+
+/* One row of pixels. */
+static void lookup_backward_disparity_row(const Node *node, const Run *run, int64_t n, int64_t row) {
+    const LookupBackward *a = node->attributes;
+    const Tensor *cv = node->input[0], *disparity = node->input[1], *in = node->input[2], *out = node->output[0];
+    const int64_t h = in->size[2], w = in->size[3];
+    const Volume volume = volume_of(cv, h / a->coarse);
+    const real *c = run_real(run, cv) + n * volume.outer + row / a->coarse * volume.inner;
+    const real *d = run_real(run, disparity) + n * disparity->stride[0] + row * disparity->stride[2];
+    const real *g = run_real(run, in) + n * in->stride[0] + row * in->stride[2];
+    real *to = run_real(run, out) + n * out->stride[0] + row * out->stride[2];
+    const double slope = -1.0 / a->options.step * (a->options.half_pixel ? (double)a->m / (double)(a->m - 1) : 1.0);
+    for (int64_t i = 0; i < w; i++) {
+        const real *line = c + i / a->coarse * volume.column;
+        double sum = 0;
+        for (int e = 0; e < LOOKUP_TAPS; e++) {
+            int64_t left;
+            double part;
+            if (!tap_place(&a->options, a->m, i, d[i * disparity->stride[3]], e, &left, &part)) continue;
+            const double before = left >= 0 ? (double)line[left] : 0,
+                         after = left + 1 < a->m ? (double)line[left + 1] : 0;
+            sum += g[i * in->stride[3] + e * in->stride[1]] * (after - before);
+        }
+        to[i] = (real)(slope * sum);
+    }
+}
+
+static void lookup_backward_disparity_define(const Node *node, const Run *run) {
+    const Tensor *out = node->output[0];
+    for (int64_t row = 0; row < out->size[0] * out->size[2]; row++)
+        lookup_backward_disparity_row(node, run, row / out->size[2], row % out->size[2]);
+}
+
+#ifndef PANUM_F64
+/* A tile is some rows of the volume's pictures: `coarse` rows of pixels each. */
+static void run_volume_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const LookupBackward *a = job->node->attributes;
+    const Tensor *disparity = job->node->input[0], *in = job->node->input[1], *out = job->node->output[0];
+    const StereoKernels *kernels = stereo_kernels(cpu_level());
+    const int64_t h = in->size[2] / a->coarse, w = in->size[3], rows = in->size[0] * h;
+    const Volume volume = volume_of(out, h);
+    for (int64_t row = tile * job->tile; row < rows && row < (tile + 1) * job->tile; row++) {
+        const int64_t n = row / h, y = row % h;
+        float *dcv = run_real(job->run, out) + n * volume.outer + y * volume.inner;
+        memset(dcv, 0, (size_t)(volume.w * a->m) * sizeof *dcv);
+        for (int64_t k = 0; k < a->coarse; k++) {
+            const float *d =
+                run_real(job->run, disparity) + n * disparity->stride[0] + (y * a->coarse + k) * disparity->stride[2];
+            const float *g = run_real(job->run, in) + n * in->stride[0] + (y * a->coarse + k) * in->stride[2];
+            if (!a->options.half_pixel) {
+                kernels->lookup_back(w, a->m, a->options.step, (int)a->coarse, d, disparity->stride[3], g,
+                                     in->stride[3], dcv, volume.column);
+                continue;
+            }
+            for (int64_t i = 0; i < w; i++)
+                for (int e = 0; e < LOOKUP_TAPS; e++) {
+                    int64_t left;
+                    double part;
+                    if (!tap_place(&a->options, a->m, i, d[i * disparity->stride[3]], e, &left, &part)) continue;
+                    float *line = dcv + i / a->coarse * volume.column;
+                    const float dout = g[i * in->stride[3] + e];
+                    if (left >= 0) line[left] += (1 - (float)part) * dout;
+                    if (left + 1 < a->m) line[left + 1] += (float)part * dout;
+                }
+        }
+    }
+}
+
+static void lookup_backward_volume_run(const Node *node, const Run *run) {
+    const LookupBackward *a = node->attributes;
+    const Tensor *in = node->input[1];
+    const int64_t rows = in->size[0] * in->size[2] / a->coarse;
+    Job job = {node, run, NULL, 1 + (1 << 15) / (in->size[3] * a->m)};
+    pool_run(run->pool, (rows + job.tile - 1) / job.tile, run_volume_tile, &job);
+}
+
+static void run_disparity_tile(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const Tensor *out = job->node->output[0];
+    const int64_t h = out->size[2], rows = out->size[0] * h;
+    for (int64_t row = tile * job->tile; row < rows && row < (tile + 1) * job->tile; row++)
+        lookup_backward_disparity_row(job->node, job->run, row / h, row % h);
+}
+
+static void lookup_backward_disparity_run(const Node *node, const Run *run) {
+    const Tensor *out = node->output[0];
+    Job job = {node, run, NULL, 1 + 2048 / out->size[3]};
+    pool_run(run->pool, (out->size[0] * out->size[2] + job.tile - 1) / job.tile, run_disparity_tile, &job);
+}
+#endif
+
+static void lookup_backward_cost(const Node *node, Cost *cost) {
+    const Tensor *dout = node->input[node->inputs - 1];
+    cost->flops = 4 * (double)tensor_count(dout);
+    cost->bytes = 4 * (2 * (double)tensor_count(dout) + (double)tensor_count(node->output[0]));
+}
+
+static void lookup_backward_print(const Node *node, FILE *to) {
+    const LookupBackward *a = node->attributes;
+    fprintf(to, " step=%d%s", a->options.step, a->options.half_pixel ? " half_pixel" : "");
+}
+
+static const Op lookup_backward_volume_op = {
+    .name = "lookup_backward_volume",
+    .kind = OP_HEAVY,
+    .define = lookup_backward_volume_define,
+#ifndef PANUM_F64
+    .run = lookup_backward_volume_run,
+#endif
+    .cost = lookup_backward_cost,
+    .print = lookup_backward_print,
+};
+static const Op lookup_backward_disparity_op = {
+    .name = "lookup_backward_disparity",
+    .kind = OP_HEAVY,
+    .define = lookup_backward_disparity_define,
+#ifndef PANUM_F64
+    .run = lookup_backward_disparity_run,
+#endif
+    .cost = lookup_backward_cost,
+    .print = lookup_backward_print,
+};
+
+static void lookup_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    if (!d_output[0]) return;
+    Tensor *cv = node->input[0], *disparity = node->input[1], *dout = d_output[0];
+    const LookupBackward attributes = {*(const LookupOptions *)node->attributes, cv->size[cv->rank - 1],
+                                       disparity->size[3] / cv->size[cv->rank - 2]};
+    Node *back = program_record(node->program, &lookup_backward_volume_op, 2, (Tensor *[]){disparity, dout},
+                                &attributes, sizeof attributes, node->file, node->line);
+    d_input[0] = node_output(back, DTYPE_F32, cv->rank, cv->size, LAYOUT_ROW_MAJOR);
+    back = program_record(node->program, &lookup_backward_disparity_op, 3, (Tensor *[]){cv, disparity, dout},
+                          &attributes, sizeof attributes, node->file, node->line);
+    d_input[1] = node_output(back, DTYPE_F32, 4, disparity->size, LAYOUT_AUTO);
+}
+
 static const Op lookup_op = {
     .name = "lookup",
     .kind = OP_HEAVY,
@@ -127,6 +313,7 @@ static const Op lookup_op = {
 #endif
     .cost = lookup_cost,
     .print = lookup_print,
+    .gradient = lookup_gradient,
 };
 
 Tensor *t_lookup_at(Tensor *cv, Tensor *disparity, LookupOptions options, T_AT) {
@@ -198,6 +385,64 @@ static void pool_pairs_cost(const Node *node, Cost *cost) {
     cost->bytes = 12 * out;
 }
 
+/* dcv[2k] = dcv[2k+1] = dout[k] / 2, 0 for an odd last one. A row-major volume, or the view of one that is. */
+static void unpair_lines(const Node *node, const Run *run, int64_t first, int64_t end) {
+    const Tensor *in = node->input[0], *out = node->output[0];
+    const int64_t m = in->size[in->rank - 1], wide = out->size[out->rank - 1], step = in->stride[in->rank - 1];
+    for (int64_t line = first; line < end; line++) {
+        const real *from = run_real(run, in) + line_at(in, line);
+        real *to = run_real(run, out) + line * wide;
+        for (int64_t k = 0; k < m; k++) to[2 * k] = to[2 * k + 1] = from[k * step] * (real)0.5;
+        if (wide > 2 * m) to[wide - 1] = 0;
+    }
+}
+
+static void pool_pairs_backward_define(const Node *node, const Run *run) {
+    const Tensor *in = node->input[0];
+    unpair_lines(node, run, 0, tensor_count(in) / in->size[in->rank - 1]);
+}
+
+#ifndef PANUM_F64
+static void run_unpair(void *context, int64_t tile, int worker) {
+    (void)worker;
+    const Job *job = context;
+    const Tensor *in = job->node->input[0];
+    const int64_t lines = tensor_count(in) / in->size[in->rank - 1], end = (tile + 1) * job->tile;
+    unpair_lines(job->node, job->run, tile * job->tile, end < lines ? end : lines);
+}
+
+static void pool_pairs_backward_run(const Node *node, const Run *run) {
+    const Tensor *in = node->input[0];
+    const int64_t m = in->size[in->rank - 1], lines = tensor_count(in) / m;
+    Job job = {node, run, NULL, 1 + (1 << 14) / m};
+    pool_run(run->pool, (lines + job.tile - 1) / job.tile, run_unpair, &job);
+}
+#endif
+
+static void pool_pairs_backward_cost(const Node *node, Cost *cost) {
+    double in = (double)tensor_count(node->input[0]);
+    cost->flops = in;
+    cost->bytes = 12 * in;
+}
+
+static const Op pool_pairs_backward_op = {
+    .name = "pool_pairs_backward",
+    .kind = OP_HEAVY,
+    .define = pool_pairs_backward_define,
+#ifndef PANUM_F64
+    .run = pool_pairs_backward_run,
+#endif
+    .cost = pool_pairs_backward_cost,
+};
+
+static void pool_pairs_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    if (!d_output[0]) return;
+    const Tensor *cv = node->input[0];
+    Node *back = program_record(node->program, &pool_pairs_backward_op, 1, (Tensor *[]){d_output[0]}, NULL, 0,
+                                node->file, node->line);
+    d_input[0] = node_output(back, DTYPE_F32, cv->rank, cv->size, LAYOUT_ROW_MAJOR);
+}
+
 static const Op pool_pairs_op = {
     .name = "pool_pairs",
     .kind = OP_HEAVY,
@@ -206,6 +451,7 @@ static const Op pool_pairs_op = {
     .run = pool_pairs_run,
 #endif
     .cost = pool_pairs_cost,
+    .gradient = pool_pairs_gradient,
 };
 
 Tensor *t_pool_pairs_at(Tensor *cv, T_AT) {

@@ -359,7 +359,36 @@ static void even_pairs_define(const Node *node, const Run *run) {
             }
 }
 
-static const Op op_even_pairs = {.name = "even_pairs", .kind = OP_HEAVY, .define = even_pairs_define};
+/* dcv[2 floor(y/2), 2 floor(i/2), 2k] = sum of the four dout at (y,i,k), 0 elsewhere. */
+static void even_pairs_backward_define(const Node *node, const Run *run) {
+    const Tensor *d = node->input[0], *out = node->output[0];
+    const real *from = run_real(run, d);
+    real *to = run_real(run, out);
+    const int64_t h = out->size[1], w = out->size[2], m = out->size[3];
+    for (int64_t n = 0; n < out->size[0]; n++)
+        for (int64_t y = 0; y < h; y++)
+            for (int64_t i = 0; i < w; i++, to += m) {
+                memset(to, 0, (size_t)m * sizeof *to);
+                if (y % 2 || i % 2) continue;
+                for (int64_t a = y; a < y + 2 && a < h; a++)
+                    for (int64_t b = i; b < i + 2 && b < w; b++)
+                        for (int64_t k = 0; k < m / 2; k++)
+                            to[2 * k] +=
+                                from[n * d->stride[0] + a * d->stride[1] + b * d->stride[2] + k * d->stride[3]];
+            }
+}
+static const Op op_even_pairs_backward = {
+    .name = "even_pairs_backward", .kind = OP_HEAVY, .define = even_pairs_backward_define};
+
+static void even_pairs_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    if (!d_output[0]) return;
+    Node *back = program_record(node->program, &op_even_pairs_backward, 1, (Tensor *[]){d_output[0]}, NULL, 0,
+                                node->file, node->line);
+    d_input[0] = node_output(back, DTYPE_F32, 4, node->input[0]->size, LAYOUT_ROW_MAJOR);
+}
+
+static const Op op_even_pairs = {
+    .name = "even_pairs", .kind = OP_HEAVY, .define = even_pairs_define, .gradient = even_pairs_gradient};
 
 Tensor *t_even_pairs_at(Tensor *cv, T_AT) {
     SHAPE_RULE(cv->program, file, line, cv->rank == 4 && cv->stride[3] == 1 && cv->size[3] >= 2,
