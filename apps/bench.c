@@ -4,6 +4,7 @@
 #include "apps/lib/options.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "tensor/ops/ncc.h"
 #include "tensor/ops/sgm.h"
 
 #include <string.h>
@@ -117,10 +118,44 @@ static int bench_sgm(Bench *bench) {
     return 0;
 }
 
+/* ---- block matching, as training's target: a film pair of the default range, at half size ---- */
+
+typedef struct {
+    Pool *pool;
+    Image left, right;
+    float *maps;
+    NccReport report;
+} NccRun;
+
+static int ncc_once(void *context) {
+    NccRun *r = context;
+    return ncc_match(r->pool, r->left.bytes, r->right.bytes, r->left.width, r->left.height, 1, NULL, r->maps,
+                     r->maps + image_pixels(&r->left), &r->report);
+}
+
+static int bench_ncc(Bench *bench) {
+    enum { WIDTH = 1920, HEIGHT = 1056 };
+    if (!bench_wants(bench, "ncc")) return 0;
+    NccRun run = {.pool = bench->pool};
+    int rc = dots_make(&run.left, &run.right, WIDTH, HEIGHT, 20, -15, 1);
+    if (rc) return rc;
+    run.maps = mem_array((size_t)2 * WIDTH * HEIGHT, sizeof *run.maps);
+    BenchRow *row = NULL;
+    rc = run.maps ? bench_run(bench, "ncc", "1920x1056, +-4 % of width", 0, 0, ncc_once, &run, &row) : ERR_MEMORY;
+    if (!rc)
+        snprintf(row->note, sizeof row->note, "%d candidates at half size, %.0f M/s", run.report.hi - run.report.lo + 1,
+                 (double)run.report.pixels * (run.report.hi - run.report.lo + 1) / row->ms_min * 1e-3);
+    image_free(&run.left);
+    image_free(&run.right);
+    mem_free(run.maps);
+    return rc;
+}
+
 static int bench_all(const BenchOptions *o, Bench *bench, Pool *pool) {
     int rc = bench_measure_peaks(bench, pool);
     bench->rounds = (int)o->rounds;
     if (!rc) rc = bench_sgm(bench);
+    if (!rc) rc = bench_ncc(bench);
     if (!rc) rc = bench_kernels(bench, o->networks);
     if (!rc && bench->count + bench->memory_count == 0)
         rc = usage_error(&verb_bench, "--only %s: no kernel's name begins so", o->only);
