@@ -3,13 +3,15 @@
  *   matmul:     y[b,i,j] = sum over k of a[b,i,k] c[b,k,j]        a (B,M,K), c (B,K,N)
  *   matmul_nt:  y[b,i,j] = sum over k of a[b,i,k] c[b,j,k]        a (B,M,K), c (B,N,K)
  *
- * Gradients: matmul da = dy c^T, dc = a^T dy; matmul_nt da = dy c, dc = dy^T a.
+ * Gradients: matmul da = dy c^T, dc = a^T dy; matmul_nt da = dy c, dc = dy^T a; a transposed first operand is a view.
  * S2M2's correlation volume is matmul_nt with one batch an image row: (h, w, C) x (h, w, C) -> (h, w, w). */
 #include "tensor/op.h"
 #include "tensor/ops/conv_kernels.h"
 #include "tensor/ops/conv_node.h"
 #include "tensor/ops/conv_task.h"
 #include "tensor/ops/ops.h"
+
+#include <string.h>
 
 static const Op matmul_op, matmul_nt_op;
 
@@ -33,6 +35,16 @@ Tensor *t_matmul_nt_at(Tensor *a, Tensor *b, const char *file, int line) {
 
 Tensor *t_matmul_at(Tensor *a, Tensor *b, const char *file, int line) {
     return record(&matmul_op, a, b, 1, file, line);
+}
+
+static void matmul_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    d_input[0] = t_matmul_nt(d_output[0], node->input[1]);
+    d_input[1] = t_matmul(t_transpose(node->input[0]), d_output[0]);
+}
+
+static void matmul_nt_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    d_input[0] = t_matmul(d_output[0], node->input[1]);
+    d_input[1] = t_matmul(t_transpose(d_output[0]), node->input[0]);
 }
 
 typedef struct {
@@ -148,9 +160,13 @@ static void product_tile(void *context, int64_t tile, int worker) {
         const float *from = left + i * a->stride[1];
         int64_t step = a->stride[1];
         if (product->copy) {
-            for (int64_t r = 0; r < rows; r++)
+            if (a->stride[2] == 1)
+                for (int64_t r = 0; r < rows; r++)
+                    memcpy(copied + r * product->copy_step, from + r * step, (size_t)product->k * sizeof *from);
+            else /* transposed: what lies side by side in `a` first */
                 for (int64_t k = 0; k < product->k; k++)
-                    copied[r * product->copy_step + k] = from[r * step + k * a->stride[2]];
+                    for (int64_t r = 0; r < rows; r++)
+                        copied[r * product->copy_step + k] = from[r * step + k * a->stride[2]];
             from = copied;
             step = product->copy_step;
         }
@@ -182,7 +198,14 @@ static void run_product(const Node *node, const Run *run) {
 #define PRODUCT_FIELDS
 #endif
 
-static const Op matmul_op = {.name = "matmul", .kind = OP_HEAVY, .define = define_matmul, .cost = cost, PRODUCT_FIELDS};
+static const Op matmul_op = {.name = "matmul",
+                             .kind = OP_HEAVY,
+                             .define = define_matmul,
+                             .cost = cost,
+                             PRODUCT_FIELDS.gradient = matmul_gradient};
 
-static const Op matmul_nt_op = {
-    .name = "matmul_nt", .kind = OP_HEAVY, .define = define_matmul_nt, .cost = cost, PRODUCT_FIELDS};
+static const Op matmul_nt_op = {.name = "matmul_nt",
+                                .kind = OP_HEAVY,
+                                .define = define_matmul_nt,
+                                .cost = cost,
+                                PRODUCT_FIELDS.gradient = matmul_nt_gradient};

@@ -1,8 +1,8 @@
 /* tensor/ops/move.c - slices, concatenation, the step between maps and tokens, zeros around, copies.
  *
- * slice, tokens, row_tokens, map, reshape and detach describe other strides of the same bytes. cat copies; the plan
- * removes the copy when every reader can take the parts side by side (Node.segments). Gradients: slice -> zeros around;
- * cat -> slices; the views -> the inverse views; detach -> nothing. */
+ * slice, tokens, row_tokens, map, reshape, transpose and detach describe other strides of the same bytes. cat copies;
+ * the plan removes the copy when every reader can take the parts side by side (Node.segments). Gradients: slice ->
+ * zeros around; cat -> slices; the views -> the inverse views; detach -> nothing. */
 #include "tensor/ops/move.h"
 #include "base/mem.h"
 #include "tensor/op.h"
@@ -11,6 +11,7 @@
 #include <string.h>
 
 static void slice_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);
+static void transpose_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);
 static void view_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);
 static void no_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);
 static const Op op_slice = {.name = "slice", .kind = OP_VIEW, .gradient = slice_gradient};
@@ -18,6 +19,7 @@ static const Op op_tokens = {.name = "tokens", .kind = OP_VIEW, .gradient = view
 static const Op op_row_tokens = {.name = "row_tokens", .kind = OP_VIEW, .gradient = view_gradient};
 static const Op op_map = {.name = "map", .kind = OP_VIEW, .gradient = view_gradient};
 static const Op op_reshape = {.name = "reshape", .kind = OP_VIEW, .gradient = view_gradient};
+static const Op op_transpose = {.name = "transpose", .kind = OP_VIEW, .gradient = transpose_gradient};
 static const Op op_detach = {.name = "detach", .kind = OP_VIEW, .gradient = no_gradient};
 
 /* Of slice and pad_zeros: `start` along `axis`. */
@@ -83,6 +85,18 @@ Tensor *t_reshape_at(Tensor *x, int rank, const int64_t *size, T_AT) {
 Tensor *t_detach_at(Tensor *x, T_AT) {
     Node *node = program_record(x->program, &op_detach, 1, &x, NULL, 0, file, line);
     return node_view(node, x, x->rank, x->size, x->stride, 0);
+}
+
+Tensor *t_transpose_at(Tensor *x, T_AT) {
+    SHAPE_RULE(x->program, file, line, x->rank == 3, "transpose of a tensor of rank %d", x->rank);
+    Node *node = program_record(x->program, &op_transpose, 1, &x, NULL, 0, file, line);
+    return node_view(node, x, 3, (int64_t[]){x->size[0], x->size[2], x->size[1]},
+                     (int64_t[]){x->stride[0], x->stride[2], x->stride[1]}, 0);
+}
+
+static void transpose_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    (void)node;
+    d_input[0] = t_transpose(d_output[0]);
 }
 
 static void slice_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {

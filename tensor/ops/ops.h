@@ -99,6 +99,8 @@ Tensor *t_map_at(Tensor *tokens, int64_t n, int64_t h, int64_t w, T_AT);
 #define t_map(tokens, n, h, w) t_map_at(tokens, n, h, w, T_HERE)
 Tensor *t_reshape_at(Tensor *x, int rank, const int64_t *size, T_AT); /* of a row-major tensor: a row-major view */
 #define t_reshape(x, rank, ...) t_reshape_at(x, rank, __VA_ARGS__, T_HERE)
+Tensor *t_transpose_at(Tensor *x, T_AT); /* (B,M,N) -> (B,N,M): a view */
+#define t_transpose(x) t_transpose_at(x, T_HERE)
 /* The same numbers, but no gradient flows back through it: a view. */
 Tensor *t_detach_at(Tensor *x, T_AT);
 #define t_detach(x) t_detach_at(x, T_HERE)

@@ -219,8 +219,8 @@ static const real *values_of(void *context, const Tensor *weight) {
     return there;
 }
 
-static const void *packed_of(void *context, const char *key, size_t bytes, void (*make)(void *context, void *packed),
-                             void *make_context) {
+static void *packed_of(void *context, const char *key, size_t bytes, void (*make)(void *context, void *packed),
+                       void *make_context) {
     Values *v = context;
     void *there = kept(v, key);
     if (!there) make(make_context, there = keep(v, key, bytes));

@@ -171,6 +171,25 @@ static void ties_views_and_shared_tensors(void **state) {
     gradient_check("shared tensors", record_shared, .fast = 1e-4);
 }
 
+/* ---- products ---- */
+
+static void record_products(Program *program, const void *context) {
+    const int64_t *s = context; /* B, M, N, K */
+    Tensor *a = program_input(program, "a", DTYPE_F32, 3, (int64_t[]){s[0], s[1], s[3]});
+    Tensor *b = program_input(program, "b", DTYPE_F32, 3, (int64_t[]){s[0], s[3], s[2]});
+    Tensor *wide = program_input(program, "wide", DTYPE_F32, 3, (int64_t[]){s[0], s[2], 2 * s[3]});
+    program_output(program, "matmul", t_square(t_matmul(a, b)));
+    program_output(program, "matmul_nt", t_square(t_matmul_nt(a, t_slice(wide, 2, 1, s[3]))));
+    program_output(program, "transposed", t_matmul(t_transpose(t_tanh(b)), t_transpose(a)));
+    program_output(program, "transpose", t_square(t_transpose(a)));
+}
+
+static void products(void **state) {
+    (void)state;
+    static const int64_t shape[][4] = {{1, 1, 1, 1}, {3, 5, 7, 4}, {2, 17, 33, 9}, {2, 61, 40, 35}};
+    for (int i = 0; i < 4; i++) gradient_check("matrix products", record_products, .context = shape[i], .most = 40);
+}
+
 /* ---- the walk ---- */
 
 static void what_is_frozen_or_detached_gets_none(void **state) {
@@ -224,6 +243,7 @@ int main(void) {
         cmocka_unit_test(binary_functions),
         cmocka_unit_test(sums),
         cmocka_unit_test(ties_views_and_shared_tensors),
+        cmocka_unit_test(products),
         cmocka_unit_test(what_is_frozen_or_detached_gets_none),
         cmocka_unit_test(an_operator_without_gradient_is_named),
     };
