@@ -20,6 +20,7 @@ static void print_json(const char *path, const Film *film, const FilmEyes *eyes)
                v->seconds);
         printf("\"matrix\":%s,", json_quote(quoted, sizeof quoted, v->matrix));
         printf("\"transfer\":%s,\"rotation\":%d,", json_quote(quoted, sizeof quoted, v->transfer), v->rotation);
+        if (*f->cut) printf("\"bytes\":%lld,\"announced_bytes\":%lld,", (long long)v->bytes, (long long)v->announced);
         if (*v->tag_source) printf("\"tag\":%s,", json_quote(quoted, sizeof quoted, v->tag_source));
     }
     printf("\"layout\":\"%s\",\"evidence\":%s,", layout_name(f->decision.layout),
@@ -35,6 +36,7 @@ static void print_json(const char *path, const Film *film, const FilmEyes *eyes)
 static void print(const char *path, const Film *film, const FilmEyes *eyes) {
     const FilmFacts *f = film_facts(film);
     printf("%s: film, %s\n", show_path(path), f->what);
+    if (*f->cut) printf("  is cut: %s\n", f->cut);
     if (*f->contradiction) printf("  %s\n", f->contradiction);
     if (f->decision.layout == LAYOUT_MONO) {
         printf("  one eye (%s)\n", f->decision.evidence);

@@ -1,46 +1,20 @@
-/* apps/match.c - stereo pictures to signed disparity. Stills here; what a job is, what is decided about it, what it
- * leaves.
- *
- * A job is one stereo picture: two files, or one file that holds both eyes. Everything that can be refused is refused
- * before the first picture is matched. */
-#include "apps/lib/matcher.h"
-#include "apps/lib/options.h"
-#include "apps/lib/outputs.h"
+/* apps/match.c - stereo pictures to signed disparity: the options, and stills. What is to be done with them is planned
+ * in apps/match_plan.c; films have apps/match_film.c. */
+#include "apps/match.h"
 #include "apps/lib/pair.h"
 #include "apps/lib/ply.h"
 #include "apps/lib/progress.h"
-#include "apps/lib/run.h"
 #include "apps/match_film.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "data/stereo.h"
+#include "data/video.h"
 
-#include <dirent.h>
-#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-typedef struct {
-    OptionList outputs;
-    bool overwrite, dry_run, json, meta, keep_going, ignore_crc, lenient;
-    int model, behaviour, precision, quantity, reference, palette, progress;
-    const char *weights;
-    const char *anaglyph, *calib;
-    double fov;
-    OptionRange range;
-    OptionLength map_range;
-    bool positive, exact;
-    int64_t refine_iter, threads, max_memory;
-    double scale;
-    const char *start, *end;
-    int64_t frames, every;
-    bool resume, video;
-    bool swap_eyes, align, eye_test;
-    int layout;
-    TalkOptions talk;
-} MatchOptions;
+#include <unistd.h>
 
 /* In the order of StereoLayout. */
 #define LAYOUT_CHOICES "auto|mono|sbs|hsbs|tb|htb|pair|mpo|rows|cross"
@@ -173,7 +147,7 @@ static const Option options[] = {
      .kind = OPTION_FLAG,
      AT(lenient),
      .group = "Input",
-     .help = "read JPEG files that break off as far as they go, with a warning"},
+     .help = "read JPEG files and films that break off as far as they go, with a warning"},
     {.name = "keep-going",
      .kind = OPTION_FLAG,
      AT(keep_going),
@@ -327,29 +301,6 @@ const Verb verb_match = {
     .count = sizeof options / sizeof *options,
 };
 
-/* ---- jobs ---------------------------------------------------------------------------------------------------------
- */
-
-typedef struct {
-    const char *left, *right; /* right NULL: one file with both eyes */
-    Output *outputs;
-    int output_count;
-} Job;
-
-typedef struct {
-    Arena *arena;
-    const MatchOptions *o;
-    const char *command;   /* as it can be typed again */
-    const char *s2m2_only; /* an option given that only s2m2 heeds, or NULL */
-    Job *jobs;
-    int count;
-} Work;
-
-static bool is_folder(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 /* The line that was typed, quoted for a shell. */
 static char *command_line(Arena *arena, int argc, char **argv) {
     size_t size = 7;
@@ -372,182 +323,6 @@ static char *command_line(Arena *arena, int argc, char **argv) {
     }
     *to = 0;
     return text;
-}
-
-/* FOLDER/NAME and `tail`, NAME being the input's name without its ending; beside the input when folder is NULL. */
-static const char *tagged_name(Arena *arena, const char *folder, const char *input, const char *tail) {
-    const char *slash = strrchr(input, '/'), *base = slash ? slash + 1 : input, *dot = strrchr(base, '.');
-    int stem = dot && dot > base ? (int)(dot - base) : (int)strlen(base);
-    if (!folder) return arena_format(arena, "%.*s%.*s%s", (int)(base - input), input, stem, base, tail);
-    size_t n = strlen(folder);
-    return arena_format(arena, "%s%s%.*s%s", folder, folder[n - 1] == '/' ? "" : "/", stem, base, tail);
-}
-
-static bool names_folder(const char *path) {
-    return path[strlen(path) - 1] == '/' || is_folder(path);
-}
-
-static int no_folder(const char *path) {
-    return usage_error(&verb_match, "%s: many pictures need a folder to be written to, as %s/", show_path(path),
-                       show_path(path));
-}
-
-/* A name that ends in / says that a folder is meant; one that is not there is made, as for films, when there is
- * something to put into it. */
-static bool is_missing_folder(const char *path) {
-    return path[strlen(path) - 1] == '/' && !is_folder(path);
-}
-
-static int make_folder(const char *path) {
-    if (!path || !is_missing_folder(path) || mkdir(path, 0777) == 0 || errno == EEXIST) return 0;
-    return fail(errno == ENOSPC ? ERR_MEMORY : ERR_USAGE, "%s: the folder cannot be made: %s", show_path(path),
-                strerror(errno));
-}
-
-static int make_folders(const MatchOptions *o) {
-    int rc = make_folder(o->anaglyph);
-    for (int i = 0; !rc && i < o->outputs.count; i++) rc = make_folder(o->outputs.items[i]);
-    return rc;
-}
-
-/* Could make_folder make it? */
-static int check_folder(Arena *arena, const char *path) {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
-    const char *bare = arena_format(arena, "%.*s", (int)n, path);
-    return bare ? out_check(bare, OUT_NEW) : ERR_MEMORY;
-}
-
-static bool will_hold(const char *folder, const char *path) {
-    return folder && is_missing_folder(folder) && strncmp(path, folder, strlen(folder)) == 0;
-}
-
-static bool in_missing_folder(const MatchOptions *o, const char *path) {
-    bool in = will_hold(o->anaglyph, path);
-    for (int i = 0; !in && i < o->outputs.count; i++) in = will_hold(o->outputs.items[i], path);
-    return in;
-}
-
-static void add_output(Job *job, const char *path, OutputForm form) {
-    job->outputs[job->output_count++] = (Output){path, form};
-}
-
-static int plan_outputs(Work *work, Job *job, bool many) {
-    const OptionList *asked = &work->o->outputs;
-    const char *anaglyph = work->o->anaglyph;
-    Arena *arena = work->arena;
-    bool has_points = false;
-    job->outputs = arena_alloc(arena, (size_t)(2 * asked->count + 3) * sizeof *job->outputs);
-    if (!job->outputs) return ERR_MEMORY;
-    for (int i = 0; i < asked->count || (i == 0 && !asked->count); i++) {
-        const char *path = asked->count ? asked->items[i] : NULL;
-        if (!path || names_folder(path)) {
-            int rc = path && is_missing_folder(path) ? check_folder(arena, path) : 0;
-            if (rc) return rc;
-            add_output(job, tagged_name(arena, path, job->left, "_disparity.npz"), OUTPUT_NPZ);
-            add_output(job, tagged_name(arena, path, job->left, "_disparity.png"), OUTPUT_COLOUR);
-        } else {
-            OutputForm form = OUTPUT_NPZ;
-            int rc = many ? no_folder(path) : output_form(path, &form);
-            if (rc) return rc;
-            add_output(job, path, form);
-            if (form == OUTPUT_PLY && !work->o->calib && work->o->fov == 0)
-                return usage_error(&verb_match, "%s: points in space need --calib FILE or --fov DEGREES",
-                                   show_path(path));
-            has_points |= form == OUTPUT_PLY;
-        }
-    }
-    if (!has_points && (work->o->calib || work->o->fov > 0))
-        return usage_error(&verb_match, "--calib and --fov are for a .ply output, and there is none");
-    if (anaglyph && names_folder(anaglyph)) {
-        int rc = is_missing_folder(anaglyph) ? check_folder(arena, anaglyph) : 0;
-        if (rc) return rc;
-        add_output(job, tagged_name(arena, anaglyph, job->left, "_anaglyph.png"), OUTPUT_ANAGLYPH);
-    } else if (anaglyph) {
-        OutputForm form = OUTPUT_NPZ;
-        int rc = many ? no_folder(anaglyph) : output_form(anaglyph, &form);
-        if (!rc && form != OUTPUT_COLOUR)
-            rc = usage_error(&verb_match, "--anaglyph: %s must end in .png; JPEG would mix the eyes' colours",
-                             show_path(anaglyph));
-        if (rc) return rc;
-        add_output(job, anaglyph, OUTPUT_ANAGLYPH);
-    }
-    if (arena_failed(arena)) return ERR_MEMORY;
-    const char *inputs[] = {job->left, job->right};
-    for (int i = 0; i < job->output_count; i++) {
-        const char *path = job->outputs[i].path;
-        int rc = in_missing_folder(work->o, path)
-                     ? 0
-                     : output_check(path, work->o->overwrite ? OUT_OVERWRITE : OUT_NEW, inputs, job->right ? 2 : 1);
-        if (rc) return rc;
-        for (int j = 0; j < i; j++)
-            if (strcmp(path, job->outputs[j].path) == 0)
-                return usage_error(&verb_match, "%s would be written twice", show_path(path));
-    }
-    return 0;
-}
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Paths of the files in a folder, sorted by name; hidden ones are left out. */
-static int list_folder(Arena *arena, const char *folder, const char ***paths, int *count) {
-    DIR *dir = opendir(folder);
-    if (!dir) return fail(ERR_INPUT, "%s: cannot be opened: %s", show_path(folder), strerror(errno));
-    const char **list = NULL;
-    int n = 0, room = 0, rc = 0;
-    for (struct dirent *entry; !rc && (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.') continue;
-        const char *path = arena_format(arena, "%s/%s", folder, entry->d_name);
-        if (!path) rc = ERR_MEMORY;
-        if (rc || is_folder(path)) continue;
-        if (n == room) {
-            room = room ? 2 * room : 64;
-            const char **more = mem_grow(list, (size_t)room * sizeof *more);
-            if (!more)
-                rc = ERR_MEMORY;
-            else
-                list = more;
-        }
-        if (!rc) list[n++] = path;
-    }
-    closedir(dir);
-    if (!rc && n == 0) rc = fail(ERR_INPUT, "%s: is an empty folder", show_path(folder));
-    const char **kept = rc ? NULL : arena_alloc(arena, (size_t)n * sizeof *kept);
-    if (!rc && !kept) rc = ERR_MEMORY;
-    if (!rc) {
-        qsort(list, (size_t)n, sizeof *list, by_name);
-        memcpy(kept, list, (size_t)n * sizeof *kept);
-        *paths = kept;
-        *count = n;
-    }
-    mem_free(list);
-    return rc;
-}
-
-static int plan(Work *work, const Parsed *parsed) {
-    const char *a = parsed->operands[0], *b = parsed->operand_count > 1 ? parsed->operands[1] : NULL;
-    const char **lefts = &a, **rights = b ? &b : NULL;
-    int count = 1, right_count = 1, rc = 0;
-    bool many = is_folder(a);
-    if (b && is_folder(b) != many)
-        return fail(ERR_INPUT, "%s is a folder and %s is not; give two pictures or two folders",
-                    show_path(many ? a : b), show_path(many ? b : a));
-    if (many) rc = list_folder(work->arena, a, &lefts, &count);
-    if (!rc && many && b) rc = list_folder(work->arena, b, &rights, &right_count);
-    if (!rc && b && count != right_count)
-        rc = fail(ERR_INPUT, "%s holds %d files and %s %d; every left picture needs its right one", show_path(a), count,
-                  show_path(b), right_count);
-    if (rc) return rc;
-    work->jobs = arena_alloc(work->arena, (size_t)count * sizeof *work->jobs);
-    if (!work->jobs) return ERR_MEMORY;
-    work->count = count;
-    for (int i = 0; !rc && i < count; i++) {
-        work->jobs[i] = (Job){.left = lefts[i], .right = rights ? rights[i] : NULL};
-        rc = plan_outputs(work, &work->jobs[i], many);
-    }
-    return rc;
 }
 
 /* ---- one job -------------------------------------------------------------------------------------------------------
@@ -693,7 +468,7 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
                                  .palette = (Palette)o->palette,
                                  .calibration = o->calib,
                                  .fov = o->fov};
-        rc = make_folders(o);
+        rc = match_make_folders(o);
         if (!rc) rc = outputs_write(job->outputs, job->output_count, o->overwrite ? OUT_OVERWRITE : OUT_NEW, &content);
     }
     if (!rc) {
@@ -735,6 +510,13 @@ static bool watch_picture(void *context, double done) {
     return run_stopped();
 }
 
+void match_tell_unused(const Matcher *matcher, const char *s2m2_only, bool ranged) {
+    if (!s2m2_only || matcher_model(matcher) != MODEL_SGM) return;
+    bool several = strchr(s2m2_only, ',') != NULL;
+    say("%s %s nothing here: %s for the s2m2 models, and sgm matches%s", s2m2_only, several ? "do" : "does",
+        several ? "they are" : "it is", ranged ? " where --range is given" : ", since no weights were found");
+}
+
 static int run_jobs(const Work *work) {
     const MatchOptions *o = work->o;
     MatcherOptions how = matcher_options(o);
@@ -745,9 +527,8 @@ static int run_jobs(const Work *work) {
     how.watch_context = single ? &progress : NULL;
     int rc = matcher_open(&how, &matcher), failed = 0;
     if (rc) return rc;
-    if (work->s2m2_only && matcher_model(matcher) == MODEL_SGM)
-        say("--%s does nothing here: it is for the s2m2 models, and sgm matches%s", work->s2m2_only,
-            o->range.given ? " where --range is given" : ", since no weights were found");
+    talk_hold();
+    match_tell_unused(matcher, work->s2m2_only, o->range.given);
     progress_begin(&progress, (ProgressStyle)o->progress, "match", single ? "%" : "pictures",
                    single ? 100 : work->count);
     for (int i = 0; !rc && i < work->count; i++) {
@@ -767,10 +548,41 @@ static int run_jobs(const Work *work) {
     return rc;
 }
 
+static bool is_picture(const char *path) {
+    struct stat st;
+    uint8_t head[256];
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode)) return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, head, sizeof head);
+    if (fd >= 0) close(fd);
+    ContentKind kind = n > 0 ? content_kind(head, (size_t)n) : CONTENT_UNKNOWN;
+    return kind == CONTENT_PNG || kind == CONTENT_JPEG || kind == CONTENT_PNM;
+}
+
+/* One picture was given, and something that only films have was asked for. */
+static int refuse_picture(const MatchOptions *o, const char *picture) {
+    for (int i = 0; i < o->outputs.count; i++) {
+        const char *path = o->outputs.items[i];
+        if (strcmp(path, "-") == 0)
+            return usage_error(&verb_match,
+                               "-o -: is for films, whose colour maps go to standard output as y4m, and %s is a "
+                               "picture; name a file, as -o map.npz",
+                               show_path(picture));
+        if (video_form(path, NULL) && !match_is_folder(path))
+            return usage_error(&verb_match, "%s: is a video, and %s is a picture; name a file like map.npz or map.png",
+                               show_path(path), show_path(picture));
+    }
+    return usage_error(&verb_match,
+                       "--start, --end, --frames, --every, --resume and --video are for films, and %s is "
+                       "a picture",
+                       show_path(picture));
+}
+
 /* Films have a file of their own; what only pictures have is refused. */
 static int run_film(const Work *work, const Parsed *parsed) {
     const MatchOptions *o = work->o;
     FileMeta meta = {.version = "panum " PANUM_VERSION, .command = work->command};
+    if (is_picture(parsed->operands[0])) return refuse_picture(o, parsed->operands[0]);
     if (o->anaglyph || o->calib || o->fov > 0)
         return usage_error(&verb_match, "--anaglyph, --calib and --fov are for pictures, and this is a film");
     FilmRequest request = {.verb = &verb_match,
@@ -794,6 +606,7 @@ static int run_film(const Work *work, const Parsed *parsed) {
                            .scale = o->scale,
                            .read = {.ignore_crc = o->ignore_crc, .lenient = o->lenient},
                            .matcher = matcher_options(o),
+                           .s2m2_only = work->s2m2_only,
                            .map_range = o->map_range,
                            .palette = (Palette)o->palette,
                            .meta = o->meta ? &meta : NULL,
@@ -826,8 +639,12 @@ int app_match(int argc, char **argv) {
         rc = usage_error(&verb_match, "--align needs the measurement that --no-eye-test leaves out");
     if (!rc) rc = talk_begin(&o.talk);
     Work work = {.arena = parsed.arena, .o = &o};
-    for (size_t i = 0; i < sizeof s2m2_only / sizeof *s2m2_only; i++)
-        if (option_given(&verb_match, &parsed, s2m2_only[i])) work.s2m2_only = s2m2_only[i];
+    for (size_t i = 0; !rc && i < sizeof s2m2_only / sizeof *s2m2_only; i++) {
+        if (!option_given(&verb_match, &parsed, s2m2_only[i])) continue;
+        work.s2m2_only = work.s2m2_only ? arena_format(work.arena, "%s, --%s", work.s2m2_only, s2m2_only[i])
+                                        : arena_format(work.arena, "--%s", s2m2_only[i]);
+        if (!work.s2m2_only) rc = ERR_MEMORY;
+    }
     if (!rc) {
         work.command = command_line(work.arena, argc, argv);
         if (!work.command) rc = ERR_MEMORY;
@@ -835,7 +652,7 @@ int app_match(int argc, char **argv) {
     if (!rc && is_film(&o, &parsed)) {
         rc = run_film(&work, &parsed);
     } else if (!rc) {
-        rc = plan(&work, &parsed);
+        rc = match_plan(&work, &parsed);
         if (!rc) rc = run_jobs(&work);
     }
     parsed_free(&parsed);

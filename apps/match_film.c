@@ -14,6 +14,7 @@
 #include "apps/lib/outputs.h"
 #include "apps/lib/pair.h"
 #include "apps/lib/run.h"
+#include "apps/match.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "data/film.h"
@@ -66,11 +67,6 @@ typedef struct {
 /* ---- is it a film? --------------------------------------------------------------------------------------------------
  */
 
-static bool is_folder(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 bool match_is_film(const char *left, const char *right, const OptionList *outputs, bool film_options) {
     bool asked = film_options;
     for (int i = 0; i < outputs->count; i++)
@@ -98,11 +94,11 @@ static int add_video(Run *run, const char *path) {
     if (o->video_count == FILM_VIDEOS_MAX)
         return usage_error(run->request->verb, "more than %d videos at once", FILM_VIDEOS_MAX);
     char *to = run->videos[o->video_count];
+    for (int i = 0; i < o->video_count; i++)
+        if (out_same(path, run->videos[i]))
+            return usage_error(run->request->verb, "%s would be written twice", show_path(path));
     /* a link is followed: its target is what gets replaced */
     if (!realpath(path, to)) snprintf(to, PATH_MAX, "%s", path);
-    for (int i = 0; i < o->video_count; i++)
-        if (strcmp(to, run->videos[i]) == 0)
-            return usage_error(run->request->verb, "%s would be written twice", show_path(path));
     o->videos[o->video_count++] = to;
     return 0;
 }
@@ -113,8 +109,8 @@ static int add_output(Run *run, const char *path) {
         run->where.to_stream = true;
         return 0;
     }
-    if (video_form(path, NULL) && !is_folder(path)) return add_video(run, path);
-    if (path[strlen(path) - 1] != '/' && !is_folder(path))
+    if (video_form(path, NULL) && !match_is_folder(path)) return add_video(run, path);
+    if (path[strlen(path) - 1] != '/' && !match_is_folder(path))
         return usage_error(q->verb, "%s: a film is written to a folder (as out/), a video (.mkv, .mp4) or - (y4m)",
                            show_path(path));
     if (run->where.folder) return usage_error(q->verb, "a film is written to one folder, and there are two");
@@ -167,7 +163,7 @@ static int check_outputs(const Run *run) {
     for (int i = 0; o->folder && i < 2 && inputs[i]; i++)
         if (stat(o->folder, &to) == 0 && stat(inputs[i], &in) == 0 && in.st_dev == to.st_dev && in.st_ino == to.st_ino)
             return usage_error(q->verb, "%s: is also the input; name another folder", show_path(o->folder));
-    if (o->folder && !is_folder(o->folder)) {
+    if (o->folder && !match_is_folder(o->folder)) {
         char above[PATH_MAX];
         snprintf(above, sizeof above, "%s", o->folder);
         size_t n = strlen(above);
@@ -175,7 +171,8 @@ static int check_outputs(const Run *run) {
         rc = out_check(above, OUT_NEW); /* would a file be possible there? then so is a folder */
     }
     for (int i = 0; !rc && i < o->video_count; i++) {
-        bool inside = o->folder && strncmp(o->videos[i], o->folder, strlen(o->folder)) == 0 && !is_folder(o->folder);
+        bool inside =
+            o->folder && strncmp(o->videos[i], o->folder, strlen(o->folder)) == 0 && !match_is_folder(o->folder);
         if (!inside) rc = output_check(o->videos[i], mode, inputs, q->right ? 2 : 1);
     }
     return rc;
@@ -234,8 +231,10 @@ static void note_settings(Run *run) {
     setting(run, "--scale", "%g", q->scale);
     setting(run, "--model", "%s", matcher_model_name(matcher_model(run->matcher)));
     setting(run, "--weights", "%s", m->weights ? m->weights : "");
-    if (m->ranged) setting(run, "--range", "%g:%g%s", m->low, m->high, m->percent ? "%" : "");
-    else setting(run, "--range", "%s", "");
+    if (m->ranged)
+        setting(run, "--range", "%g:%g%s", m->low, m->high, m->percent ? "%" : "");
+    else
+        setting(run, "--range", "%s", "");
     setting(run, "--positive", "%s", on_off[m->positive]);
     setting(run, "--behaviour", "r%d", (int)m->behaviour + 1);
     setting(run, "--exact", "%s", on_off[m->exact]);
@@ -246,7 +245,8 @@ static void note_settings(Run *run) {
     setting(run, "--palette", "%d", (int)q->palette);
     setting(run, "--meta", "%s", on_off[q->meta != NULL]);
     setting(run, "--ignore-crc", "%s", on_off[q->read.ignore_crc]);
-    setting(run, "--lenient", "%s", on_off[q->read.lenient]);
+    /* of videos and streams it decides only whether their end is one */
+    if (film_of_files(run->film)) setting(run, "--lenient", "%s", on_off[q->read.lenient]);
 }
 
 /* ---- looking at the film --------------------------------------------------------------------------------------------
@@ -270,6 +270,7 @@ static void tell_about(const Run *run, const FilmEyes *eyes) {
     snprintf(line + n, sizeof line - (size_t)n, "; %s", f->what);
     say("%s", line);
     if (*f->contradiction) say("%s: %s", name, f->contradiction);
+    if (*f->cut) say("%s: is cut: %s", name, f->cut);
     if (f->variable)
         say("%s: frames do not all last equally long; maps are one for each frame, the colour-map video runs at the "
             "mean "
@@ -499,9 +500,7 @@ static int do_frames(Run *run) {
         progress_step(&progress, run->sums.frames, NULL);
     }
     progress_end(&progress);
-    if (!rc && film_facts(run->film)->counted && run->sums.frames < total)
-        say("%s: its header promised %lld frames, and %lld came", show_path(run->request->left), (long long)total,
-            (long long)run->sums.frames);
+    if (!rc && *film_note(run->film)) say("%s", film_note(run->film));
     if (!rc && !run->sums.frames) rc = fail(ERR_INPUT, "%s: no frame of it was given", show_path(run->request->left));
     if (!rc) rc = film_out_finish(run->out);
     return rc;
@@ -521,7 +520,10 @@ static int explain(const Run *run, int rc) {
     if (run->journal && !run->sums.frames) return rc == ERR_STOPPED ? run_stop("no frame was finished") : rc;
     if (!run->journal) return rc == ERR_STOPPED ? run_stop("the stream ends here and is not whole") : rc;
     if (rc == ERR_STOPPED) return fail(rc, "interrupted; %s done, and the same command goes on from there", done);
-    snprintf(sentence, sizeof sentence, "%.890s", err_sentence());
+    snprintf(sentence, sizeof sentence, "%.840s", err_sentence());
+    if (film_broke_off(run->film))
+        return fail(rc, "%s; %s done and kept (incomplete); the same command with --lenient takes it as far as it goes",
+                    sentence, done);
     return fail(rc, "%s; %s done and kept (incomplete), and the same command goes on from there", sentence, done);
 }
 
@@ -595,7 +597,7 @@ static int begin_journal(Run *run) {
     const FilmRequest *q = run->request;
     if (run->where.to_stream) return 0;
     note_settings(run);
-    bool fresh = !is_folder(run->work);
+    bool fresh = !match_is_folder(run->work);
     int rc = 0;
     if (fresh) rc = check_folder(run);
     if (!rc)
@@ -627,6 +629,7 @@ static int run_film(Run *run) {
     if (!rc) rc = matcher_open(&q->matcher, &run->matcher);
     if (!rc) rc = begin_journal(run);
     if (rc) return rc;
+    match_tell_unused(run->matcher, q->s2m2_only, q->matcher.ranged);
     if (!read_ranges(run)) {
         rc = look_ahead(run);
         if (!rc && run_stopped()) return run_stop("no frame was begun");
@@ -671,6 +674,7 @@ int match_film(const FilmRequest *q) {
     if (!rc && q->end && !film_time_parse(q->end, &how.end))
         rc = usage_error(q->verb, "--end: '%s' is not a time like 62.5, 1:02.5, 1:02:03 or 1500f (frames)",
                          show_path(q->end));
+    talk_hold();
     if (!rc) rc = plan_outputs(run);
     if (!rc) rc = check_outputs(run);
     if (!rc) rc = film_open(&how, &run->film);
@@ -687,6 +691,7 @@ int match_film(const FilmRequest *q) {
         run->how.reference_right = q->reference_right;
         rc = run_film(run);
     }
+    talk_release(rc == 0);
     film_out_close(&run->out);
     journal_close(&run->journal);
     matcher_close(run->matcher);

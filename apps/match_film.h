@@ -19,6 +19,7 @@ typedef struct {
     double scale;
     ReadOptions read;
     MatcherOptions matcher;
+    const char *s2m2_only; /* as match_tell_unused takes it */
     OptionLength map_range;
     Palette palette;
     const FileMeta *meta; /* NULL: none in the files */

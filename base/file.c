@@ -319,6 +319,36 @@ static void folder_of(const char *path, char folder[PATH_MAX]) {
         snprintf(folder, PATH_MAX, "%.*s", (int)(slash - path), path);
 }
 
+/* The last folder on the way that is there, and the way on from it, without "." and double slashes. */
+static bool place_of(const char *path, struct stat *folder, char rest[PATH_MAX]) {
+    char at[PATH_MAX];
+    if (follow_links(path, at)) return false;
+    rest[0] = 0;
+    for (;;) {
+        char above[PATH_MAX], joined[PATH_MAX];
+        size_t n = strlen(at);
+        while (n > 1 && at[n - 1] == '/') at[--n] = 0;
+        const char *slash = strrchr(at, '/'), *name = slash ? slash + 1 : at;
+        if (strcmp(name, ".") != 0) {
+            if ((size_t)snprintf(joined, sizeof joined, "%s%s%s", name, *rest ? "/" : "", rest) >= sizeof joined)
+                return false;
+            strcpy(rest, joined);
+        }
+        folder_of(at, above);
+        if (stat(above, folder) == 0) return true;
+        if (strcmp(above, at) == 0) return false;
+        strcpy(at, above);
+    }
+}
+
+bool out_same(const char *a, const char *b) {
+    struct stat folder_a, folder_b;
+    char rest_a[PATH_MAX], rest_b[PATH_MAX];
+    if (strcmp(a, b) == 0) return true;
+    if (!place_of(a, &folder_a, rest_a) || !place_of(b, &folder_b, rest_b)) return false;
+    return folder_a.st_dev == folder_b.st_dev && folder_a.st_ino == folder_b.st_ino && strcmp(rest_a, rest_b) == 0;
+}
+
 static int check_folder(const char *path, const char *final) {
     char name[SHOWN], folder[PATH_MAX], shown[SHOWN];
     struct stat st;

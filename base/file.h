@@ -37,6 +37,9 @@ int out_memory_take(Out **out, uint8_t **bytes, size_t *size);
 /* Would out_open succeed as far as can be said before the work is done? (exists without overwrite, folder missing, ...)
  */
 int out_check(const char *path, OutMode mode);
+/* Would two outputs be one file? Links are followed, folders compared by what they are; a folder need not be there yet.
+ */
+bool out_same(const char *a, const char *b);
 /* Removes part files of processes that are gone. Call at start of long work. */
 void out_sweep(const char *folder);
 #endif

@@ -27,6 +27,8 @@ struct Film {
     bool has_pending, ended;
     int failure; /* met while reading ahead of a frame that was still good; its sentence: */
     char why[1024];
+    bool broke_off;
+    char note[1024];
 };
 
 /* ---- what is a film? ------------------------------------------------------------------------------------------------
@@ -275,8 +277,13 @@ static int take_samples(Film *film) {
             film->sample_index[film->sample_count] = index;
             if (!rc)
                 film->sample_count++;
-            else if (rc == ERR_INPUT && i > 0) /* a length that was estimated too long, or damage further on */
+            else if (rc == ERR_INPUT) /* a length that was estimated too long, or damage further on */
                 break;
+        }
+        for (int e = 0; rc == ERR_INPUT && !film->sample_count && e < eyes; e++) {
+            rc = stream_picture(film->eyes[e], f->first, &film->samples[0][e]);
+            film->sample_index[0] = f->first;
+            if (!rc && e == eyes - 1) film->sample_count = 1;
         }
         return film->sample_count && rc == ERR_INPUT ? 0 : rc;
     }
@@ -403,6 +410,8 @@ static int decide_layout(Film *film) {
 static void describe(Film *film) {
     FilmFacts *f = &film->facts;
     const Stream *s = film->eyes[0];
+    for (int e = 0; e < 2 && film->eyes[e] && !*f->cut; e++)
+        if (film->eyes[e]->kind == STREAM_VIDEO) video_describe_cut(&film->eyes[e]->facts, f->cut, sizeof f->cut);
     if (s->kind == STREAM_VIDEO) {
         video_describe(&s->facts, f->what, sizeof f->what);
     } else if (s->kind == STREAM_Y4M) {
@@ -470,6 +479,10 @@ const FilmFacts *film_facts(const Film *film) {
 
 const VideoFacts *film_video(const Film *film) {
     return film->eyes[0]->kind == STREAM_VIDEO ? &film->eyes[0]->facts : NULL;
+}
+
+bool film_of_files(const Film *film) {
+    return film->eyes[0]->kind == STREAM_FILES;
 }
 
 /* The eyes of a frame as stored; takes `stored` away from its owner where it can. */
@@ -545,6 +558,48 @@ int film_measure(Film *film, FilmEyes *eyes) {
 /* ---- giving frames --------------------------------------------------------------------------------------------------
  */
 
+/* The film breaks off, and the sentence of that is set: a failure, or when lenient the end with a note. */
+static int break_off(Film *film) {
+    film->broke_off = true;
+    if (!film->options.read.lenient || !film->given) return ERR_INPUT;
+    film->ended = true;
+    snprintf(film->note, sizeof film->note, "%s; taken as far as it goes", err_sentence());
+    return 0;
+}
+
+/* ffmpeg came to the end of a film and sees nothing wrong in that, whatever it met on the way. A film is broken when
+ * its file is shorter than it should be, or when ffmpeg complains and frames are missing. A complaint alone may be
+ * about nothing; a promise alone was often only meant (edit lists, empty chunks, sound that goes on). */
+static int judge_end(Film *film, const Stream *s) {
+    if (s->kind != STREAM_VIDEO) return 0;
+    const VideoFacts *v = &s->facts;
+    const FilmFacts *f = &film->facts;
+    const char *words = video_complaint(s->video);
+    int64_t step = film->options.every > 1 ? film->options.every : 1,
+            promised = v->promised > f->first ? (v->promised - f->first + step - 1) / step : 0,
+            missing = promised - film->given;
+    bool lost = *words && missing > 2 + promised / 200; /* durations are rounded */
+    char cut[120];
+    video_describe_cut(v, cut, sizeof cut);
+    if (*cut) {
+        char of[60] = "";
+        if (missing > 0) snprintf(of, sizeof of, " of about %lld", (long long)promised);
+        fail(ERR_INPUT, "%s: breaks off after %lld%s frames (%s)", s->name, (long long)film->given, of, cut);
+        return break_off(film);
+    }
+    if (lost) {
+        fail(ERR_INPUT, "%s: %lld of %s%lld frames could not be read (ffmpeg: %s)", s->name, (long long)missing,
+             f->counted ? "" : "about ", (long long)promised, words);
+        return break_off(film);
+    }
+    if (*words)
+        snprintf(film->note, sizeof film->note, "%s: some frames may be damaged (ffmpeg: %s)", s->name, words);
+    else if (f->counted && f->frames && film->given < f->frames)
+        snprintf(film->note, sizeof film->note, "%s: its header promised %lld frames, and %lld came", s->name,
+                 (long long)f->frames, (long long)film->given);
+    return 0;
+}
+
 /* Reads the next frame into `pending`. */
 static int read_ahead(Film *film) {
     film->has_pending = false;
@@ -552,10 +607,15 @@ static int read_ahead(Film *film) {
     bool ends[2] = {false, false};
     for (int e = 0; e < 2 && film->eyes[e]; e++) {
         int rc = stream_next(film->eyes[e], &film->pending[e], &ends[e]);
+        if (rc && stream_broke_off(film->eyes[e])) return break_off(film);
         if (rc) return rc;
     }
     film->ended = ends[0] || ends[1];
     if (film->ended) {
+        for (int e = 0; e < 2; e++) {
+            int rc = ends[e] ? judge_end(film, film->eyes[e]) : 0;
+            if (rc || film->broke_off) return rc;
+        }
         if (film->eyes[1] && ends[0] != ends[1])
             return fail(ERR_INPUT,
                         "%s ends after frame %lld and %s goes on; the frames before were matched, but look whether "
@@ -599,6 +659,14 @@ int film_next(Film *film, Image *left, Image *right, int64_t *number, bool *end)
         image_free(right);
     }
     return rc;
+}
+
+bool film_broke_off(const Film *film) {
+    return film->broke_off;
+}
+
+const char *film_note(const Film *film) {
+    return film->note;
 }
 
 void film_close(Film **film) {

@@ -32,7 +32,7 @@ typedef struct {
     int64_t frames;      /* at most so many are given; 0: all */
     int64_t every;       /* every n-th; 0 and 1: all */
     Rate rate;           /* of a folder, which does not say; 0 / 0: 24 a second */
-    ReadOptions read;    /* for the pictures of a folder */
+    ReadOptions read;    /* for the pictures of a folder; lenient: films that break off are taken as far as they go */
     VideoOptions run;
     bool mono_too; /* a film of one eye is no error: decision.layout is then MONO, and only facts can be asked for */
 } FilmOptions;
@@ -46,7 +46,8 @@ typedef struct {
     int64_t frames; /* that will be given; 0: not known */
     bool counted;   /* exactly so many */
     LayoutDecision decision;
-    char what[300];          /* "640x240, 24 fps, h264 8-bit, 24 frames" */
+    char what[300]; /* "640x240, 24 fps, h264 8-bit, 24 frames" */
+    char cut[120];  /* "71,039 of the 142,078 bytes that its header announces are there"; "" for a whole film */
     char contradiction[200]; /* a tag that the pictures contradict, a sentence; "" for none */
     char identity[65];       /* hash of what is cheap to look at: names, sizes, times, first and last bytes */
 } FilmFacts;
@@ -60,6 +61,7 @@ typedef struct Film Film;
 int film_open(const FilmOptions *options, Film **film);
 const FilmFacts *film_facts(const Film *film);
 const VideoFacts *film_video(const Film *film); /* NULL when it is no video file */
+bool film_of_files(const Film *film);           /* a folder of pictures */
 /* Frames looked at before the film begins, spread over what will be given, at most FILM_SAMPLES. */
 enum { FILM_SAMPLES = 5 };
 int film_sample_count(const Film *film);
@@ -80,5 +82,10 @@ int film_measure(Film *film, FilmEyes *eyes);
 int film_begin(Film *film, int64_t skip);
 /* The next frame into left and right, which are made anew (free them). */
 int film_next(Film *film, Image *left, Image *right, int64_t *number, bool *end);
+/* After film_next failed: the film breaks off there, or lost too many frames on the way. Lenient reading (FilmOptions)
+ * would have taken it as far as it goes. */
+bool film_broke_off(const Film *film);
+/* At the film's end: what people should know of how it ended, a sentence; "" when all is well. */
+const char *film_note(const Film *film);
 void film_close(Film **film); /* NULL inside is fine */
 #endif

@@ -289,6 +289,10 @@ int stream_next(Stream *s, Image *picture, bool *end) {
     return rc;
 }
 
+bool stream_broke_off(const Stream *s) {
+    return s->kind == STREAM_Y4M && y4m_broke_off(s->y4m);
+}
+
 static void hash_file(Sha256 *hash, const char *path, bool content) {
     enum { PIECE = 64 << 10 };
     struct stat st;

@@ -46,5 +46,7 @@ bool picture_is_flat(const Image *picture);
 /* From picture `first` on every step-th, the first `skip` of these left out. */
 int stream_begin(Stream *stream, int64_t first, int64_t step, int64_t skip);
 int stream_next(Stream *stream, Image *picture, bool *end); /* `picture` made anew or reused */
+/* After a failure: the stream was sound as far as it went, and breaks off. */
+bool stream_broke_off(const Stream *stream);
 int stream_identity(Stream *stream, char hex[65]);
 #endif

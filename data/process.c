@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 enum {
-    TAIL = 4096,        /* bytes of standard error kept */
-    WORDS = 600,        /* of these, at most so many in a sentence */
+    TAIL = 4096, /* bytes of standard error kept */
+    WORDS = PROCESS_WORDS,
     SLICE_MS = 200,     /* between two looks at `stopped` */
     PIPE_SIZE = 1 << 20 /* asked of the system: fewer switches between us and the child for the same bytes */
 };
@@ -28,7 +28,7 @@ struct Process {
     int pipe, errors; /* -1: closed */
     double patience;
     bool (*stopped)(void);
-    char name[64];
+    char name[PROCESS_NAME];
     char tail[TAIL]; /* ring */
     size_t said;     /* bytes of standard error so far */
     char words[WORDS];
@@ -163,6 +163,16 @@ static void drain_errors(Process *p) {
     }
 }
 
+/* ffmpeg begins lines with which of its parts speaks and where that lies in its memory, "[mov @ 0x55d2b1a0] ": the
+ * length of that, for there is nothing in it for people. */
+static size_t speaker(const char *line) {
+    size_t end = strcspn(line, "]\n"), at = 0;
+    if (line[0] != '[' || line[end] != ']' || line[end + 1] != ' ') return 0;
+    for (size_t i = 0; i + 5 < end && !at; i++)
+        if (memcmp(line + i, " @ 0x", 5) == 0) at = i + 5;
+    return at && strspn(line + at, "0123456789abcdef") == end - at ? end + 2 : 0;
+}
+
 const char *process_last_words(Process *p) {
     drain_errors(p);
     size_t n = p->said < TAIL ? p->said : TAIL, used = 0;
@@ -178,13 +188,18 @@ const char *process_last_words(Process *p) {
     text[used] = 0;
     char *start = text, *first_end = strchr(text, '\n');
     if (cut && first_end && first_end[1]) start = first_end + 1;
-    size_t out = 0;
+    size_t out = 0, before = 0; /* `before`: where the line before begins in `joined` */
     char joined[WORDS];
     for (char *line = start; *line;) {
-        size_t length = strcspn(line, "\n");
-        if (length && out + length + 4 < sizeof joined)
-            out += (size_t)snprintf(joined + out, sizeof joined - out, "%s%.*s", out ? " | " : "", (int)length, line);
-        line += length + (line[length] == '\n');
+        size_t whole = strcspn(line, "\n"), mark = speaker(line), length = whole - mark;
+        const char *words_of = line + mark;
+        bool again = out > before && out - before == length && memcmp(joined + before, words_of, length) == 0;
+        if (length && !again && out + length + 4 < sizeof joined) {
+            out += (size_t)snprintf(joined + out, sizeof joined - out, "%s", out ? " | " : "");
+            before = out;
+            out += (size_t)snprintf(joined + out, sizeof joined - out, "%.*s", (int)length, words_of);
+        }
+        line += whole + (line[whole] == '\n');
     }
     joined[out] = 0;
     return err_printable(p->words, sizeof p->words, joined);
@@ -267,8 +282,9 @@ void process_kill(Process **process) {
     drop(process);
 }
 
-int process_finish(Process **process) {
+int process_end(Process **process, ProcessEnd *end) {
     Process *p = *process;
+    *end = (ProcessEnd){0};
     if (!p) return 0;
     close_fd(&p->pipe);
     int status = 0;
@@ -286,14 +302,23 @@ int process_finish(Process **process) {
         }
         poll(&(struct pollfd){.fd = p->errors, .events = POLLIN}, p->errors >= 0, ms);
     }
-    const char *words = process_last_words(p);
-    int rc = 0;
-    if (WIFSIGNALED(status))
-        rc = fail(ERR_TOOL, "%s was killed by signal %d%s%s", p->name, WTERMSIG(status),
-                  *words ? "; its last lines: " : "", words);
-    else if (WEXITSTATUS(status) != 0)
-        rc = fail(ERR_TOOL, "%s failed with exit code %d%s%s", p->name, WEXITSTATUS(status),
-                  *words ? "; its last lines: " : "", words);
+    end->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    end->code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    snprintf(end->name, sizeof end->name, "%s", p->name);
+    snprintf(end->words, sizeof end->words, "%s", process_last_words(p));
     drop(process);
-    return rc;
+    return 0;
+}
+
+int process_judge(const ProcessEnd *end) {
+    const char *said = *end->words ? "; its last lines: " : "";
+    if (end->signal) return fail(ERR_TOOL, "%s was killed by signal %d%s%s", end->name, end->signal, said, end->words);
+    if (end->code) return fail(ERR_TOOL, "%s failed with exit code %d%s%s", end->name, end->code, said, end->words);
+    return 0;
+}
+
+int process_finish(Process **process) {
+    ProcessEnd end;
+    int rc = process_end(process, &end);
+    return rc ? rc : process_judge(&end);
 }

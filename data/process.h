@@ -34,11 +34,22 @@ int process_start(const char *const *arguments, const ProcessOptions *options, P
 /* Reads until `want` bytes are there or its output ends; *got says how many came. The end is no failure. */
 int process_read(Process *process, void *bytes, size_t want, size_t *got);
 int process_write(Process *process, const void *bytes, size_t size);
-/* Closes our end, waits for the end of it and frees it. ERR_TOOL unless it ended by itself with exit code 0. */
+/* How a program ended. */
+enum { PROCESS_NAME = 64, PROCESS_WORDS = 600 };
+typedef struct {
+    int signal, code;          /* killed by (0: it was not); exit code */
+    char name[PROCESS_NAME];   /* of the program, printable */
+    char words[PROCESS_WORDS]; /* as process_last_words */
+} ProcessEnd;
+/* Closes our end, waits for the end of it and frees it. Fails only when that end does not come or is not waited for. */
+int process_end(Process **process, ProcessEnd *end);
+/* ERR_TOOL unless it ended by itself with exit code 0. */
+int process_judge(const ProcessEnd *end);
+/* Both in one. */
 int process_finish(Process **process);
 /* Ends it at once, and frees it; the error set before stays. NULL inside is fine. */
 void process_kill(Process **process);
-/* The last lines it wrote to standard error, made printable, joined by " | "; "" for none. Valid until the next call
- * for this Process. */
+/* The last lines it wrote to standard error, made printable, without ffmpeg's "[mov @ 0x55d2b1a0]" before them, joined
+ * by " | "; "" for none. Valid until the next call for this Process. */
 const char *process_last_words(Process *process);
 #endif

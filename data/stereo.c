@@ -47,10 +47,12 @@ bool layout_parse(const char *name, StereoLayout *layout) {
 
 /* -------------------------------------------------------------------------------------------------- file names */
 
-typedef enum { FULL, HALF, BY_SHAPE } Fullness;
+/* HALF_MOSTLY: half, unless the frame has the shape of two (32:9, or higher than wide). */
+typedef enum { FULL, HALF, HALF_MOSTLY, BY_SHAPE } Fullness;
 
-/* What players look for in names, longest first. A tag stands between separators; single words that are also ordinary
- * ones (LR, TB ...) only count in capitals. */
+/* What players look for in names, longest first. A tag stands between separators. Some are ordinary words too (ou, tab,
+ * fou ...): these count in capitals, and in small letters at the end of a file's name after _ as in clip_tb.mp4, when
+ * there is a picture and it does not say otherwise. */
 static const struct {
     const char *tag;
     bool top_bottom, right_first, capitals;
@@ -81,20 +83,20 @@ static const struct {
     {"H-OU", true, false, false, HALF},
     {"HTAB", true, false, false, HALF},
     {"cross", false, true, false, FULL},
-    {"LRF", false, false, true, FULL},
-    {"RLF", false, true, true, FULL},
-    {"TBF", true, false, true, FULL},
+    {"LRF", false, false, false, FULL},
+    {"RLF", false, true, false, FULL},
+    {"TBF", true, false, false, FULL},
     {"3DH", false, false, false, HALF},
     {"3DV", true, false, false, HALF},
     {"HOU", true, false, true, HALF},
-    {"HTB", true, false, true, HALF},
-    {"FTB", true, false, true, FULL},
+    {"HTB", true, false, false, HALF},
+    {"FTB", true, false, false, FULL},
     {"FOU", true, false, true, FULL},
     {"SBS", false, false, false, BY_SHAPE},
     {"TAB", true, false, true, BY_SHAPE},
-    {"LR", false, false, true, HALF},
-    {"RL", false, true, true, HALF},
-    {"TB", true, false, true, HALF},
+    {"LR", false, false, true, HALF_MOSTLY},
+    {"RL", false, true, true, HALF_MOSTLY},
+    {"TB", true, false, true, HALF_MOSTLY},
     {"OU", true, false, true, BY_SHAPE},
 };
 
@@ -106,15 +108,23 @@ static char lower(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
-static bool has_tag(const char *name, const char *tag, bool capitals) {
+typedef enum { NO_TAG, IN_CAPITALS, IN_SMALL } TagFound; /* of tags that ask for capitals; others are IN_CAPITALS */
+
+static TagFound find_tag(const char *name, const char *tag, bool capitals) {
     size_t n = strlen(tag), length = strlen(name);
+    const char *dot = strrchr(name, '.');
+    size_t stem = dot ? (size_t)(dot - name) : length;
+    TagFound found = NO_TAG;
     for (size_t at = 1; at + n <= length; at++) {
         if (!separates(name[at - 1]) || !separates(name[at + n])) continue;
-        size_t i = 0;
-        while (i < n && (capitals ? name[at + i] == tag[i] : lower(name[at + i]) == lower(tag[i]))) i++;
-        if (i == n) return true;
+        size_t same = 0, alike = 0;
+        while (same < n && name[at + same] == tag[same]) same++;
+        while (alike < n && lower(name[at + alike]) == lower(tag[alike])) alike++;
+        if (same == n || (alike == n && !capitals)) return IN_CAPITALS;
+        bool last = at > 1 && name[at - 1] == '_' && at + n == stem;
+        if (alike == n && last) found = IN_SMALL;
     }
-    return false;
+    return found;
 }
 
 /* How much steeper the picture is across than down, in powers of two: about 0 for a picture of the world, 1 when it was
@@ -154,33 +164,14 @@ static bool is_half(bool top_bottom, int width, int height, const Image *frame) 
 }
 
 static StereoLayout pick(bool top_bottom, Fullness fullness, int width, int height, const Image *frame) {
-    bool half = fullness == HALF || (fullness == BY_SHAPE && is_half(top_bottom, width, height, frame));
+    bool doubled = top_bottom ? height >= width : width >= 3.2 * height,
+         half = fullness == HALF || (fullness == HALF_MOSTLY && !doubled) ||
+                (fullness == BY_SHAPE && is_half(top_bottom, width, height, frame));
     return top_bottom ? (half ? LAYOUT_HTB : LAYOUT_TB) : half ? LAYOUT_HSBS : LAYOUT_SBS;
 }
 
 StereoLayout layout_by_shape(bool top_bottom, int width, int height, const Image *frame) {
     return pick(top_bottom, BY_SHAPE, width, height, frame);
-}
-
-static bool decide_by_name(const char *path, int width, int height, const Image *frame, LayoutDecision *decision) {
-    char part[2][256] = {"", ""}; /* the file's name and its folder's, each behind a separator */
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    snprintf(part[0], sizeof part[0], "_%s", base);
-    if (slash) {
-        const char *start = slash;
-        while (start > path && start[-1] != '/') start--;
-        snprintf(part[1], sizeof part[1], "_%.*s", (int)(slash - start), start);
-    }
-    for (int p = 0; p < 2; p++)
-        for (size_t i = 0; i < sizeof NAME_TAGS / sizeof *NAME_TAGS; i++) {
-            if (!has_tag(part[p], NAME_TAGS[i].tag, NAME_TAGS[i].capitals)) continue;
-            decision->layout = pick(NAME_TAGS[i].top_bottom, NAME_TAGS[i].fullness, width, height, frame);
-            decision->right_first = NAME_TAGS[i].right_first;
-            snprintf(decision->evidence, sizeof decision->evidence, "%s name (%s)%s", p ? "folder" : "file",
-                     NAME_TAGS[i].tag, NAME_TAGS[i].fullness == BY_SHAPE ? " and shape" : "");
-            return true;
-        }
-    return false;
 }
 
 /* ------------------------------------------------------------------------------------------------------ content */
@@ -205,6 +196,8 @@ static double row_alternation(const Image *frame) {
     return next > 0 ? 1 - second / next : 0;
 }
 
+enum { BLOCKS_LEAST = 24 }; /* with texture, for the content to say anything */
+
 static int match_halves(const Image *frame, bool top_bottom, StereoMeasure *m) {
     Image first, second = {0};
     int w = top_bottom ? frame->width : frame->width / 2, h = top_bottom ? frame->height / 2 : frame->height;
@@ -218,8 +211,44 @@ static int match_halves(const Image *frame, bool top_bottom, StereoMeasure *m) {
     return error;
 }
 
+/* Do the halves plainly not match each other? A picture with little texture does not say so; no picture at all does. */
+static int denies(const Image *frame, bool top_bottom, bool *no) {
+    StereoMeasure m = {0};
+    int error = frame ? match_halves(frame, top_bottom, &m) : 0;
+    *no = !frame || (m.textured >= BLOCKS_LEAST && m.matched < 0.25);
+    return error;
+}
+
+static int decide_by_name(const char *path, int width, int height, const Image *frame, LayoutDecision *decision,
+                          bool *found) {
+    *found = false;
+    char part[2][256] = {"", ""}; /* the file's name and its folder's, each behind a separator */
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    snprintf(part[0], sizeof part[0], "_%s", base);
+    if (slash) {
+        const char *start = slash;
+        while (start > path && start[-1] != '/') start--;
+        snprintf(part[1], sizeof part[1], "_%.*s", (int)(slash - start), start);
+    }
+    for (int p = 0; p < 2; p++)
+        for (size_t i = 0; i < sizeof NAME_TAGS / sizeof *NAME_TAGS; i++) {
+            TagFound how = find_tag(part[p], NAME_TAGS[i].tag, NAME_TAGS[i].capitals);
+            bool no = how == NO_TAG || (how == IN_SMALL && p == 1);
+            int error = !no && how == IN_SMALL ? denies(frame, NAME_TAGS[i].top_bottom, &no) : 0;
+            if (error) return error;
+            if (no) continue;
+            decision->layout = pick(NAME_TAGS[i].top_bottom, NAME_TAGS[i].fullness, width, height, frame);
+            decision->right_first = NAME_TAGS[i].right_first;
+            snprintf(decision->evidence, sizeof decision->evidence, "%s name (%s)%s", p ? "folder" : "file",
+                     NAME_TAGS[i].tag,
+                     NAME_TAGS[i].fullness == BY_SHAPE || NAME_TAGS[i].fullness == HALF_MOSTLY ? " and shape" : "");
+            *found = true;
+            return 0;
+        }
+    return 0;
+}
+
 static int decide_by_content(const Image *frame, LayoutDecision *decision, bool *found) {
-    enum { BLOCKS_LEAST = 24 };
     StereoMeasure sides, tops;
     *found = false;
     double rows = row_alternation(frame);
@@ -235,7 +264,10 @@ static int decide_by_content(const Image *frame, LayoutDecision *decision, bool 
     if (error) return error;
     bool top_bottom = tops.matched > sides.matched;
     const StereoMeasure *best = top_bottom ? &tops : &sides, *other = top_bottom ? &sides : &tops;
-    if (best->textured >= BLOCKS_LEAST && best->matched >= 0.35 && best->matched - other->matched >= 0.15) {
+    /* In a picture with little texture (a map of disparity) a few blocks match by chance: of 50 half do, of 500 none.
+     */
+    double least = 0.35 + 2 / sqrt(best->textured + 1.0);
+    if (best->textured >= BLOCKS_LEAST && best->matched >= least && best->matched - other->matched >= 0.15) {
         decision->layout = pick(top_bottom, BY_SHAPE, frame->width, frame->height, frame);
         snprintf(decision->evidence, sizeof decision->evidence,
                  "content (%.0f %% of %d blocks match in the other half%s) and shape", 100 * best->matched,
@@ -250,6 +282,11 @@ int layout_decide(const char *path, int width, int height, const Image *frame, c
     static const StereoOptions nothing;
     if (!options) options = &nothing;
     *decision = (LayoutDecision){.layout = LAYOUT_MONO};
+    bool named = false;
+    if (path && options->layout == LAYOUT_AUTO && options->tag == LAYOUT_AUTO) {
+        int error = decide_by_name(path, width, height, frame, decision, &named);
+        if (error) return error;
+    }
     if (options->layout != LAYOUT_AUTO) {
         decision->layout = options->layout;
         snprintf(decision->evidence, sizeof decision->evidence, "what was asked for");
@@ -258,7 +295,7 @@ int layout_decide(const char *path, int width, int height, const Image *frame, c
         decision->right_first = options->tag_right_first;
         snprintf(decision->evidence, sizeof decision->evidence, "%s",
                  options->tag_source ? options->tag_source : "its container");
-    } else if (path && decide_by_name(path, width, height, frame, decision)) {
+    } else if (named) { /* by the name, above */
     } else if (frame) {
         bool found;
         int error = decide_by_content(frame, decision, &found);
@@ -270,8 +307,9 @@ int layout_decide(const char *path, int width, int height, const Image *frame, c
     } else if (fabs((double)width / height / (8.0 / 9) - 1) < 0.015) {
         decision->layout = LAYOUT_TB;
         snprintf(decision->evidence, sizeof decision->evidence, "its shape (%d x %d)", width, height);
-    } else
+    } else {
         snprintf(decision->evidence, sizeof decision->evidence, "nothing says that it holds two eyes");
+    }
     if (decision->layout == LAYOUT_CROSS) {
         decision->layout = LAYOUT_SBS;
         decision->right_first = !decision->right_first;

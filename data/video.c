@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "data/container.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -65,10 +66,12 @@ static int start(const Arguments *list, ProcessPipe pipe, const VideoOptions *op
         process);
 }
 
-/* All that a program says, as text; caller frees. */
-static int ask(const Arguments *list, ProcessPipe pipe, const VideoOptions *options, char **text, size_t *size) {
+/* All that a program says, as text; caller frees. *end says how it ended, whatever that means. */
+static int ask_anyhow(const Arguments *list, ProcessPipe pipe, const VideoOptions *options, char **text, size_t *size,
+                      ProcessEnd *end) {
     Process *process;
     *text = NULL;
+    *end = (ProcessEnd){0};
     int rc = start(list, pipe, options, 0, &process);
     if (rc) return rc;
     char *bytes = mem_alloc(PROBE_MAX);
@@ -78,7 +81,7 @@ static int ask(const Arguments *list, ProcessPipe pipe, const VideoOptions *opti
     if (rc)
         process_kill(&process);
     else
-        rc = process_finish(&process);
+        rc = process_end(&process, end);
     if (rc) {
         mem_free(bytes);
         return rc;
@@ -86,6 +89,18 @@ static int ask(const Arguments *list, ProcessPipe pipe, const VideoOptions *opti
     *text = bytes;
     *size = got;
     return 0;
+}
+
+/* The same of a program that has no reason to fail. */
+static int ask(const Arguments *list, ProcessPipe pipe, const VideoOptions *options, char **text, size_t *size) {
+    ProcessEnd end;
+    int rc = ask_anyhow(list, pipe, options, text, size, &end);
+    if (!rc) rc = process_judge(&end);
+    if (rc) {
+        mem_free(*text);
+        *text = NULL;
+    }
+    return rc;
 }
 
 int video_check(const VideoOptions *options) {
@@ -280,6 +295,34 @@ static int check_size(int width, int height) {
     return 0;
 }
 
+/* ffmpeg's words about a file, without the file's name before them: our sentence has it already. */
+static void drop_name(char *words, const char *path) {
+    char shown[PATH_LENGTH], name[PATH_LENGTH + 8];
+    snprintf(name, sizeof name, "file:%s: ", err_printable(shown, sizeof shown, path));
+    size_t n = strlen(name);
+    for (char *at; (at = strstr(words, name));) memmove(at, at + n, strlen(at + n) + 1);
+}
+
+static bool is_cut(const VideoFacts *f) {
+    return f->announced > f->bytes;
+}
+
+/* ffprobe ended with an error. Exit code 1 with a reason is its word for a file it cannot read. */
+static int refuse(const ProcessEnd *end, const char *path, const VideoFacts *facts) {
+    char shown[300], words[PROCESS_WORDS], missing[120];
+    err_printable(shown, sizeof shown, path);
+    snprintf(words, sizeof words, "%s", end->words);
+    drop_name(words, path);
+    if (end->signal || end->code != 1 || !*words) {
+        process_judge(end);
+        return fail_prefix("%s", shown);
+    }
+    if (!is_cut(facts)) return fail(ERR_INPUT, "%s: is no film that ffmpeg can read (%s)", shown, words);
+    video_describe_cut(facts, missing, sizeof missing);
+    return fail(ERR_INPUT, "%s: is cut (%s), and ffmpeg can read nothing of the rest (%s); get the whole film", shown,
+                missing, words);
+}
+
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -312,8 +355,8 @@ static int probe_timing(const char *probe_name, const char *input, const VideoOp
         at += n + 1;
     }
     mem_free(text);
-    bool whole = count < PACKETS && from <= 0;
-    if (whole && count && count != facts->frames) {
+    bool all = count < PACKETS && from <= 0, whole = all && !is_cut(facts);
+    if (all && count && count != facts->frames) {
         facts->frames = count; /* what headers say is often only meant: AVI counts empty chunks */
         facts->frames_counted = false;
     }
@@ -342,7 +385,13 @@ int video_facts(const char *path, const VideoOptions *options, VideoFacts *facts
     Arguments list = {{0}, 0};
     ADD(&list, probe_name, "-hide_banner", "-v", "error", "-protocol_whitelist", "file,pipe", "-select_streams", "V:0",
         "-read_intervals", "%+#1", "-show_streams", "-show_format", "-show_frames", "-of", "json", "-i", input);
-    rc = ask(&list, PROCESS_OUTPUT, options, &text, &size);
+    facts->announced = container_announced(path, &facts->bytes);
+    ProcessEnd end;
+    rc = ask_anyhow(&list, PROCESS_OUTPUT, options, &text, &size, &end);
+    if (!rc && (end.signal || end.code)) {
+        mem_free(text);
+        return refuse(&end, path, facts);
+    }
     if (rc) return fail_prefix("%s", shown);
     Probe probe = {.facts = facts};
     rc = parse_probe(text, size, &probe);
@@ -365,15 +414,24 @@ int video_facts(const char *path, const VideoOptions *options, VideoFacts *facts
         probe.base.under && facts->rate.under && fabs(rate_value(probe.base) / rate_value(facts->rate) - 1) > 0.0005;
     facts->seconds = probe.stream_seconds > 0 ? probe.stream_seconds : fmax(probe.format_seconds, 0);
     if (!facts->bits) facts->bits = 8;
-    facts->frames_counted = probe.counted > 0;
+    facts->frames_counted = probe.counted > 0 && !is_cut(facts);
     double guess = facts->seconds * rate_value(facts->rate);
     facts->frames = probe.counted > 0 ? probe.counted : guess < 1e12 ? (int64_t)llrint(guess) : 0;
+    facts->promised = facts->frames;
     rc = probe_timing(probe_name, input, options, 0, facts);
     if (!rc && !facts->variable && facts->seconds > 60 &&
         probe_timing(probe_name, input, options, facts->seconds / 2, facts) == ERR_STOPPED)
         rc = ERR_STOPPED; /* any other failure: what has no index cannot be looked at in the middle */
     if (rc) return fail_prefix("%s", shown);
     return 0;
+}
+
+void video_describe_cut(const VideoFacts *f, char *out, size_t size) {
+    char there[32], all[32];
+    text_grouped(there, f->bytes);
+    text_grouped(all, f->announced);
+    *out = 0;
+    if (is_cut(f)) snprintf(out, size, "%s of the %s bytes that its header announces are there", there, all);
 }
 
 void video_describe(const VideoFacts *f, char *out, size_t size) {
@@ -398,7 +456,7 @@ struct VideoReader {
     int width, height;
     int64_t frames; /* given so far */
     bool ended;
-    char shown[300];
+    char path[PATH_LENGTH], shown[300], complaint[PROCESS_WORDS];
 };
 
 /* ffmpeg's names of matrices, where its scaler knows them; "" for RGB. */
@@ -420,6 +478,7 @@ int video_open(const char *path, const VideoFacts *facts, const VideoReadOptions
     int rc = file_argument(input, path);
     VideoReader *r = rc ? NULL : mem_zero(1, sizeof *r);
     if (!r) return rc ? rc : ERR_MEMORY;
+    snprintf(r->path, sizeof r->path, "%s", path);
     err_printable(r->shown, sizeof r->shown, path);
     r->width = facts->width;
     r->height = facts->height;
@@ -487,13 +546,21 @@ int video_read(VideoReader *r, Image *frame, bool *end) {
         return 0;
     }
     r->ended = true;
-    rc = process_finish(&r->process);
+    ProcessEnd ended;
+    rc = process_end(&r->process, &ended);
+    drop_name(ended.words, r->path);
+    if (!rc) rc = process_judge(&ended);
     if (rc) return rc == ERR_STOPPED ? rc : read_failed(r);
+    snprintf(r->complaint, sizeof r->complaint, "%s", ended.words);
     if (got)
         return fail(ERR_TOOL, "%s: ffmpeg ended inside frame %lld, %zu bytes short, without saying why", r->shown,
                     (long long)r->frames, size - got);
     *end = true;
     return 0;
+}
+
+const char *video_complaint(const VideoReader *r) {
+    return r->complaint;
 }
 
 void video_close(VideoReader **reader) {

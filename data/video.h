@@ -34,7 +34,9 @@ typedef struct {
     int64_t frames;      /* 0: not known */
     bool frames_counted; /* the container says so; else frames is duration times rate */
     double seconds;      /* 0: not known */
-    char codec[32], pixels[32];               /* as ffmpeg calls them: "h264", "yuv420p10le" */
+    int64_t promised;    /* frames by the container's own word, whatever is left of them; 0: it says nothing */
+    int64_t bytes, announced;   /* of the file, and by its header (data/container.h); more announced: the film is cut */
+    char codec[32], pixels[32]; /* as ffmpeg calls them: "h264", "yuv420p10le" */
     char matrix[24], range[12], transfer[24]; /* "bt709", "tv"; "" when not said */
     int bits;                                 /* a sample */
     int rotation;                             /* degrees of a tag that is not followed */
@@ -49,10 +51,13 @@ typedef struct {
     bool (*stopped)(void);
 } VideoOptions;
 
-/* ERR_INPUT when ffprobe finds no film in it, or one that cannot be matched (sides, layouts that are not read). */
+/* ERR_INPUT when ffprobe finds no film in it that it can read, or one that cannot be matched (sides, layouts that are
+ * not read). */
 int video_facts(const char *path, const VideoOptions *options, VideoFacts *facts);
 /* Facts for people, without the layout: "3840x1080, 23.976 fps, 10-bit bt709, 142,310 frames". */
 void video_describe(const VideoFacts *facts, char *out, size_t size);
+/* "71,039 of the 142,078 bytes that its header announces are there"; "" when the film is not cut. */
+void video_describe_cut(const VideoFacts *facts, char *out, size_t size);
 
 typedef struct {
     VideoOptions run;
@@ -62,9 +67,12 @@ typedef struct {
 } VideoReadOptions;
 typedef struct VideoReader VideoReader;
 int video_open(const char *path, const VideoFacts *facts, const VideoReadOptions *options, VideoReader **reader);
-/* The next frame into `frame`, which is made when empty and reused otherwise. *end: there is none, and the film ended
- * as it should. A size that changes within the film is ERR_INPUT. */
+/* The next frame into `frame`, which is made when empty and reused otherwise. *end: there is none, and ffmpeg ended as
+ * it should. A size that changes within the film is ERR_INPUT. */
 int video_read(VideoReader *reader, Image *frame, bool *end);
+/* After the end: what ffmpeg said of the film although it ended well ("" for nothing): pictures it could not read are
+ * left out, or patched from their neighbours. */
+const char *video_complaint(const VideoReader *reader);
 void video_close(VideoReader **reader); /* at any time; NULL inside is fine */
 
 typedef enum { VIDEO_MKV, VIDEO_MP4 } VideoForm;

@@ -390,6 +390,10 @@ int y4m_read(Y4mReader *r, Image *image, bool *end) {
     return rc;
 }
 
+bool y4m_broke_off(const Y4mReader *r) {
+    return r->failure && r->ended;
+}
+
 void y4m_close(Y4mReader **reader) {
     if (!*reader) return;
     mem_free((*reader)->planes);

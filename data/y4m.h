@@ -45,6 +45,8 @@ int y4m_open(const char *name, Y4mSource source, void *context, Y4mReader **read
 const Y4mHeader *y4m_header(const Y4mReader *reader);
 /* The next frame; *end: the stream ended behind the frame before. image NULL: the frame is passed over. */
 int y4m_read(Y4mReader *reader, Image *image, bool *end);
+/* After a failure: the stream ended inside a frame, and all before that was sound. */
+bool y4m_broke_off(const Y4mReader *reader);
 void y4m_close(Y4mReader **reader); /* NULL inside is fine */
 
 int y4m_write_header(Out *out, int width, int height, int channels, Rate rate);

@@ -102,7 +102,15 @@ static int open_weights(S2m2State *s, MatcherModel model) {
     if (rounds < 1) s->options.refine_iter = 1; /* a file holds the refiner also for those who do without */
     if (!code) code = record(s, (Padding){CHECK_SIDE, CHECK_SIDE, 0, 0}, false);
     s->options.refine_iter = rounds;
-    if (!code) code = store_check(s->store, s->program, s->size->name);
+    if (!code) {
+        code = store_check(s->store, s->program, s->size->name);
+        if (code == ERR_WEIGHTS) {
+            char sentence[820], shown[200];
+            snprintf(sentence, sizeof sentence, "%.810s", err_sentence());
+            fail(ERR_WEIGHTS, "%s; panum model verify %s --model %s lists them all", sentence,
+                 err_printable(shown, sizeof shown, s->weights), s->size->name);
+        }
+    }
     drop_plan(s);
     return code;
 }

@@ -82,6 +82,12 @@ static void write_y4m(const char *path, int frames, int first) {
     assert_int_equal(out_commit(&file), 0);
 }
 
+/* On failure there is one line, and no address in some program's memory in it. */
+static void one_sentence(void) {
+    const char *end = strchr(out, '\n');
+    if (!end || end[1] || strncmp(out, "panum ", 6) != 0 || strstr(out, "@ 0x")) fail_msg("not one sentence: %s", out);
+}
+
 static void write_file(const char *path, const char *text, int mode) {
     FILE *file = fopen(path, "w");
     assert_non_null(file);
@@ -255,7 +261,17 @@ static void streams_that_break(void **state) {
         int frames = count_files(path, ".npz");
         if (frames != cases[i].frames) fail_msg("case %zu: %d frames: %s", i, frames, out);
         if (frames > 0) SAYS("done and kept (incomplete)");
+        one_sentence();
     }
+    /* what broke off is taken as far as it goes when that is asked for, and the work goes on where it stopped */
+    EXPECT(0, "cd %s && rm -rf o o.work && head -c 300000 dots.y4m >x.y4m", dir);
+    EXPECT(3, "%s match %s/x.y4m -o %s/o/ --no-video --model sgm --layout sbs", panum_program(), dir, dir);
+    SAYS("4 frames are done and kept (incomplete); the same command with --lenient takes it as far as it goes");
+    EXPECT(0, "%s match %s/x.y4m -o %s/o/ --no-video --model sgm --layout sbs --lenient", panum_program(), dir, dir);
+    SAYS("going on after 4 frames");
+    SAYS("frame 4 is short by");
+    SAYS("taken as far as it goes\n4 frames: ");
+    assert_false(exists("%s/o.work", dir));
 }
 
 static void what_is_typed_wrong(void **state) {
@@ -278,7 +294,8 @@ static void what_is_typed_wrong(void **state) {
         {"-o - -o a/", "leaves no other output"},
         {"-o - --json", "both need the standard output"},
         {"-o a/ --anaglyph a.png", "for pictures"},
-        {"-o a.mkv -o a.mkv", "written twice"},
+        {"-o a.mkv -o ./a.mkv", "./a.mkv would be written twice"},
+        {"-o no/ -o ./no//dots_disparity.mkv", "written twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         EXPECT(2, "%s match %s/dots.y4m --model sgm %s", panum_program(), dir, cases[i].options);
@@ -608,6 +625,59 @@ static void a_video_becomes_maps_and_a_video(void **state) {
     SAYS("goes on");
 }
 
+/* Cut in half: ffmpeg reads what is there and sees nothing wrong in that. */
+static void films_that_are_cut(void **state) {
+    (void)state;
+    NEEDS_FFMPEG();
+    char dir[600], path[700];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_cut"));
+    snprintf(path, sizeof path, "%s/film.mkv", dir);
+    make_video(path, "sbs", 24, "-vf noise=alls=8:allf=t -c:v libx264 -preset ultrafast -crf 20 -pix_fmt yuv420p");
+    EXPECT(0,
+           "cd %s && for f in front.mp4 back.mp4 film.avi; do m=; test $f = front.mp4 && m='-movflags +faststart'; "
+           "ffmpeg -v error -i film.mkv -c copy -bsf:v h264_mp4toannexb $m $f || exit; done; "
+           "for f in *.*; do head -c $(($(stat -c %%s $f) / 2)) $f >half_$f; done",
+           dir);
+    static const char *const kept[] = {"mkv", "mp4", "avi"};
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++) {
+        const char *base = i == 1 ? "front" : "film", *ending = kept[i];
+        EXPECT(3, "%s match %s/half_%s.%s -o %s/%s/ --model sgm", panum_program(), dir, base, ending, dir, ending);
+        SAYS("bytes that its header announces are there); ");
+        SAYS("breaks off after ");
+        SAYS(" frames are done and kept (incomplete); the same command with --lenient");
+        one_sentence();
+        snprintf(path, sizeof path, "%s/%s", dir, ending);
+        int frames = count_files(path, ".npz");
+        assert_in_range(frames, 8, 14);
+        assert_int_equal(count_files(path, ""), frames);
+        EXPECT(0, "%s match %s/half_%s.%s -o %s/%s/ --model sgm --lenient", panum_program(), dir, base, ending, dir,
+               ending);
+        SAYS("is cut: ");
+        SAYS("taken as far as it goes");
+        assert_int_equal(count_files(path, ".npz"), frames + 1); /* the last one is trusted now */
+        assert_true(exists("%s/half_%s_disparity.mkv", path, base));
+        /* what lies before the cut is as good as ever */
+        EXPECT(0, "%s match %s/half_%s.%s -o %s/part/ --model sgm --frames 4 --no-video -y", panum_program(), dir, base,
+               ending, dir);
+        SAYS("is cut: ");
+    }
+    EXPECT(3, "%s match %s/half_back.mp4 -o %s/x/", panum_program(), dir, dir);
+    SAYS("half_back.mp4: is cut (");
+    SAYS("ffmpeg can read nothing of the rest (moov atom not found");
+    one_sentence();
+    EXPECT(0, "%s info %s/half_film.mkv", panum_program(), dir);
+    SAYS("  is cut: ");
+    /* damage inside: the pictures that cannot be read are missing, and the numbers of those behind are wrong */
+    EXPECT(0,
+           "cd %s && cp front.mp4 hole.mp4 && s=$(stat -c %%s hole.mp4) && head -c $((s / 4)) /dev/zero | "
+           "dd of=hole.mp4 bs=1 seek=$((s / 2)) conv=notrunc 2>/dev/null",
+           dir);
+    int code = RUN("%s match %s/hole.mp4 -o %s/y/ --model sgm --no-video", panum_program(), dir, dir);
+    if (code != 3 && code != 0) fail_msg("%d: %s", code, out);
+    SAYS("ffmpeg: ");
+    assert_null(strstr(out, "@ 0x"));
+}
+
 /* A film longer than a part of the video: killed around the joint, and with its bytes the same. */
 static void parts_are_joined(void **state) {
     (void)state;
@@ -729,8 +799,9 @@ static void ffmpeg_that_fails(void **state) {
     SAYS("/bin/true is not ffmpeg");
     snprintf(path, sizeof path, "%s/text.mkv", dir);
     write_file(path, "this is not a film\n", 0644);
-    EXPECT(8, "%s match %s -o %s/p/", panum_program(), path, dir);
-    SAYS("Invalid data");
+    EXPECT(3, "%s match %s -o %s/p/", panum_program(), path, dir);
+    SAYS("text.mkv: is no film that ffmpeg can read (");
+    one_sentence();
     /* pictures that change their size */
     EXPECT(0,
            "cd %s && for s in 640x180 320x90; do ffmpeg -v error -y -i film.mkv -frames:v 5 -vf scale=${s%%x*}:${s#*x} "
@@ -776,6 +847,7 @@ int main(int count, char **arguments) {
         cmocka_unit_test(memory_does_not_grow_with_frames),
         cmocka_unit_test(layouts_with_and_without_tags),
         cmocka_unit_test(a_video_becomes_maps_and_a_video),
+        cmocka_unit_test(films_that_are_cut),
         cmocka_unit_test(parts_are_joined),
         cmocka_unit_test(ffmpeg_that_fails),
         cmocka_unit_test(a_child_that_hangs),

@@ -5,6 +5,7 @@
 #include "data/mpo.h"
 #include "data/stereo.h"
 #include "tests/lib/check.h"
+#include "tests/lib/random_dot.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -243,9 +244,13 @@ static void names_decide_layouts(void **state) {
         {"film_TB.mp4", 1920, 1080, LAYOUT_HTB, false},
         {"film_TBF_fulltb.mp4", 1920, 2160, LAYOUT_TB, false},
         {"film.H-OU.mkv", 1920, 1080, LAYOUT_HTB, false},
+        {"film_TB.mp4", 1920, 2160, LAYOUT_TB, false},
+        {"film_LR.mkv", 3840, 1080, LAYOUT_SBS, false},
+        {"film_htb.mkv", 1920, 1080, LAYOUT_HTB, false},
+        {"film_hsbs.mkv", 1920, 1080, LAYOUT_HSBS, false},
         {"film_3dhf.mkv", 3840, 1080, LAYOUT_SBS, false},
         {"Films_3DV/part1.mkv", 1920, 1080, LAYOUT_HTB, false},
-        {"my_tb.png", 1920, 1080, LAYOUT_MONO, false}, /* small letters: may be anything */
+        {"my_tb.png", 1920, 1080, LAYOUT_MONO, false}, /* small letters and no picture */
         {"albrecht.png", 1920, 1080, LAYOUT_MONO, false},
         {"film.mkv", 3840, 1080, LAYOUT_SBS, false}, /* shape alone */
         {"film.mkv", 1920, 2160, LAYOUT_TB, false},
@@ -269,6 +274,59 @@ static void names_decide_layouts(void **state) {
     for (int l = LAYOUT_AUTO; l <= LAYOUT_CROSS; l++)
         assert_true(layout_parse(layout_name((StereoLayout)l), &layout) && layout == (StereoLayout)l);
     assert_false(layout_parse("sideways", &layout));
+}
+
+/* Short words in small letters count where they end the name and the picture agrees. */
+static void small_letters_decide_with_the_picture(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        bool stereo;
+        StereoLayout layout;
+    } cases[] = {
+        {"clip_tb.mp4", true, LAYOUT_TB},     {"clip_ou.mkv", true, LAYOUT_TB},
+        {"a_hsbs_tb.mkv", true, LAYOUT_HSBS}, /* the longer tag first */
+        {"le_fou.mkv", false, LAYOUT_MONO},   {"clip_tb.mp4", false, LAYOUT_MONO},
+    };
+    RandomDot pair, other;
+    Image both, two;
+    assert_int_equal(random_dot_make(&pair, &(RandomDotOptions){.width = 192, .height = 144, .square = 6}), 0);
+    assert_int_equal(random_dot_make(&other, &(RandomDotOptions){.width = 192, .height = 144, .seed = 9}), 0);
+    assert_int_equal(image_make(&both, 192, 288, 1, 8), 0);
+    assert_int_equal(image_make(&two, 192, 288, 1, 8), 0);
+    size_t half = 192 * 144;
+    memcpy(both.bytes, pair.left.bytes, half);
+    memcpy(both.bytes + half, pair.right.bytes, half);
+    memcpy(two.bytes, pair.left.bytes, half);
+    memcpy(two.bytes + half, other.left.bytes, half);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        LayoutDecision decision;
+        assert_int_equal(layout_decide(cases[i].path, 192, 288, cases[i].stereo ? &both : &two, NULL, &decision), 0);
+        if (decision.layout != cases[i].layout || (cases[i].stereo && !strstr(decision.evidence, "file name")))
+            fail_msg("%s: %s (%s)", cases[i].path, layout_name(decision.layout), decision.evidence);
+    }
+    image_free(&both);
+    image_free(&two);
+    random_dot_free(&pair);
+    random_dot_free(&other);
+}
+
+/* Maps of depth have little texture, and some of it meets itself by chance. */
+static void maps_are_no_stereo_pictures(void **state) {
+    (void)state;
+    static const char *const maps[] = {"midd2006_Lampshade1/disp1.png", "midd2006_Monopoly/disp5.png",
+                                       "midd2006_Wood1/disp5.png", "midd2003_cones/disp2.png"};
+    NEEDS_DATA("stereo_gt/midd2006_Lampshade1/disp1.png");
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        char path[300];
+        Image map = {0};
+        LayoutDecision decision;
+        snprintf(path, sizeof path, "stereo_gt/%s", maps[i]);
+        assert_int_equal(image_read(shared_data(path), NULL, &map, NULL), 0);
+        assert_int_equal(layout_decide(NULL, map.width, map.height, &map, NULL, &decision), 0);
+        if (decision.layout != LAYOUT_MONO) fail_msg("%s: %s", maps[i], decision.evidence);
+        image_free(&map);
+    }
 }
 
 static void frames_are_split(void **state) {
@@ -480,6 +538,8 @@ int main(void) {
         cmocka_unit_test(real_bad_files),
         cmocka_unit_test(mpo_without_right_eye),
         cmocka_unit_test(names_decide_layouts),
+        cmocka_unit_test(small_letters_decide_with_the_picture),
+        cmocka_unit_test(maps_are_no_stereo_pictures),
         cmocka_unit_test(frames_are_split),
         cmocka_unit_test(unequal_eyes_are_named),
         cmocka_unit_test(small_and_flat_pictures_measure),
