@@ -208,7 +208,11 @@ static void test_sentences(void **state) {
     expect_sentence("l.png r.png -y -o full.pfm", ERR_MEMORY, "full.pfm: disk full");
     expect_sentence("l.png r.png -y -o x.ply --calib none.txt", ERR_INPUT, "none.txt: there is no such file");
     expect_sentence("l.png r.png -y -o x.pfm --range -9000:9000", ERR_USAGE, "more than 1024 disparities");
-    expect_sentence("l.png r.png -y -o x.pfm -o ./x.pfm", ERR_USAGE, "name it only once");
+    expect_sentence("l.png r.png -y -o x.pfm -o ./x.pfm", ERR_USAGE, "./x.pfm would be written twice");
+    expect_sentence("l.png -o -", ERR_USAGE,
+                    "-o -: is for films, whose colour maps go to standard output as y4m, and l.png");
+    expect_sentence("l.png r.png -o m.mkv", ERR_USAGE, "m.mkv: is a video, and l.png is a picture");
+    expect_sentence("l.png r.png --frames 3", ERR_USAGE, "are for films, and l.png is a picture");
 }
 
 static void test_notes(void **state) {

@@ -182,6 +182,32 @@ static void bad_places_are_refused_before_work(void **state) {
     assert_int_equal(out_open(in(folder, name), OUT_NEW, &out), ERR_USAGE);
 }
 
+static void two_names_of_one_output(void **state) {
+    (void)state;
+    const char *folder = scratch_folder("file_same");
+    char a[700], b[700];
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {"x", "./x", true},       {"x", "sub/../x", true},   {"x", "sub/x", false},       {"sub/x", "other//x", true},
+        {"x", "link", true},      {"new", "dangling", true}, {"new/x", "./new//x", true}, {"new/x", "new/y", false},
+        {"new/", "new/./", true}, {"x", "hard", false}, /* replaced one by one, two files come of them */
+    };
+    put(in(folder, "x"), "x");
+    assert_int_equal(mkdir(in(folder, "sub"), 0700), 0);
+    assert_int_equal(symlink("sub", in(folder, "other")), 0);
+    assert_int_equal(symlink("x", in(folder, "link")), 0);
+    assert_int_equal(symlink("./new", in(folder, "dangling")), 0);
+    assert_int_equal(link(in(folder, "x"), in(folder, "hard")), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        snprintf(a, sizeof a, "%s/%s", folder, cases[i].a);
+        snprintf(b, sizeof b, "%s/%s", folder, cases[i].b);
+        if (out_same(a, b) != cases[i].same || out_same(b, a) != cases[i].same)
+            fail_msg("%s and %s", cases[i].a, cases[i].b);
+    }
+}
+
 static void full_disk_keeps_the_old_file(void **state) {
     (void)state;
     const char *folder = scratch_folder("file_full"), *path = in(folder, "out");
@@ -268,6 +294,7 @@ int main(void) {
         cmocka_unit_test(nothing_changes_before_commit),
         cmocka_unit_test(links_are_followed_and_stay),
         cmocka_unit_test(bad_places_are_refused_before_work),
+        cmocka_unit_test(two_names_of_one_output),
         cmocka_unit_test(full_disk_keeps_the_old_file),
         cmocka_unit_test(devices_and_pipes_are_written_in_place),
         cmocka_unit_test(only_dead_part_files_are_swept),
