@@ -247,35 +247,35 @@ static float rounded(float v) {
     return (v + 12582912.0f) - 12582912.0f;
 }
 
-/* The place between the eyes that eye `eye` sees at t; its inverse depth, and the slopes there. */
-static float sheet_place(const Sheet *h, float half_span, float t, float s, float *rho, float *slope) {
-    float x = t, r = 0, g = 0;
-    for (int step = 0; step < 5; step++) {
-        r = h->rho + h->slope_x * (x - h->x) + h->slope_y * (s - h->y), g = h->slope_x;
-        for (int k = 0; k < SHEET_WAVES; k++) {
-            float u = h->wave[k][0] * x + h->wave[k][1] * s + h->wave[k][2];
-            u -= rounded(u);
-            /* two parabolas for a sine */
-            float bend = fabsf(u);
-            r += h->wave[k][3] * (16 * u * (0.5f - bend));
-            g += h->wave[k][3] * h->wave[k][0] * (8 - 32 * bend);
-        }
-        if (step == 4) break; /* rho and slope belong to x */
-        x -= (x + half_span * (r - 1) - t) / (1 + half_span * g);
+/* A sheet's inverse depth and its slope across, at place (x, s) between the eyes. */
+static inline void sheet_at(const Sheet *h, float x, float s, float *rho, float *slope) {
+    float r = h->rho + h->slope_x * (x - h->x) + h->slope_y * (s - h->y), g = h->slope_x;
+    for (int k = 0; k < SHEET_WAVES; k++) {
+        float u = h->wave[k][0] * x + h->wave[k][1] * s + h->wave[k][2];
+        u -= rounded(u);
+        float bend = fabsf(u); /* two parabolas for a sine */
+        r += h->wave[k][3] * (16 * u * (0.5f - bend));
+        g += h->wave[k][3] * h->wave[k][0] * (8 - 32 * bend);
     }
     *rho = r, *slope = g;
-    return x;
 }
 
+/* Which place x between the eyes an eye sees at t: x + half_span (rho(x) - 1) = t, by Newton's steps from x = t; then
+ * the inverse depth is what puts x at t, which the last step has made exact to rounding. */
 static void meet_sheet(const Draw *draw, const Actor *a, int eye, float s, const float *t, int n, float *rho) {
     Sheet h = a->thing->sheet;
-    float half_span = (eye ? -0.5f : 0.5f) * draw->span;
-    float v = (s - h.y) / h.half_height;
+    float half_span = (eye ? -0.5f : 0.5f) * draw->span, per_half_span = 1 / half_span;
+    float v = (s - h.y) / h.half_height, per_half_width = 1 / h.half_width;
     Outline outline = a->thing->outline;
     float room = outline == OUTLINE_NONE ? 1e30f : outline == OUTLINE_ELLIPSE ? 1 - v * v : fabsf(v) <= 1 ? 1 : -1;
     for (int i = 0; i < n; i++) {
-        float r, slope, x = sheet_place(&h, half_span, t[i], s, &r, &slope);
-        float u = (x - h.x) / h.half_width;
+        float x = t[i], r, g;
+        for (int step = 0; step < 3; step++) {
+            sheet_at(&h, x, s, &r, &g);
+            x -= (x + half_span * (r - 1) - t[i]) / (1 + half_span * g);
+        }
+        r = 1 + (t[i] - x) * per_half_span;
+        float u = (x - h.x) * per_half_width;
         r = r > 0 ? r : 0;
         rho[i] = u * u <= room ? r : 0;
     }
@@ -283,14 +283,16 @@ static void meet_sheet(const Draw *draw, const Actor *a, int eye, float s, const
 
 static float field_at(const Texture *texture, int level, float u, float v);
 
-/* What is left of a flat thing after its outline is cut out. */
-static void cut_out(const Actor *a, const Row *row, const float *t, int n, float *rho) {
+/* What is left of a flat thing after its outline is cut out, where it is nearer than `best`. */
+static void cut_out(const Actor *a, const Row *row, const float *t, int n, const float *best, float *rho,
+                    uint8_t *busy) {
     const Thing *o = a->thing;
     for (int i = 0; i < n; i++) {
-        if (!(rho[i] > 0)) continue;
+        if (!(rho[i] > best[i])) continue;
         float z = 1 / rho[i], u = (row->a0 + row->a1 * t[i]) * z, v = (row->b0 + row->b1 * t[i]) * z;
         float f = field_at(a->mask, a->mask_texture_level, o->mask_origin[0] + o->mask_scale * u,
                            o->mask_origin[1] + o->mask_scale * v);
+        if (busy) busy[i] |= fabsf(f - o->mask_level) < 0.1f; /* an outline runs by, perhaps between pixels' centres */
         if (f < o->mask_level) rho[i] = 0;
     }
 }
@@ -334,11 +336,7 @@ static void cast(const Draw *draw, int eye, double s, const float *t, int n, boo
         }
         float *best = (a->veil ? out->veil : out->rho) + first;
         uint16_t *id = (a->veil ? out->over : out->id) + first, mine = (uint16_t)(k + 1);
-        if (a->thing->cut) {
-            if (out->busy)
-                for (int i = 0; i < m; i++) out->busy[first + i] |= rho[i] > out->rho[first + i];
-            cut_out(a, &row, at, m, rho);
-        }
+        if (a->thing->cut) cut_out(a, &row, at, m, best, rho, out->busy ? out->busy + first : NULL);
         for (int i = 0; i < m; i++) {
             bool nearer = rho[i] > best[i];
             id[i] = nearer ? mine : id[i];
@@ -425,10 +423,10 @@ static Vec4 shade(const Draw *draw, const Actor *a, const Row *row, int eye, flo
     float dir_x = (t + (eye ? -0.5f : 0.5f) * draw->span) * inverse_focal, dir_y = s * inverse_focal;
     float own[3], n[3], across, down, footprint = a->texels_per_length;
     if (o->shape == THING_SHEET) {
-        float r, g, half_span = (eye ? -0.5f : 0.5f) * draw->span;
-        float x = sheet_place(&o->sheet, half_span, t, s, &r, &g);
+        float half_span = (eye ? -0.5f : 0.5f) * draw->span, x = t - half_span * (rho - 1), r, gx;
+        sheet_at(&o->sheet, x, s, &r, &gx);
         across = x, down = s;
-        float gx = g, gy = o->sheet.slope_y;
+        float gy = o->sheet.slope_y;
         for (int k = 0; k < SHEET_WAVES; k++) {
             const float *w = o->sheet.wave[k];
             float u = w[0] * x + w[1] * s + w[2];

@@ -2,6 +2,7 @@
 #include "data/synthetic.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "data/augment.h"
 #include "data/synthetic_lot.h"
 
 struct Synthetic {
@@ -38,6 +39,7 @@ int synthetic_make(const Synthetic *s, uint64_t index, Sample *sample) {
     if (!stage) return err_code();
     stage_lot(stage, s->bank, o->width, o->height, o->disparity_limit * o->width, rng_u64(o->seed, index));
     int code = stage_draw(stage, sample);
+    if (!code && !o->clean) code = augment_photograph(sample, &augment_usual, rng_u64(o->seed ^ 0x70686f746f, index));
     sample->index = index;
     mem_free(stage);
     return code;
