@@ -9,6 +9,7 @@
 #include "exec/plan.h"
 #include "models/s2m2.h"
 #include "nn/store.h"
+#include "tensor/ops/conv_node.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,24 @@ static Tensor *record_conv(Program *p, const int64_t *n) {
     Tensor *weight = program_weight(p, "weight", 4, (int64_t[]){n[1], n[0], n[4], n[5]});
     return t_conv2d(map_input(p, "x", n[0], n[2], n[3]), weight, program_weight(p, "bias", 1, n + 1),
                     .stride = (int)n[6], .pad_h = (int)n[4] / 2, .pad_w = (int)n[5] / 2);
+}
+
+/* The same arguments: the gradients of that convolution with respect to weight and bias, and to the map. */
+static Tensor *gradient_input(Program *p, const int64_t *n) {
+    return map_input(p, "dy", n[1], (n[2] - 1) / n[6] + 1, (n[3] - 1) / n[6] + 1);
+}
+static Tensor *record_conv_weight(Program *p, const int64_t *n) {
+    const Tensor *weight = program_weight(p, "weight", 4, (int64_t[]){n[1], n[0], n[4], n[5]});
+    ConvOptions options = {(int)n[6], (int)n[4] / 2, (int)n[5] / 2};
+    Tensor *d_bias, *x = map_input(p, "x", n[0], n[2], n[3]);
+    Tensor *d_weight = t_weight_gradient_at(x, gradient_input(p, n), weight, options, &d_bias, T_HERE);
+    program_output(p, "bias", d_bias);
+    return d_weight;
+}
+static Tensor *record_conv_input(Program *p, const int64_t *n) {
+    Tensor *weight = program_weight(p, "weight", 4, (int64_t[]){n[1], n[0], n[4], n[5]});
+    ConvOptions options = {(int)n[6], (int)n[4] / 2, (int)n[5] / 2};
+    return t_conv_transpose2d_sized_at(gradient_input(p, n), weight, NULL, options, n[2], n[3], T_HERE);
 }
 
 /* batches, tokens, heads, width of a head */
@@ -109,6 +128,33 @@ static const Case cases[] = {
     {"conv", "3x1 256->128 120x184", record_conv, FAST | EXACT | BF16, {256, 128, 120, 184, 3, 1, 1}},
     {"conv", "1x3 256->128 120x184", record_conv, FAST | EXACT | BF16, {256, 128, 120, 184, 1, 3, 1}},
     {"conv", "1x1 128->128 120x184", record_conv, FAST | BF16, {128, 128, 120, 184, 1, 1, 1}},
+    {"conv-train", "3x3 32->32 32x64", record_conv, FAST | EXACT, {32, 32, 32, 64, 3, 3, 1}},
+    {"conv-train", "3x3 64->64 60x92", record_conv, FAST | EXACT, {64, 64, 60, 92, 3, 3, 1}},
+    {"conv-train", "3x3 32->32 64x128", record_conv, FAST | EXACT, {32, 32, 64, 128, 3, 3, 1}},
+    {"conv-train", "3x3 128->128 64x128", record_conv, FAST | EXACT, {128, 128, 64, 128, 3, 3, 1}},
+    {"conv-train", "3x1 64->32 32x64", record_conv, FAST, {64, 32, 32, 64, 3, 1, 1}},
+    {"conv-train", "1x1 64->64 32x64", record_conv, FAST, {64, 64, 32, 64, 1, 1, 1}},
+    {"conv-train", "3x3 s2 32->32 64x128", record_conv, FAST, {32, 32, 64, 128, 3, 3, 2}},
+    {"conv-train", "5x5 s2 16->64 128x256", record_conv, FAST, {16, 64, 128, 256, 5, 5, 2}},
+    {"conv-train", "3x3 48->48 128x256", record_conv, FAST | EXACT, {48, 48, 128, 256, 3, 3, 1}},
+    {"conv-dw", "3x3 32->32 32x64", record_conv_weight, FAST, {32, 32, 32, 64, 3, 3, 1}},
+    {"conv-dw", "3x3 64->64 60x92", record_conv_weight, FAST, {64, 64, 60, 92, 3, 3, 1}},
+    {"conv-dw", "3x3 32->32 64x128", record_conv_weight, FAST, {32, 32, 64, 128, 3, 3, 1}},
+    {"conv-dw", "3x3 128->128 64x128", record_conv_weight, FAST, {128, 128, 64, 128, 3, 3, 1}},
+    {"conv-dw", "3x1 64->32 32x64", record_conv_weight, FAST, {64, 32, 32, 64, 3, 1, 1}},
+    {"conv-dw", "1x1 64->64 32x64", record_conv_weight, FAST, {64, 64, 32, 64, 1, 1, 1}},
+    {"conv-dw", "3x3 s2 32->32 64x128", record_conv_weight, FAST, {32, 32, 64, 128, 3, 3, 2}},
+    {"conv-dw", "5x5 s2 16->64 128x256", record_conv_weight, FAST, {16, 64, 128, 256, 5, 5, 2}},
+    {"conv-dw", "3x3 48->48 128x256", record_conv_weight, FAST, {48, 48, 128, 256, 3, 3, 1}},
+    {"conv-dx", "3x3 32->32 32x64", record_conv_input, FAST | EXACT, {32, 32, 32, 64, 3, 3, 1}},
+    {"conv-dx", "3x3 64->64 60x92", record_conv_input, FAST | EXACT, {64, 64, 60, 92, 3, 3, 1}},
+    {"conv-dx", "3x3 32->32 64x128", record_conv_input, FAST | EXACT, {32, 32, 64, 128, 3, 3, 1}},
+    {"conv-dx", "3x3 128->128 64x128", record_conv_input, FAST | EXACT, {128, 128, 64, 128, 3, 3, 1}},
+    {"conv-dx", "3x1 64->32 32x64", record_conv_input, FAST, {64, 32, 32, 64, 3, 1, 1}},
+    {"conv-dx", "1x1 64->64 32x64", record_conv_input, FAST, {64, 64, 32, 64, 1, 1, 1}},
+    {"conv-dx", "3x3 s2 32->32 64x128", record_conv_input, FAST, {32, 32, 64, 128, 3, 3, 2}},
+    {"conv-dx", "5x5 s2 16->64 128x256", record_conv_input, FAST, {16, 64, 128, 256, 5, 5, 2}},
+    {"conv-dx", "3x3 48->48 128x256", record_conv_input, FAST | EXACT, {48, 48, 128, 256, 3, 3, 1}},
     {"attention", "5520 tokens 4x32", record_attention, FAST, {1, 5520, 4, 32}},
     {"attention", "240 rows of 184 1x128", record_attention, FAST, {240, 184, 1, 128}},
     {"attention", "2 maps of 345 8x32", record_attention, FAST, {2, 345, 8, 32}},

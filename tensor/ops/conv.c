@@ -3,8 +3,8 @@
  *   y[n,o,i,j] = bias[o] + sum over (c,u,v) of  weight[o,c,u,v] * x[n, c, i*stride - pad_h + u, j*stride - pad_w + v]
  *
  * with x = 0 outside the map (Goodfellow, Bengio, Courville, Deep Learning, chapter 9; PyTorch's Conv2d with groups 1
- * and dilation 1). Its gradient: dx is the transposed convolution of dy with the same weight, dweight[o,c,u,v] is the
- * correlation of dy[o] with x[c] shifted by (u,v), dbias the sum of dy.
+ * and dilation 1). Its gradient: dx is the transposed convolution of dy with the same weight (conv_transpose.c),
+ * dweight[o,c,u,v] is the correlation of dy[o] with x[c] shifted by (u,v), dbias the sum of dy (conv_gradient.c).
  *
  * The data operand may come as several channel segments that lie side by side (Node.segments). */
 #include "tensor/op.h"
@@ -105,6 +105,14 @@ void conv_print(const Node *node, FILE *to) {
             options->stride, options->pad_h, options->pad_w);
 }
 
+static void gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    const ConvOptions options = ((const ConvAttributes *)node->attributes)->options;
+    Tensor *x = node->input[0], *weight = node->input[1], *dy = d_output[0];
+    d_input[0] = t_conv_transpose2d_sized_at(dy, weight, NULL, options, x->size[2], x->size[3], node->file, node->line);
+    d_input[1] =
+        t_weight_gradient_at(x, dy, weight, options, node->input[2] ? &d_input[2] : NULL, node->file, node->line);
+}
+
 static void cost(const Node *node, Cost *out) {
     const Tensor *weight = conv_weight(node), *to = node->output[0];
     out->flops = 2.0 * (double)tensor_count(to) * (double)(weight->size[1] * weight->size[2] * weight->size[3]);
@@ -153,4 +161,5 @@ static const Op conv2d_op = {
     .define = define,
     CONV_FIELDS.cost = cost,
     .print = conv_print,
+    .gradient = gradient,
 };

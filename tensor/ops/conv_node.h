@@ -36,6 +36,19 @@ void conv_define_rows(const Node *node, const Run *run, ConvRow row);
 
 void conv_print(const Node *node, FILE *to); /* kernel, stride, padding */
 
+/* ---- gradients: what conv2d, conv_transpose2d and linear record backwards ---- */
+
+/* conv_transpose2d with the size of its result given: with a stride, several sizes of map lead to the one of x, and
+ * only the caller knows which (h - stride < (H-1) stride + kh - 2 pad <= h). The gradient of a conv2d with respect to
+ * its map is this of dy, with the same weight and bias NULL. */
+Tensor *t_conv_transpose2d_sized_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, int64_t h, int64_t w,
+                                    T_AT);
+/* The gradient of linear with respect to its tokens: dy (..., Co), weight [Co,Ci] -> dy W, (..., Ci). */
+Tensor *t_linear_input_gradient_at(Tensor *dy, Tensor *weight, T_AT);
+/* The gradient with respect to the weight of a conv2d of x whose result's gradient is dy (conv_gradient.c): of the
+ * shape of `weight`, [Co,Ci,kh,kw], or [Co,Ci] for tokens. d_bias NULL, or where the sum of dy over positions goes. */
+Tensor *t_weight_gradient_at(Tensor *x, Tensor *dy, const Tensor *weight, ConvOptions options, Tensor **d_bias, T_AT);
+
 /* How the fast version would compute a conv2d, conv_transpose2d or linear node; for plans and benchmarks to print. */
 const char *conv_algorithm(const Node *node, bool exact, bool bf16);
 #endif

@@ -81,6 +81,10 @@ void conv_choose(ConvTask *task, bool exact, bool bf16) {
     /* Thin layers spend more on conversion than they save (1x1 16->16: 5.6 ms against 4.1). */
     task->bf16 = bf16 && task->ci >= 16 && task->co >= 32 ? bf16_kernels() : NULL;
     task->algorithm = CONV_DIRECT;
+    if (task->turn == CONV_SPREAD) {
+        task->bf16 = NULL;
+        return;
+    }
     double best = expected(task, CONV_DIRECT);
     for (int a = CONV_FEW; a < CONV_ALGORITHMS; a++) {
         if (!possible(task, (ConvAlgorithm)a) || (exact && a > CONV_FEW)) continue;
@@ -196,17 +200,16 @@ static size_t unpacked_bytes(const ConvTask *task) {
     return task->weight->kind == TENSOR_WEIGHT ? 0 : (size_t)round_up((int64_t)packed_bytes(task), 64);
 }
 
-/* The node as a task with its algorithm; false when there is no form for it. */
-static bool task_of(const Node *node, bool exact, bool bf16, ConvTask *task) {
-    ((const ConvAttributes *)node->attributes)->describe(node, task);
-    if (task->segments == 0) return false;
-    conv_choose(task, exact, bf16);
-    return true;
+/* The node as a task with its algorithm. */
+static ConvTask task_of(const Node *node, bool exact, bool bf16) {
+    ConvTask task;
+    ((const ConvAttributes *)node->attributes)->describe(node, &task);
+    conv_choose(&task, exact, bf16);
+    return task;
 }
 
 const char *conv_algorithm(const Node *node, bool exact, bool bf16) {
-    ConvTask task;
-    if (!task_of(node, exact, bf16, &task)) return "definition";
+    const ConvTask task = task_of(node, exact, bf16);
     return task.bf16 ? "implicit bf16" : conv_algorithm_name[task.algorithm];
 }
 
@@ -214,8 +217,7 @@ const char *conv_algorithm(const Node *node, bool exact, bool bf16) {
 size_t conv_scratch_shared(const Node *node, bool exact) {
     size_t most = 0;
     for (int bf16 = 0; bf16 <= (bf16_kernels() != NULL); bf16++) {
-        ConvTask task;
-        if (!task_of(node, exact, bf16, &task)) return 0;
+        const ConvTask task = task_of(node, exact, bf16);
         size_t size = bias_bytes(&task) + unpacked_bytes(&task) +
                       (task.algorithm >= CONV_WINOGRAD_4X4 ? conv_winograd_shared(&task) : 0);
         if (size > most) most = size;
@@ -226,41 +228,40 @@ size_t conv_scratch_shared(const Node *node, bool exact) {
 size_t conv_scratch_worker(const Node *node, bool exact) {
     size_t most = 0;
     for (int bf16 = 0; bf16 <= (bf16_kernels() != NULL); bf16++) {
-        ConvTask task;
-        if (!task_of(node, exact, bf16, &task)) return conv_general_worker(node);
-        size_t size = task.algorithm >= CONV_WINOGRAD_4X4 ? conv_winograd_worker(&task) : conv_direct_worker(&task);
+        const ConvTask task = task_of(node, exact, bf16);
+        size_t size = task.turn == CONV_SPREAD              ? conv_spread_worker(&task)
+                      : task.algorithm >= CONV_WINOGRAD_4X4 ? conv_winograd_worker(&task)
+                                                            : conv_direct_worker(&task);
         if (size > most) most = size;
     }
     return most;
 }
 
 size_t conv_pack_size(const Node *node, bool exact, bool bf16) {
-    ConvTask task;
-    if (!task_of(node, exact, bf16, &task) || task.weight->kind != TENSOR_WEIGHT) return 0;
-    return packed_bytes(&task);
+    const ConvTask task = task_of(node, exact, bf16);
+    return task.weight->kind == TENSOR_WEIGHT ? packed_bytes(&task) : 0;
 }
 
 void conv_pack(const Node *node, bool exact, bool bf16, const float *const *weights, void *packed) {
-    ConvTask task;
-    if (task_of(node, exact, bf16, &task)) pack(&task, weights[node->segments], packed);
+    const ConvTask task = task_of(node, exact, bf16);
+    pack(&task, weights[node->segments], packed);
 }
 
-/* Winograd starts from the same panels as the implicit product. */
+/* Winograd starts from the same panels as the implicit product. In training a weight has two packed copies: one for the
+ * way forward, one with the axes in exchange for the way back. */
 const char *conv_pack_kind(const Node *node, bool exact, bool bf16) {
-    ConvTask task;
-    if (!task_of(node, exact, bf16, &task)) return "";
-    if (task.algorithm == CONV_FEW) return "rows";
-    if (task.bf16) return "bf16 pairs";
-    static const char *const kinds[] = {"panels of 4", "panels of 8", "panels of 16"};
-    return kinds[task.kernels->level];
+    static const char *const kinds[CONV_TURNS][5] = {
+        {"rows", "bf16 pairs", "panels of 4", "panels of 8", "panels of 16"},
+        {"turned rows", "turned bf16 pairs", "turned panels of 4", "turned panels of 8", "turned panels of 16"},
+        {"twofold rows", "twofold bf16 pairs", "twofold panels of 4", "twofold panels of 8", "twofold panels of 16"},
+        {"spread rows", "spread bf16 pairs", "spread panels of 4", "spread panels of 8", "spread panels of 16"},
+    };
+    const ConvTask task = task_of(node, exact, bf16);
+    return kinds[task.turn][task.algorithm == CONV_FEW ? 0 : task.bf16 ? 1 : 2 + (int)task.kernels->level];
 }
 
 void conv_run(const Node *node, const Run *run) {
-    ConvTask task;
-    if (!task_of(node, run->exact, run->bf16, &task)) {
-        conv_general_run(node, run);
-        return;
-    }
+    ConvTask task = task_of(node, run->exact, run->bf16);
     for (int s = 0; s < task.segments; s++) task.segment[s].data = run_real(run, node->input[s]);
     char *shared = run_shared(run);
     float *bias = NULL;
@@ -285,7 +286,9 @@ void conv_run(const Node *node, const Run *run) {
             to.out_stride = run->hole->direct_stride * task.sets;
         }
     }
-    if (task.algorithm >= CONV_WINOGRAD_4X4)
+    if (task.turn == CONV_SPREAD)
+        conv_spread_run(&task, run, packed, bias, &to);
+    else if (task.algorithm >= CONV_WINOGRAD_4X4)
         conv_winograd_run(&task, run, packed, bias, &to, shared);
     else
         conv_direct_run(&task, run, packed, bias, &to);

@@ -27,6 +27,15 @@ typedef struct {
     int64_t image, row, pixel; /* strides in floats */
 } ConvSegment;
 
+/* Orders of taps and axes in a packed copy: the parameter store keeps one copy of each that a weight is used in. */
+typedef enum {
+    CONV_STRAIGHT, /* sums over the weight's second axis: conv2d and linear */
+    CONV_TURNED,   /* sums over the first, taps turned by 180 degrees: the transposes of stride 1 */
+    CONV_TWOFOLD,  /* sums over the first, two pixels side by side: the transpose of 2x2 stride 2 */
+    CONV_SPREAD,   /* sums over the first, taps as they lie: the transposes of other strides */
+    CONV_TURNS,
+} ConvTurn;
+
 struct ConvTask {
     const ConvKernels *kernels;
     ConvAlgorithm algorithm;
@@ -42,6 +51,7 @@ struct ConvTask {
     /* Tap t = u*kw + v, input c, column o is weight[at + o*by_o + c*by_c + t*by_v]; of the second set, by_set further.
      * Columns past `inner` (two pixels side by side) are by_outer further. */
     int64_t at, by_o, by_c, by_v, by_set, inner, by_outer;
+    ConvTurn turn;
 };
 
 /* Chooses the algorithm (task->algorithm) once the shape is filled in. */
@@ -52,8 +62,7 @@ void conv_force(ConvAlgorithm algorithm);
 /* Merges rows (and images) of a 1x1 stride 1 task where all segments allow it: longer rows make fuller blocks. */
 void conv_merge_rows(ConvTask *task);
 
-/* What the three operators put into their descriptors: everything goes through ConvAttributes.describe. A task without
- * segments is one the kernels have no form for; conv_transpose.c computes it by its definition. */
+/* What the operators put into their descriptors: everything goes through ConvAttributes.describe. */
 #ifndef PANUM_F64
 void conv_run(const Node *node, const Run *run);
 size_t conv_scratch_shared(const Node *node, bool exact);
@@ -67,8 +76,6 @@ const char *conv_pack_kind(const Node *node, bool exact, bool bf16);
 #else
 #define CONV_FIELDS
 #endif
-void conv_general_run(const Node *node, const Run *run);
-size_t conv_general_worker(const Node *node);
 
 /* ---- between the parts ---- */
 static inline int64_t round_up(int64_t a, int64_t unit) {
@@ -127,6 +134,9 @@ typedef struct {
 void conv_direct_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
                      const ConvTarget *to);
 size_t conv_direct_worker(const ConvTask *task);
+void conv_spread_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
+                     const ConvTarget *to);
+size_t conv_spread_worker(const ConvTask *task);
 void conv_winograd_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
                        const ConvTarget *to, char *shared);
 size_t conv_winograd_shared(const ConvTask *task);

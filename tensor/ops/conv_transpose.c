@@ -3,11 +3,12 @@
  *   y[n, o, i*stride - pad_h + u, j*stride - pad_w + v]  +=  x[n,c,i,j] * weight[c,o,u,v],   starting from bias[o]
  *
  * (Dumoulin and Visin, A guide to convolution arithmetic, chapter 4; PyTorch's ConvTranspose2d without output_padding.)
- * The weight is [Ci,Co,kh,kw]. Its gradient: dx is conv2d of dy with the same weight.
+ * The weight is [Ci,Co,kh,kw]. It is also the gradient of a conv2d with respect to its map, and its own is a conv2d.
  *
  * Two cases have a shape of their own: stride 1 is a correlation with the kernel turned by 180 degrees, in and out
  * swapped, padding kernel-1-pad; kernel 2 stride 2 gives every output pixel exactly one source pixel, so each output
- * row 2i+u is one matrix product of input row i with the columns (v,o) of the weight, and lands in memory order. */
+ * row 2i+u is one matrix product of input row i with the columns (v,o) of the weight, and lands in memory order. All
+ * else goes through conv_spread.c. */
 #include "tensor/op.h"
 #include "tensor/ops/conv_node.h"
 #include "tensor/ops/conv_task.h"
@@ -20,8 +21,8 @@ static void describe(const Node *node, ConvTask *task);
 #define describe NULL
 #endif
 
-Tensor *t_conv_transpose2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, const char *file,
-                              int line) {
+Tensor *t_conv_transpose2d_sized_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, int64_t h, int64_t w,
+                                    const char *file, int line) {
     Program *program = x->program;
     if (options.stride == 0) options.stride = 1;
     SHAPE_RULE(program, file, line, x->rank == 4 && weight->rank == 4,
@@ -37,15 +38,38 @@ Tensor *t_conv_transpose2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptio
                "conv_transpose2d wants a bias of %lld", (long long)weight->size[1]);
     SHAPE_RULE(program, file, line, options.stride > 0 && options.pad_h >= 0 && options.pad_w >= 0,
                "conv_transpose2d: stride %d, padding %dx%d", options.stride, options.pad_h, options.pad_w);
-    int64_t size[] = {x->size[0], weight->size[1],
-                      (x->size[2] - 1) * options.stride + weight->size[2] - 2 * options.pad_h,
-                      (x->size[3] - 1) * options.stride + weight->size[3] - 2 * options.pad_w};
-    SHAPE_RULE(program, file, line, size[2] > 0 && size[3] > 0, "conv_transpose2d: padding %dx%d leaves nothing",
-               options.pad_h, options.pad_w);
+    int64_t least_h = (x->size[2] - 1) * options.stride + weight->size[2] - 2 * options.pad_h;
+    int64_t least_w = (x->size[3] - 1) * options.stride + weight->size[3] - 2 * options.pad_w;
+    SHAPE_RULE(program, file, line, h > 0 && w > 0, "conv_transpose2d: padding %dx%d leaves nothing", options.pad_h,
+               options.pad_w);
+    SHAPE_RULE(program, file, line,
+               h >= least_h && w >= least_w && h < least_h + options.stride && w < least_w + options.stride,
+               "conv_transpose2d: a result of %lldx%lld where %lldx%lld is the least", (long long)h, (long long)w,
+               (long long)least_h, (long long)least_w);
     ConvAttributes attributes = {options, describe};
     Tensor *input[] = {x, weight, bias};
     Node *node = program_record(program, &conv_transpose2d_op, 3, input, &attributes, sizeof attributes, file, line);
-    return node_output(node, DTYPE_F32, 4, size, LAYOUT_AUTO);
+    return node_output(node, DTYPE_F32, 4, (int64_t[]){x->size[0], weight->size[1], h, w}, LAYOUT_AUTO);
+}
+
+Tensor *t_conv_transpose2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options, const char *file,
+                              int line) {
+    SHAPE_RULE(x->program, file, line, x->rank == 4 && weight->rank == 4,
+               "conv_transpose2d wants a map and a weight of rank 4");
+    const int64_t stride = options.stride ? options.stride : 1;
+    return t_conv_transpose2d_sized_at(x, weight, bias, options,
+                                       (x->size[2] - 1) * stride + weight->size[2] - 2 * options.pad_h,
+                                       (x->size[3] - 1) * stride + weight->size[3] - 2 * options.pad_w, file, line);
+}
+
+/* dx is the convolution itself. In the weight's gradient the two maps change places: dy is what the kernel slides over.
+ */
+static void gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    const ConvOptions options = ((const ConvAttributes *)node->attributes)->options;
+    Tensor *x = node->input[0], *weight = node->input[1], *dy = d_output[0];
+    d_input[0] = t_conv2d_at(dy, weight, NULL, options, node->file, node->line);
+    d_input[1] = t_weight_gradient_at(dy, x, weight, options, NULL, node->file, node->line);
+    if (node->input[2]) d_input[2] = t_sum_positions_at(dy, node->file, node->line);
 }
 
 /* Row y of image n, gathered: the input pixels whose kernel reaches it. Sums in double. */
@@ -85,40 +109,43 @@ static void cost(const Node *node, Cost *out) {
 }
 
 #ifndef PANUM_F64
-/* The two cases of the header; everything else has segments 0 and is computed by the definition. */
 static void describe(const Node *node, ConvTask *task) {
     const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
     const Tensor *weight = conv_weight(node), *from = node->input[0], *to = node->output[0];
     int64_t kh = weight->size[2], kw = weight->size[3];
     *task = (ConvTask){
         .kernels = conv_kernels(),
+        .segments = 1,
         .n = from->size[0],
         .h = from->size[2],
         .w = from->size[3],
         .ci = weight->size[0],
+        .out_h = to->size[2],
+        .out_w = to->size[3],
+        .co = to->size[1],
+        .kh = kh,
+        .kw = kw,
+        .stride = options->stride,
+        .sets = 1,
         .weight = weight,
         .bias = conv_bias(node),
-        .stride = 1,
-        .sets = 1,
         .by_c = weight->stride[0],
         .by_o = weight->stride[1],
+        .by_v = 1,
     };
     task->segment[0] = (ConvSegment){NULL, from->size[1], from->stride[0], from->stride[2], from->stride[3]};
     if (options->stride == 1 && options->pad_h < kh && options->pad_w < kw) {
-        task->segments = 1;
-        task->kh = kh;
-        task->kw = kw;
+        task->turn = CONV_TURNED;
         task->pad_h = kh - 1 - options->pad_h;
         task->pad_w = kw - 1 - options->pad_w;
-        task->out_h = to->size[2];
-        task->out_w = to->size[3];
-        task->co = to->size[1];
         task->at = kh * kw - 1;
         task->by_v = -1;
         conv_merge_rows(task);
-    } else if (options->stride == 2 && kh == 2 && kw == 2 && !options->pad_h && !options->pad_w) {
-        task->segments = 1;
+    } else if (options->stride == 2 && kh == 2 && kw == 2 && !options->pad_h && !options->pad_w &&
+               to->size[2] == 2 * from->size[2] && to->size[3] == 2 * from->size[3]) {
+        task->turn = CONV_TWOFOLD;
         task->sets = 2;
+        task->stride = 1;
         task->kh = task->kw = 1;
         task->out_h = task->h;
         task->out_w = task->w;
@@ -126,37 +153,11 @@ static void describe(const Node *node, ConvTask *task) {
         task->co = 2 * to->size[1];
         task->by_set = 2;
         task->by_outer = 1;
-    }
-}
-
-typedef struct {
-    const Node *node;
-    const Run *run;
-} RowJob;
-
-static void general_tile(void *context, int64_t tile, int worker) {
-    const RowJob *job = context;
-    const Tensor *to = job->node->output[0];
-    int64_t n = tile / to->size[2], y = tile % to->size[2], columns = to->size[1], width = to->size[3];
-    const Hole *hole = job->run->hole;
-    if (!hole) {
-        define_row(job->node, job->run, n, y, run_real(job->run, to) + tile * width * columns, columns);
-    } else if (hole->direct) {
-        define_row(job->node, job->run, n, y, hole->direct + tile * width * hole->direct_stride, hole->direct_stride);
     } else {
-        float *row = run_worker(job->run, worker);
-        define_row(job->node, job->run, n, y, row, columns);
-        hole->store(hole, tile * width, width, 0, columns, row, columns, worker);
+        task->turn = CONV_SPREAD;
+        task->pad_h = options->pad_h;
+        task->pad_w = options->pad_w;
     }
-}
-
-void conv_general_run(const Node *node, const Run *run) {
-    RowJob job = {node, run};
-    pool_run(run->pool, node->output[0]->size[0] * node->output[0]->size[2], general_tile, &job);
-}
-
-size_t conv_general_worker(const Node *node) {
-    return (size_t)(node->output[0]->size[3] * node->output[0]->size[1]) * sizeof(float);
 }
 #endif
 
@@ -167,4 +168,5 @@ static const Op conv_transpose2d_op = {
     .define = define,
     CONV_FIELDS.cost = cost,
     .print = conv_print,
+    .gradient = gradient,
 };

@@ -2,10 +2,10 @@
  *
  * Both: y = (x - mean) / sqrt(variance + eps) * weight + bias, with the biased variance. layer_norm takes mean and
  * variance over the channels of a position (Ba et al. 2016), group_norm over all positions of a picture and the
- * channels of one group (Wu and He 2018); weight and bias are by channel. Gradient, with z = (x - mean)/s, g = dy *
- * weight, means over the same set: dx = (g - mean(g) - z mean(g z)) / s; dweight = sum dy z, dbias = sum dy. */
+ * channels of one group (Wu and He 2018); weight and bias are by channel. Gradients: norm_gradient.c. */
 #include "tensor/op.h"
 #include "tensor/ops/map_kernels.h"
+#include "tensor/ops/norm_gradient.h"
 #include "tensor/ops/ops.h"
 #include "tensor/ops/rows.h"
 #include <math.h>
@@ -264,6 +264,12 @@ static void norm_cost(const Node *node, Cost *cost) {
     cost->bytes = 8 * elements;
 }
 
+static void norm_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    const NormAttributes *attributes = node->attributes;
+    norm_record_gradient(node->input[0], node->input[1], node->input[2], d_output[0], attributes->groups,
+                         attributes->eps, d_input, node->file, node->line);
+}
+
 static void norm_print(const Node *node, FILE *to) {
     const NormAttributes *attributes = node->attributes;
     if (attributes->groups) fprintf(to, " groups=%d", attributes->groups);
@@ -282,6 +288,7 @@ static const Op layer_norm_op = {
 #endif
     .cost = norm_cost,
     .print = norm_print,
+    .gradient = norm_gradient,
 };
 
 static const Op group_norm_op = {
@@ -296,6 +303,7 @@ static const Op group_norm_op = {
 #endif
     .cost = norm_cost,
     .print = norm_print,
+    .gradient = norm_gradient,
 };
 
 static Tensor *record_norm(const Op *op, Tensor *x, Tensor *weight, Tensor *bias, NormAttributes attributes, T_AT) {

@@ -1,9 +1,10 @@
 /* tensor/ops/softmax.c - softmax over channels: y_c = exp(x_c - m) / sum_k exp(x_k - m), m = max_k x_k.
  *
- * Gradient: dx_c = y_c (dy_c - sum_k y_k dy_k).
+ * Gradient: dx_c = y_c (dy_c - sum_k y_k dy_k) (norm_gradient.c).
  * A position that holds NaN, +infinity or nothing but -infinity gives NaN, as in PyTorch. */
 #include "tensor/op.h"
 #include "tensor/ops/map_kernels.h"
+#include "tensor/ops/norm_gradient.h"
 #include "tensor/ops/ops.h"
 #include "tensor/ops/rows.h"
 #include <math.h>
@@ -58,6 +59,10 @@ static void softmax_run(const Node *node, const Run *run) {
 }
 #endif
 
+static void softmax_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input) {
+    d_input[0] = t_softmax_gradient_at(node->output[0], d_output[0], node->file, node->line);
+}
+
 static const Op softmax_op = {
     .name = "softmax",
     .kind = OP_HEAVY,
@@ -67,6 +72,7 @@ static const Op softmax_op = {
     .run = softmax_run,
 #endif
     .cost = softmax_cost,
+    .gradient = softmax_gradient,
 };
 
 Tensor *t_softmax_at(Tensor *x, T_AT) {
