@@ -13,12 +13,14 @@ typedef struct {
     Tensor *sum;    /* of the contributions so far, but for `pieces` */
     Tensor **piece; /* contributions that are zero but for a part: gradients of slices, newest first */
     int pieces, room;
-    bool wanted; /* some wanted weight or input lies behind it */
+    bool wanted;   /* some wanted weight or input lies behind it */
+    Tensor *again; /* what stands for it in gradients, computed once more; NULL: itself */
 } Slot;
 
 typedef struct {
     Arena *arena;
-    Slot *slot; /* by tensor id, of the tensors recorded before the walk began */
+    Slot *slot;        /* by tensor id, of the tensors recorded before the walk began */
+    const Node **node; /* by node id: which gives the gradient, the node or its repetition */
 } Walk;
 
 Tensor *gradient_of(const Tensor *t) {
@@ -119,6 +121,32 @@ static Tensor *finish(Walk *walk, Tensor *x) {
     return slot->sum;
 }
 
+/* The outermost scope round the node that is to be computed again; NULL: none. */
+static const ScopeEntry *recomputed_in(const Node *node, const BackwardOptions *options) {
+    const ScopeEntry *found = NULL;
+    for (const ScopeEntry *entry = node->entry; entry; entry = entry->outer)
+        if (matches_any(entry->name, options->recompute, options->recompute_count)) found = entry;
+    return found;
+}
+
+/* Node `last` and all before it in the same scope, once more. */
+static void repeat_scope(Walk *walk, const Program *program, int last, const BackwardOptions *options) {
+    const ScopeEntry *scope = recomputed_in(program_node(program, last), options);
+    int first = last;
+    while (first > 0 && recomputed_in(program_node(program, first - 1), options) == scope) first--;
+    for (int i = first; i <= last; i++) {
+        const Node *node = program_node(program, i);
+        Tensor *input[NODE_INPUTS_MAX];
+        for (int k = 0; k < node->inputs; k++) {
+            Tensor *x = node->input[k];
+            input[k] = x && walk->slot[x->id].again ? walk->slot[x->id].again : x;
+        }
+        program_borrow_scope(node->program, node->scope);
+        walk->node[i] = program_repeat(node->program, node, input);
+        for (int k = 0; k < node->outputs; k++) walk->slot[node->output[k]->id].again = walk->node[i]->output[k];
+    }
+}
+
 static int walk_node(Walk *walk, const Node *node) {
     Tensor *d_output[NODE_OUTPUTS_MAX] = {NULL}, *d_input[NODE_INPUTS_MAX] = {NULL};
     bool reached = false, wanted = false;
@@ -135,7 +163,7 @@ static int walk_node(Walk *walk, const Node *node) {
                     "the operator %s in %s (%s:%d) has no gradient, and the loss depends on weights through it; write "
                     "it, or put t_detach before it",
                     node->op->name, node->scope[0] ? node->scope : "the model", node->file, node->line);
-    node->op->gradient(node, d_output, d_input);
+    node->op->gradient(walk->node[node->id], d_output, d_input);
     for (int k = 0; k < node->inputs; k++)
         if (d_input[k] && node->input[k] && walk->slot[node->input[k]->id].wanted)
             contribute(walk, node->input[k], d_input[k]);
@@ -148,8 +176,10 @@ int backward(Tensor *loss, const BackwardOptions *options) {
     if (!options) options = &none;
     int tensors = program_tensors(program), code = 0;
     Walk walk = {.arena = arena_make()};
+    const int nodes = program_nodes(program);
     if (walk.arena) walk.slot = arena_alloc(walk.arena, (size_t)tensors * sizeof *walk.slot);
-    if (!walk.slot) {
+    if (walk.slot) walk.node = arena_alloc(walk.arena, (size_t)(nodes + 1) * sizeof *walk.node);
+    if (!walk.node) {
         arena_drop(walk.arena);
         return ERR_MEMORY;
     }
@@ -157,8 +187,12 @@ int backward(Tensor *loss, const BackwardOptions *options) {
     mark_wanted(&walk, program, options);
     program_next_phase(program);
     if (walk.slot[loss->id].wanted) contribute(&walk, loss, options->seed ? options->seed : t_fill(loss, 1));
-    for (int i = loss->node ? loss->node->id : -1; i >= 0 && !code; i--)
-        code = walk_node(&walk, program_node(program, i));
+    for (int i = 0; i < nodes; i++) walk.node[i] = program_node(program, i);
+    for (int i = loss->node ? loss->node->id : -1; i >= 0 && !code; i--) {
+        const Node *node = program_node(program, i);
+        if (walk.node[i] == node && recomputed_in(node, options)) repeat_scope(&walk, program, i, options);
+        code = walk_node(&walk, node);
+    }
     program_borrow_scope(program, NULL);
     for (int i = 0; i < tensors && !code; i++) {
         Tensor *t = program_tensor(program, i);

@@ -5,8 +5,10 @@
  * are made, and what nobody wants is not walked into. Gradients are ordinary tensors: a trainer makes those of the
  * parameters outputs. Second derivatives are not offered.
  *
- * Recompute: nodes whose scope matches a pattern are recorded once more, just before the gradients that read their
- * results, so that the first results need not be kept from forward to backward. */
+ * Recompute: what was recorded in a scope whose name matches a pattern is recorded once more, just before its
+ * gradients, and those read the second results: the first need not be kept from forward to backward, only what enters
+ * the scope and what leaves it. The outermost matching scope counts; each time a scope is entered stands for itself, so
+ * an iteration is a scope as well as a block is. */
 #ifndef PANUM_AUTOGRAD_BACKWARD_H
 #define PANUM_AUTOGRAD_BACKWARD_H
 #include "tensor/program.h"
@@ -17,6 +19,8 @@ typedef struct {
     bool inputs;  /* gradients of f32 inputs are wanted too, not only those of weights */
     const char *const *frozen; /* patterns (text_matches) of weights that are constants */
     int frozen_count;
+    const char *const *recompute; /* patterns of scopes, each taken as a whole every time it is entered */
+    int recompute_count;
 } BackwardOptions;
 
 /* Records d(loss)/d(t) for every tensor on a path from a wanted weight or input to the loss. ERR_FAILED with the

@@ -322,6 +322,10 @@ int steps_fuse(Steps *s) {
         add_outputs(s, s->step[i].strip, &names[i], read_elsewhere);
         remove_dead(s->step[i].strip, &names[i]);
     }
+    int left = 0; /* a region out of which everything was pulled is no step */
+    for (int i = 0; i < s->steps; i++)
+        if (s->step[i].node || s->step[i].strip->outputs) s->step[left++] = s->step[i];
+    s->steps = left;
     return 0;
 }
 #endif

@@ -47,7 +47,7 @@ struct Plan {
     } * pack; /* every packed copy once */
     int packs;
     char *block;
-    size_t block_bytes, live_peak;
+    size_t block_bytes, live_peak, kept; /* kept: at the turn from forward to backward */
     int peak_step;
     bool profile;
     PlanWatch watch;
@@ -224,6 +224,11 @@ static void join_in_place(Plan *plan) {
 }
 #endif
 
+static StepPart part_of(const Step *step) {
+    const Node *node = step->node ? step->node : step->strip->output[0].tensor->node;
+    return !node || node->phase == 0 ? STEP_FORWARD : node->again ? STEP_AGAIN : STEP_BACKWARD;
+}
+
 static int root_of(const Plan *plan, int item) {
     while (plan->item[item].joined >= 0) item = plan->item[item].joined;
     return item;
@@ -270,14 +275,25 @@ static int place_items(Plan *plan) {
         if (at + it->bytes > plan->block_bytes) plan->block_bytes = at + it->bytes;
     }
     for (int i = 0; i < plan->items; i++) plan->item[i].offset = plan->item[root_of(plan, i)].offset;
-    for (int s = 0; s <= plan->steps.steps; s++) {
-        size_t live = 0;
-        for (int i = 0; i < roots; i++)
-            if (plan->item[order[i]].first <= s && plan->item[order[i]].last >= s) live += plan->item[order[i]].bytes;
-        if (live > plan->live_peak) {
-            plan->live_peak = live;
+    const int steps = plan->steps.steps;
+    int64_t *change =
+        arena_alloc(plan->arena, (size_t)(steps + 3) * sizeof *change); /* of what is alive, from step -1 */
+    if (!change) return ERR_MEMORY;
+    for (int i = 0; i < roots; i++) {
+        const Item *it = &plan->item[order[i]];
+        change[it->first + 1] += (int64_t)it->bytes;
+        change[it->last + 2] -= (int64_t)it->bytes;
+    }
+    int64_t live = change[0];
+    for (int s = 0; s <= steps; s++) {
+        live += change[s + 1];
+        if ((size_t)live > plan->live_peak) {
+            plan->live_peak = (size_t)live;
             plan->peak_step = s;
         }
+        if (s > 0 && s < steps && part_of(&plan->steps.step[s - 1]) == STEP_FORWARD &&
+            part_of(&plan->steps.step[s]) != STEP_FORWARD)
+            plan->kept = (size_t)live;
     }
     return 0;
 }
@@ -556,6 +572,7 @@ StepFacts plan_step(const Plan *plan, int index) {
     for (int k = 0; step->strip && k < step->strip->instructions; k++)
         facts.flops +=
             pointwise_flops(step->strip->code[k].function) * (double)(step->strip->rows * step->strip->columns);
+    facts.part = part_of(step);
     tensor_shape_text(shape, facts.shape, sizeof facts.shape);
     return facts;
 }
@@ -564,12 +581,14 @@ PlanFacts plan_facts(const Plan *plan) {
     PlanFacts facts = {.bytes = plan->block_bytes,
                        .live_peak = plan->live_peak,
                        .peak_step = plan->peak_step,
+                       .kept = plan->kept,
                        .steps = plan->steps.steps,
                        .nodes = program_nodes(plan->program)};
     for (int i = 0; i < plan->steps.steps; i++) {
         StepFacts step = plan_step(plan, i);
         facts.flops += step.flops;
         facts.traffic += step.bytes;
+        if (step.part == STEP_AGAIN) facts.flops_again += step.flops;
     }
     return facts;
 }
@@ -640,6 +659,24 @@ void plan_print_memory(const Plan *plan, FILE *to) {
     fprintf(to, "block %.1f MiB; most alive at once %.1f MiB, at step %d of %d: %s %s in %s\n",
             (double)plan->block_bytes / 1048576, (double)plan->live_peak / 1048576, plan->peak_step, s->steps,
             facts.name, facts.shape, facts.scope);
+    if (plan->kept) {
+        static const char *const name[] = {"forward", "recomputed", "backward"};
+        double flops[3] = {0}, seconds[3] = {0};
+        int steps[3] = {0};
+        for (int i = 0; i < s->steps; i++) {
+            StepFacts each = plan_step(plan, i);
+            flops[each.part] += each.flops;
+            seconds[each.part] += each.seconds;
+            steps[each.part]++;
+        }
+        fprintf(to, "kept from forward to backward %.1f MiB\n", (double)plan->kept / 1048576);
+        for (int i = 0; i < 3; i++) {
+            if (!steps[i]) continue;
+            fprintf(to, "  %-10s %5d steps  %8.3f GFLOP", name[i], steps[i], flops[i] / 1e9);
+            if (seconds[i] > 0) fprintf(to, "  %8.1f ms", seconds[i] * 1e3);
+            fprintf(to, "\n");
+        }
+    }
     bool shown[10] = {false};
     int best[10];
     for (int n = 0; n < 10; n++) {

@@ -44,20 +44,25 @@ typedef struct {
     size_t live_peak; /* the most that is alive at once: no plan can be smaller without recomputing */
     int peak_step;
     int steps, nodes;      /* steps to run; nodes recorded */
+    double flops_again;    /* those of them that recompute what was not kept */
+    size_t kept;           /* bytes alive when the last forward step is done: inputs, and what backward still reads */
     double flops, traffic; /* of one run, convolutions as if direct; bytes with every step reading and writing once */
 } PlanFacts;
 PlanFacts plan_facts(const Plan *plan);
 void plan_print_steps(const Plan *plan,
                       FILE *to); /* a line a step, with the code of its strips; golden tests compare it */
-void plan_print_memory(const Plan *plan, FILE *to); /* peak, its step, the ten largest alive then */
+void plan_print_memory(const Plan *plan, FILE *to); /* peak, its step, the ten largest alive then; when there
+                                                       are gradients, what is kept for them and what is recomputed */
 
 /* Times of the last run, by step. Off by default. */
 void plan_profile(Plan *plan, bool on);
 int plan_steps(const Plan *plan);
+typedef enum { STEP_FORWARD, STEP_AGAIN, STEP_BACKWARD } StepPart; /* AGAIN: recomputed for backward */
 typedef struct {
     const char *name, *scope; /* operator ("region" for pointwise alone) and scope */
     char shape[64];
     double seconds, flops, bytes;
+    StepPart part;
 } StepFacts;
 StepFacts plan_step(const Plan *plan, int step);
 #endif

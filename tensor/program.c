@@ -34,7 +34,8 @@ struct Program {
     Tensor *weight[NAMED_MAX];
     char scope[SCOPE_MAX];
     int scope_length[SCOPE_DEPTH], scope_depth;
-    const char *scope_kept; /* the current scope as stored for nodes; NULL when it has to be stored anew */
+    const ScopeEntry *entry[SCOPE_DEPTH + 1]; /* by depth; [0] is NULL */
+    const char *scope_kept;                   /* the current scope as stored for nodes */
     const char *scope_borrowed;
     int phase;
 };
@@ -54,7 +55,9 @@ void shape_bug(const Program *program, const char *file, int line, const char *f
 
 Program *program_make(void) {
     Program *program = mem_reserve(RESERVE);
-    if (program) program->used = (sizeof *program + 63) & ~(size_t)63;
+    if (!program) return NULL;
+    program->used = (sizeof *program + 63) & ~(size_t)63;
+    program->scope_kept = "";
     return program;
 }
 
@@ -162,13 +165,16 @@ void scope_push(Program *program, const char *format, ...) {
     int n = vsnprintf(program->scope + length, (size_t)(SCOPE_MAX - length), format, args);
     va_end(args);
     BUG_IF(n < 0 || n >= SCOPE_MAX - length, "scope longer than %d", SCOPE_MAX);
-    program->scope_kept = NULL;
+    program->scope_kept = keep_text(program, program->scope);
+    ScopeEntry *entry = program_alloc(program, sizeof *entry);
+    *entry = (ScopeEntry){program->entry[program->scope_depth - 1], program->scope_kept};
+    program->entry[program->scope_depth] = entry;
 }
 
 void scope_pop(Program *program) {
     BUG_IF(program->scope_depth == 0, "scope_pop without scope_push");
     program->scope[program->scope_length[--program->scope_depth]] = 0;
-    program->scope_kept = NULL;
+    program->scope_kept = program->scope_depth ? program->entry[program->scope_depth]->name : "";
 }
 
 void program_next_phase(Program *program) {
@@ -240,8 +246,8 @@ Node *program_record(Program *program, const Op *op, int inputs, Tensor *const *
         memcpy(copy, attributes, attributes_size);
         node->attributes = copy;
     }
-    if (!program->scope_kept) program->scope_kept = keep_text(program, program->scope);
     node->scope = program->scope_borrowed ? program->scope_borrowed : program->scope_kept;
+    node->entry = program->entry[program->scope_depth];
     program->node[program->nodes++] = node;
     return node;
 }
@@ -267,6 +273,24 @@ Tensor *node_view(Node *node, Tensor *of, int rank, const int64_t *size, const i
     t->node = node;
     node->output[node->outputs++] = t;
     return t;
+}
+
+Node *program_repeat(Program *program, const Node *node, Tensor *const *input) {
+    Node *copy = program_record(program, node->op, node->inputs, input, node->attributes, 0, node->file, node->line);
+    copy->attributes = node->attributes;
+    copy->segments = node->segments;
+    copy->again = true;
+    for (int k = 0; k < node->outputs; k++) {
+        const Tensor *t = node->output[k];
+        Tensor *own = new_tensor(program, t->kind, t->dtype, t->rank, t->size);
+        for (int i = 0; i < t->rank; i++) own->stride[i] = t->stride[i];
+        own->offset = t->offset;
+        own->node = copy;
+        for (int i = 0; i < node->inputs && t->base != t; i++) /* a view shows what its input is part of now */
+            if (node->input[i] && node->input[i]->base == t->base) own->base = input[i]->base;
+        copy->output[copy->outputs++] = own;
+    }
+    return copy;
 }
 
 /* "%12" for values, the name for inputs and weights. */

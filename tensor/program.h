@@ -12,6 +12,12 @@ typedef struct Op Op; /* tensor/op.h */
 
 enum { NODE_INPUTS_MAX = 10, NODE_OUTPUTS_MAX = 4 };
 
+/* A scope, each time it is entered. */
+typedef struct ScopeEntry {
+    const struct ScopeEntry *outer; /* NULL: outside all scopes */
+    const char *name;               /* whole: "refiner.refine_unet" */
+} ScopeEntry;
+
 struct Node {
     const Op *op;
     Program *program;
@@ -22,9 +28,11 @@ struct Node {
                      more when the plan has removed a concatenation (operators with load_segments) */
     Tensor *input[NODE_INPUTS_MAX]; /* an optional input that is absent is NULL */
     Tensor *output[NODE_OUTPUTS_MAX];
-    const void *attributes; /* the operator's own struct, in the program's memory */
-    const char *scope;      /* "refiner.refine_unet.enc0" */
-    const char *file;       /* where the model recorded it */
+    const void *attributes;  /* the operator's own struct, in the program's memory */
+    const char *scope;       /* "refiner.refine_unet.enc0" */
+    const ScopeEntry *entry; /* the scope it was recorded in; NULL outside all */
+    bool again;              /* a repetition of an earlier node: program_repeat */
+    const char *file;        /* where the model recorded it */
     int line;
 };
 
@@ -63,6 +71,8 @@ void program_next_phase(Program *program);
 /* The scope of what is recorded from now on, instead of the current one: a node's, which outlives the call. NULL goes
  * back to what scope_push made. */
 void program_borrow_scope(Program *program, const char *scope);
+/* Appends `node` once more, reading input[k] instead of its own, with outputs of its own. */
+Node *program_repeat(Program *program, const Node *node, Tensor *const *input);
 /* A new value. With LAYOUT_AUTO rank 4 lies channels-last, other ranks row-major. */
 typedef enum { LAYOUT_AUTO, LAYOUT_ROW_MAJOR } Layout;
 Tensor *node_output(Node *node, DType dtype, int rank, const int64_t *size, Layout layout);

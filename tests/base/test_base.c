@@ -109,6 +109,35 @@ static void names_are_found(void **state) {
     assert_string_equal(names_double(names, 5), "bb");
 }
 
+static void patterns_match_whole_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *pattern, *name;
+        bool matches;
+    } cases[] = {
+        {"a.b", "a.b", true},
+        {"a.b", "a.bc", false},
+        {"a.*", "a.", true},
+        {"a.*", "a", false},
+        {"*", "", true},
+        {"", "", true},
+        {"", "a", false},
+        {"*.bias", "x.y.bias", true},
+        {"*.bias", "bias", false},
+        {"a*c*e", "abcde", true},
+        {"a*c*e", "acbce", true},
+        {"a*c*e", "abcdf", false},
+        {"**a", "bba", true},
+        {"*ab", "aab", true},
+        {"a*a", "a", false},
+        {"*conv?*", "conv1", false},
+        {"*.enc?.*", "x.enc?.w", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (text_matches(cases[i].pattern, cases[i].name) != cases[i].matches)
+            fail_msg("'%s' and '%s'", cases[i].pattern, cases[i].name);
+}
+
 static void numbers_are_grouped(void **state) {
     (void)state;
     char text[GROUPED_SIZE];
@@ -121,13 +150,10 @@ static void numbers_are_grouped(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_found),
-        cmocka_unit_test(numbers_are_grouped),
-        cmocka_unit_test(error_keeps_sentence_and_prefix),
-        cmocka_unit_test(memory_counts_and_caps),
-        cmocka_unit_test(arena_is_sticky),
-        cmocka_unit_test(half_is_exact),
-        cmocka_unit_test(hashes_match_their_standards),
+        cmocka_unit_test(names_are_found),        cmocka_unit_test(patterns_match_whole_names),
+        cmocka_unit_test(numbers_are_grouped),    cmocka_unit_test(error_keeps_sentence_and_prefix),
+        cmocka_unit_test(memory_counts_and_caps), cmocka_unit_test(arena_is_sticky),
+        cmocka_unit_test(half_is_exact),          cmocka_unit_test(hashes_match_their_standards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
