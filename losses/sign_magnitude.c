@@ -7,15 +7,13 @@
  * n = x_right - x_left, so that there the loss is smallest at -d. */
 #include "losses/losses.h"
 
-#include <math.h>
-
 #define SIGN_SHARE 0.3
 #define MAGNITUDE_SHARE 0.7
 
 SignMagnitude loss_sign_magnitude(Tensor *disparity, Tensor *target, Tensor *weight) {
     Tensor *active = t_above(weight, 0);
     Tensor *sign = t_sub(t_above(target, 0), t_above(t_affine(target, -1, 0), 0));
-    Tensor *hinge = t_clamp(t_mul(t_affine(disparity, -1, 0), sign), 0, INFINITY);
+    Tensor *hinge = t_relu(t_mul(t_affine(disparity, -1, 0), sign));
     Tensor *distance = t_mul(weight, t_abs(t_sub(disparity, target)));
     SignMagnitude loss = {loss_weighted_mean(hinge, active), loss_weighted_mean(distance, active), NULL};
     loss.total = t_add(t_affine(loss.sign, SIGN_SHARE, 0), t_affine(loss.magnitude, MAGNITUDE_SHARE, 0));
