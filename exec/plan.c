@@ -102,12 +102,16 @@ static int step_reads(const Step *step) {
     return (step->node ? step->node->inputs : 0) + (step->strip ? step->strip->operands : 0);
 }
 
+/* What a region stores stands for the first output of the operator whose tiles it takes; the others are as they are. */
 static int step_writes(const Step *step) {
-    return step->strip ? step->strip->outputs : step->node->outputs;
+    if (!step->strip) return step->node->outputs;
+    return step->strip->outputs + (step->node ? step->node->outputs - 1 : 0);
 }
 
 static const Tensor *step_write(const Step *step, int index) {
-    return step->strip ? step->strip->output[index].tensor : step->node->output[index];
+    if (!step->strip) return step->node->output[index];
+    if (index < step->strip->outputs) return step->strip->output[index].tensor;
+    return step->node->output[index - step->strip->outputs + 1];
 }
 
 static size_t round_up(size_t bytes) {

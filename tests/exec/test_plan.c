@@ -1,5 +1,6 @@
 /* The plan: what it fuses (golden text), that replay and interpreter agree, that neither threads nor reuse of memory
  * change a bit, that nothing is allocated between two runs, and what it refuses. */
+#include "autograd/backward.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "exec/plan.h"
@@ -220,6 +221,43 @@ static void memory_is_what_is_alive(void **state) {
     store_close(store);
 }
 
+/* An operator with several results, the first of which goes through its hole on store: the gradient of a norm whose
+ * input's gradient is scaled at once. The others, gradients of scale and shift, are results as before. */
+static void results_beside_a_hole_are_kept(void **state) {
+    (void)state;
+    Program *program = program_make();
+    Net net = {program};
+    Tensor *x = program_input(program, "x", DTYPE_F32, 3, (int64_t[]){1, 5, 32});
+    Tensor *y = nn_layer_norm(&net, "norm", t_gelu(nn_linear(&net, "proj", x, 32, WITH_BIAS)));
+    Tensor *loss = t_sum(t_square(y));
+    program_output(program, "loss", loss);
+    assert_int_equal(backward(loss, &(BackwardOptions){0}), 0);
+    static const char *const names[] = {"norm.weight", "norm.bias", "proj.weight"};
+    Tensor *gradient[3];
+    for (int i = 0; i < 3; i++) {
+        gradient[i] = gradient_of(program_find(program, names[i]));
+        program_output(program, "gradient", gradient[i]);
+    }
+    ParameterStore *store;
+    must(store_make_seeded(&store));
+    WeightSource source = store_source(store);
+    Plan *plan[2];
+    for (int k = 0; k < 2; k++) {
+        must(plan_make(program, &source, NULL, (PlanOptions){.interpret = k == 1}, &plan[k]));
+        float *in = plan_data(plan[k], x);
+        for (int i = 0; i < 5 * 32; i++) in[i] = (float)rng_signed(1, (uint64_t)i);
+        must(plan_run(plan[k]));
+    }
+    assert_true(plan_facts(plan[0]).steps < plan_facts(plan[1]).steps);
+    for (int i = 0; i < 3; i++)
+        assert_close_f32(names[i], plan_data(plan[0], gradient[i]), plan_data(plan[1], gradient[i]),
+                         tensor_count(gradient[i]), 1e-12);
+    plan_drop(plan[0]);
+    plan_drop(plan[1]);
+    store_close(store);
+    program_drop(program);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fused_steps_have_this_text),
@@ -228,6 +266,7 @@ int main(void) {
         cmocka_unit_test(two_sizes_share_a_store_and_runs_allocate_nothing),
         cmocka_unit_test(too_small_a_limit_is_refused_before_allocating),
         cmocka_unit_test(memory_is_what_is_alive),
+        cmocka_unit_test(results_beside_a_hole_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
