@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/mem.h"
 #include "base/names.h"
+#include "base/text.h"
 #include "tensor/files/compare.h"
 #include "tensor/files/weights.h"
 
@@ -60,34 +61,15 @@ int parameters_find(const ParameterList *list, const char *name) {
     return names_find(list->sorted, list->count, name);
 }
 
-/* ---- patterns ---- */
-
-/* Goes back to the last star only: time is at most the product of the lengths. */
-static bool matches_one(const char *pattern, size_t length, const char *name) {
-    size_t at = 0, star = SIZE_MAX;
-    const char *retry = name;
-    while (*name) {
-        if (at < length && pattern[at] == '*') {
-            star = at++;
-            retry = name;
-        } else if (at < length && (pattern[at] == '?' || pattern[at] == *name)) {
-            at++;
-            name++;
-        } else if (star != SIZE_MAX) {
-            at = star + 1;
-            name = ++retry;
-        } else {
-            return false;
-        }
-    }
-    while (at < length && pattern[at] == '*') at++;
-    return at == length;
-}
-
 bool name_matches(const char *patterns, const char *name) {
+    char pattern[2 * WEIGHT_NAME_MAX];
     for (;;) {
         size_t length = strcspn(patterns, ",");
-        if (length && matches_one(patterns, length, name)) return true;
+        if (length && length < sizeof pattern) { /* longer ones could only match by their stars */
+            memcpy(pattern, patterns, length);
+            pattern[length] = 0;
+            if (text_matches(pattern, name)) return true;
+        }
         if (!patterns[length]) return false;
         patterns += length + 1;
     }

@@ -35,8 +35,8 @@ ParameterList *parameters_of(const Program *program);
 void parameters_drop(ParameterList *list);                        /* NULL is fine */
 int parameters_find(const ParameterList *list, const char *name); /* -1: not there */
 
-/* Does a name match one of `patterns` ("*.bias,disp_init.*")? * stands for any text, ? for one character, commas part
- * the patterns. */
+/* Is a name of one of the forms in `patterns` ("*.bias,disp_init.*")? Commas part them; each is as text_matches has it.
+ */
 bool name_matches(const char *patterns, const char *name);
 
 /* Reads all parameters from a weights file: exactly these, in these shapes, or ERR_WEIGHTS with every difference
