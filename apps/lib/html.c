@@ -272,3 +272,113 @@ void html_parallax_histogram(Html *html, const double *shares, const double *sec
     raw(html, "</svg>");
     caption_end(html, caption);
 }
+
+/* ---- curves ---- */
+
+enum { PLOT_LEFT = 56, PLOT_TOP = 10, PLOT_WIDTH = 560, PLOT_HEIGHT = 220, POINTS_SHOWN = 560 };
+
+/* Told apart by people who do not see all colours (Okabe and Ito's, those that show on black and on white). */
+static const char *const curve_colours[HTML_CURVES_MAX] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
+                                                           "#e69f00", "#56b4e9", "#8a6d3b", "#7a7a7a"};
+
+typedef struct {
+    double x0, x1, y0, y1; /* y as logarithms to 10 */
+} PlotArea;
+
+static bool can_show(double y) {
+    return y > 0 && isfinite(y);
+}
+
+static double plot_x(const PlotArea *area, double x) {
+    return PLOT_LEFT + PLOT_WIDTH * (x - area->x0) / (area->x1 - area->x0);
+}
+
+static double plot_y(const PlotArea *area, double y) {
+    return PLOT_TOP + PLOT_HEIGHT * (area->y1 - log10(y)) / (area->y1 - area->y0);
+}
+
+static PlotArea area_of(const HtmlCurve *curves, int count, double flat) {
+    PlotArea area = {INFINITY, -INFINITY, INFINITY, -INFINITY};
+    for (int c = 0; c < count; c++)
+        for (int64_t i = 0; i < curves[c].count; i++) {
+            if (!can_show(curves[c].y[i])) continue;
+            area.x0 = fmin(area.x0, curves[c].x[i]), area.x1 = fmax(area.x1, curves[c].x[i]);
+            area.y0 = fmin(area.y0, log10(curves[c].y[i])), area.y1 = fmax(area.y1, log10(curves[c].y[i]));
+        }
+    if (can_show(flat)) area.y0 = fmin(area.y0, log10(flat)), area.y1 = fmax(area.y1, log10(flat));
+    if (!(area.x1 > area.x0)) area.x0 = isfinite(area.x0) ? area.x0 - 1 : 0, area.x1 = area.x0 + 2;
+    if (!isfinite(area.y0)) area.y0 = -1, area.y1 = 1;
+    double room = fmax(0.03, 0.04 * (area.y1 - area.y0));
+    area.y0 -= room, area.y1 += room;
+    return area;
+}
+
+/* 1, 2 and 5 times powers of ten, or powers alone where those would be too many. */
+static void plot_axes(Html *html, const PlotArea *area, const char *x_name) {
+    static const int steps[] = {1, 2, 5};
+    int each = area->y1 - area->y0 > 2.5 ? 1 : 3;
+    for (int power = (int)floor(area->y0); power <= (int)ceil(area->y1); power++)
+        for (int s = 0; s < each; s++) {
+            double value = steps[s] * pow(10, power), y = plot_y(area, value);
+            if (y < PLOT_TOP || y > PLOT_TOP + PLOT_HEIGHT) continue;
+            print(html, "<path d=\"M%d %.1fH%d\" stroke=\"var(--line)\"/>", PLOT_LEFT, y, PLOT_LEFT + PLOT_WIDTH);
+            print(html, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n", PLOT_LEFT - 6, y + 4, value);
+        }
+    for (int i = 0; i <= 4; i++) {
+        double x = area->x0 + (area->x1 - area->x0) * i / 4;
+        print(html, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">%.6g</text>\n", plot_x(area, x),
+              PLOT_TOP + PLOT_HEIGHT + 18,
+              i == 0   ? "start"
+              : i == 4 ? "end"
+                       : "middle",
+              round(x));
+    }
+    print(html, "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", PLOT_LEFT + PLOT_WIDTH / 2,
+          PLOT_TOP + PLOT_HEIGHT + 36);
+    escaped(html, x_name);
+    raw(html, "</text>\n");
+}
+
+/* Where there are more points than the plot is wide, means of neighbours (of their logarithms) are drawn. */
+static void plot_line(Html *html, const PlotArea *area, const HtmlCurve *curve, const char *colour) {
+    int64_t each = (curve->count + POINTS_SHOWN - 1) / POINTS_SHOWN;
+    bool begun = false;
+    print(html, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"1.6\" stroke-linejoin=\"round\" d=\"", colour);
+    for (int64_t first = 0; first < curve->count; first += each) {
+        double x = 0, y = 0;
+        int n = 0;
+        for (int64_t i = first; i < first + each && i < curve->count; i++) {
+            if (!can_show(curve->y[i])) continue;
+            x += curve->x[i];
+            y += log10(curve->y[i]);
+            n++;
+        }
+        if (!n) continue;
+        print(html, "%s%.1f %.1f", begun ? "L" : "M", plot_x(area, x / n), plot_y(area, pow(10, y / n)));
+        begun = true;
+    }
+    raw(html, "\"/>\n");
+}
+
+void html_curves(Html *html, const HtmlCurve *curves, int count, const char *x_name, double flat, const char *flat_name,
+                 const char *caption) {
+    if (count > HTML_CURVES_MAX) count = HTML_CURVES_MAX;
+    PlotArea area = area_of(curves, count, flat);
+    int names = count + (can_show(flat) ? 1 : 0);
+    print(html, "<figure><svg viewBox=\"0 0 640 %d\" width=\"860\" role=\"img\" aria-label=\"curves\">\n",
+          PLOT_TOP + PLOT_HEIGHT + 46 + 18 * ((names + 3) / 4));
+    plot_axes(html, &area, x_name);
+    if (can_show(flat))
+        print(html, "<path d=\"M%d %.1fH%d\" stroke=\"var(--ink)\" stroke-dasharray=\"5 4\"/>\n", PLOT_LEFT,
+              plot_y(&area, flat), PLOT_LEFT + PLOT_WIDTH);
+    for (int c = 0; c < count; c++) plot_line(html, &area, &curves[c], curve_colours[c]);
+    for (int n = 0; n < names; n++) {
+        int x = PLOT_LEFT + 145 * (n % 4), y = PLOT_TOP + PLOT_HEIGHT + 56 + 18 * (n / 4);
+        print(html, "<path d=\"M%d %dh18\" stroke=\"%s\" stroke-width=\"2\"%s/><text x=\"%d\" y=\"%d\">", x, y - 4,
+              n < count ? curve_colours[n] : "var(--ink)", n < count ? "" : " stroke-dasharray=\"5 4\"", x + 24, y);
+        escaped(html, n < count ? curves[n].name : flat_name);
+        raw(html, "</text>\n");
+    }
+    raw(html, "</svg>");
+    caption_end(html, caption);
+}

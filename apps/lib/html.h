@@ -41,4 +41,15 @@ void html_table_end(Html *html);
  * none) is drawn over it as a line, for the truth. */
 void html_parallax_histogram(Html *html, const double *shares, const double *second, int bins, double range, int width,
                              const char *caption);
+
+/* Lines over one axis as SVG, values by their logarithm; points that are not positive and finite are left out. `flat`
+ * is a value to compare with, drawn across (0: none). */
+typedef struct {
+    const char *name;
+    const double *x, *y;
+    int64_t count;
+} HtmlCurve;
+enum { HTML_CURVES_MAX = 8 };
+void html_curves(Html *html, const HtmlCurve *curves, int count, const char *x_name, double flat, const char *flat_name,
+                 const char *caption);
 #endif

@@ -1,0 +1,56 @@
+/* apps/lib/train_graph.h - the program of one training step: the network on pairs of pictures, what its results should
+ * have been, the loss, and the gradient of every parameter that is not frozen. */
+#ifndef PANUM_APPS_LIB_TRAIN_GRAPH_H
+#define PANUM_APPS_LIB_TRAIN_GRAPH_H
+#include "data/sample.h"
+#include "exec/plan.h"
+#include "models/s2m2.h"
+#include "nn/parameters.h"
+
+enum { GRAPH_TERMS_MAX = 12 };
+
+typedef struct {
+    S2m2Options network;
+    int width, height;         /* of every picture, multiples of 32 */
+    int pairs;                 /* run at once */
+    bool forward;              /* the network alone */
+    const char *const *frozen; /* patterns of parameters that are not trained */
+    int frozen_count;
+    const char *const *recompute; /* patterns of scopes whose results are computed twice instead of kept */
+    int recompute_count;
+} GraphOptions;
+
+typedef struct {
+    GraphOptions options;
+    Program *program;
+    Tensor *pictures; /* (2N,3,H,W) u8, left ones first */
+    /* at full and at a quarter of the size: disparity in pixels of that size, 1 where it is known, 1 where both eyes
+     * see the point, 1 where that is known */
+    struct {
+        Tensor *disparity, *valid, *visible, *judged;
+    } full, quarter;
+    S2m2Output out;
+    Tensor *seed; /* [1]: what gradients are multiplied by (loss scale) */
+    Tensor *loss; /* [1]: the weighted sum of the terms */
+    struct {
+        const char *name;
+        double weight;
+        Tensor *value; /* [1] */
+    } term[GRAPH_TERMS_MAX];
+    int terms;
+    Tensor **gradient; /* by parameter of the list; NULL: frozen or without influence */
+} TrainGraph;
+
+/* `list` may be NULL for a forward graph. */
+int graph_record(const GraphOptions *options, const ParameterList *list, TrainGraph *graph);
+void graph_drop(TrainGraph *graph);
+/* Puts a sample in place `pair` of the graph's inputs. Its size must be the graph's. */
+void graph_fill(const TrainGraph *graph, Plan *plan, int pair, const Sample *sample);
+void graph_set_seed(const TrainGraph *graph, Plan *plan, double seed);
+/* Adds the gradients of the last run to a block laid out as the list (or writes them, for the first of several runs).
+ */
+typedef enum { GRADIENTS_SET, GRADIENTS_ADD } GradientUse;
+void graph_take_gradients(const TrainGraph *graph, const Plan *plan, const ParameterList *list, Pool *pool,
+                          GradientUse use, float *block);
+double graph_scalar(const Plan *plan, const Tensor *t);
+#endif

@@ -1,0 +1,277 @@
+#include "apps/lib/trainer.h"
+#include "apps/lib/run.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "nn/init.h"
+#include "nn/store.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+enum { BAD_SAMPLES_IN_A_ROW = 100, KEEP = 3 };
+
+struct Trainer {
+    TrainerOptions options;
+    Pool *pool;
+    ParameterStore *store;
+    TrainGraph graph;
+    Plan *plan;
+    Optim *optim;
+    float *gradients;
+    LossScale loss_scale;
+    TrainerState state;
+    Sample sample;
+    uint64_t *batch; /* places in the stream of the samples of the last step */
+};
+
+static int build(Trainer *t) {
+    GraphOptions forward = t->options.graph;
+    forward.forward = true;
+    int code = graph_record(&forward, NULL, &t->graph);
+    if (!code) code = store_make_trainable(t->graph.program, &t->store);
+    if (code) return code;
+    const ParameterList *list = store_parameters(t->store);
+    init_parameters(t->graph.program, list, t->options.seed, store_block(t->store));
+    graph_drop(&t->graph);
+    code = graph_record(&t->options.graph, list, &t->graph);
+    if (code) return code;
+    WeightSource source = store_source(t->store);
+    code = plan_make(t->graph.program, &source, t->pool, (PlanOptions){0}, &t->plan);
+    if (!code) code = optim_make(list, &t->options.optim, store_block(t->store), &t->optim);
+    if (code) return code;
+    t->gradients = mem_zero((size_t)list->block + 1, sizeof *t->gradients);
+    t->batch = mem_zero((size_t)t->options.batch, sizeof *t->batch);
+    return t->gradients && t->batch ? 0 : (int)ERR_MEMORY;
+}
+
+int trainer_make(const TrainerOptions *options, Pool *pool, Trainer **out) {
+    BUG_IF(options->batch % options->graph.pairs, "a batch of %d in parts of %d", options->batch, options->graph.pairs);
+    *out = NULL;
+    Trainer *t = mem_zero(1, sizeof *t);
+    if (!t) return ERR_MEMORY;
+    t->options = *options;
+    t->pool = pool;
+    t->loss_scale = options->loss_scale;
+    t->state.best = INFINITY;
+    int code = build(t);
+    if (code) {
+        trainer_drop(t);
+        return code;
+    }
+    *out = t;
+    return 0;
+}
+
+void trainer_drop(Trainer *t) {
+    if (!t) return;
+    plan_drop(t->plan);
+    graph_drop(&t->graph);
+    optim_drop(t->optim);
+    store_close(t->store);
+    sample_free(&t->sample);
+    mem_free(t->gradients);
+    mem_free(t->batch);
+    mem_free(t);
+}
+
+/* The weights have changed where they lie. */
+static void weights_changed(Trainer *t) {
+    plan_repack(t->plan);
+}
+
+static void restart_average(Trainer *t) {
+    float *average = optim_block(t->optim, OPTIM_AVERAGE);
+    if (average) memcpy(average, store_block(t->store), (size_t)store_parameters(t->store)->block * sizeof *average);
+}
+
+int trainer_load_weights(Trainer *t, const char *path, const char *model) {
+    int code = parameters_load(store_parameters(t->store), path, model, store_block(t->store));
+    restart_average(t);
+    weights_changed(t);
+    return code;
+}
+
+TrainerState *trainer_state(Trainer *t) {
+    return &t->state;
+}
+const TrainGraph *trainer_graph(const Trainer *t) {
+    return &t->graph;
+}
+Plan *trainer_plan(Trainer *t) {
+    return t->plan;
+}
+const ParameterList *trainer_parameters(const Trainer *t) {
+    return store_parameters(t->store);
+}
+float *trainer_weights(Trainer *t) {
+    return store_block(t->store);
+}
+const float *trainer_best_guess(Trainer *t) {
+    const float *average = optim_block(t->optim, OPTIM_AVERAGE);
+    return average ? average : store_block(t->store);
+}
+Optim *trainer_optim(Trainer *t) {
+    return t->optim;
+}
+
+/* ---- a step ---- */
+
+/* The next sample that could be made; those that could not are counted and told. */
+static int next_sample(Trainer *t, Loader *loader) {
+    for (int bad = 0; bad < BAD_SAMPLES_IN_A_ROW; bad++) {
+        int code = loader_next(loader, &t->sample);
+        t->state.position = (int64_t)loader_position(loader);
+        if (!code || code == ERR_MEMORY || loader_ended(loader)) return code;
+        t->state.bad_samples++;
+        say("sample %" PRId64 " is left out: %s", t->state.position - 1, err_sentence());
+    }
+    return fail(ERR_FAILED, "%d samples in a row could not be made; the last failure: %s", BAD_SAMPLES_IN_A_ROW,
+                err_sentence());
+}
+
+static int run_part(Trainer *t, Loader *loader, int part, TrainerStep *step) {
+    int pairs = t->options.graph.pairs;
+    double began = clock_seconds();
+    for (int i = 0; i < pairs; i++) {
+        int code = next_sample(t, loader);
+        if (code) return code;
+        graph_fill(&t->graph, t->plan, i, &t->sample);
+        t->batch[part * pairs + i] = t->sample.index;
+    }
+    double loaded = clock_seconds();
+    graph_set_seed(&t->graph, t->plan, t->loss_scale.scale);
+    int code = plan_run(t->plan);
+    if (code) return code;
+    step->loss += graph_scalar(t->plan, t->graph.loss);
+    for (int i = 0; i < t->graph.terms; i++) step->term[i] += graph_scalar(t->plan, t->graph.term[i].value);
+    graph_take_gradients(&t->graph, t->plan, store_parameters(t->store), t->pool, part ? GRADIENTS_ADD : GRADIENTS_SET,
+                         t->gradients);
+    step->data_seconds += loaded - began;
+    step->run_seconds += clock_seconds() - loaded;
+    return 0;
+}
+
+static int tell_skipped(Trainer *t, const TrainerStep *step) {
+    char places[256] = "";
+    for (int i = 0; i < t->options.batch && strlen(places) < sizeof places - 32; i++)
+        snprintf(places + strlen(places), sizeof places - strlen(places), "%s%" PRIu64, i ? ", " : "", t->batch[i]);
+    t->state.skipped++;
+    if (++t->state.skipped_in_a_row >= SKIPPED_MOST)
+        return fail(ERR_FAILED,
+                    "%d steps in a row had a loss or gradients that are not finite, the last at step %" PRId64
+                    " (samples %s); the last checkpoint is from before them: lower --lr or --clip and go on from it",
+                    SKIPPED_MOST, t->state.step, places);
+    say("step %" PRId64 ": loss %g, norm of the gradients %g: skipped (samples %s)", t->state.step, step->loss,
+        step->norm, places);
+    return 0;
+}
+
+int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
+    int parts = t->options.batch / t->options.graph.pairs;
+    *step = (TrainerStep){.rate = rate_at(&t->options.schedule, t->state.step)};
+    double began = clock_seconds();
+    for (int part = 0; part < parts; part++) {
+        int code = run_part(t, loader, part, step);
+        if (code) return code;
+    }
+    step->loss /= parts;
+    for (int i = 0; i < t->graph.terms; i++) step->term[i] /= parts;
+    double ran = clock_seconds();
+    /* a loss that is not finite may hide behind gradients that are: its part of the picture gave none */
+    double scale = isfinite(step->loss) ? 1 / (t->loss_scale.scale * parts) : NAN;
+    OptimStep done = optim_step(t->optim, t->pool, store_block(t->store), t->gradients, scale, step->rate);
+    loss_scale_update(&t->loss_scale, done.skipped);
+    step->norm = done.norm;
+    step->skipped = done.skipped;
+    t->state.step++;
+    int code = 0;
+    if (done.skipped) {
+        code = tell_skipped(t, step);
+    } else {
+        t->state.skipped_in_a_row = 0;
+        weights_changed(t);
+    }
+    double end = clock_seconds();
+    step->update_seconds = end - ran;
+    t->state.seconds += end - began;
+    return code;
+}
+
+/* ---- checkpoints ---- */
+
+enum { STATE_NOTES = 13, NOTE_TEXT = 40 };
+
+/* Every field of the state by name, for writing and reading alike. */
+typedef struct {
+    const char *name;
+    int64_t *whole;
+    double *real;
+} StateField;
+
+static int state_fields(Trainer *t, int64_t *steps, StateField fields[STATE_NOTES]) {
+    TrainerState *s = &t->state;
+    const StateField all[STATE_NOTES] = {{"step", &s->step, NULL},
+                                         {"position", &s->position, NULL},
+                                         {"skipped", &s->skipped, NULL},
+                                         {"skipped_in_a_row", &s->skipped_in_a_row, NULL},
+                                         {"bad_samples", &s->bad_samples, NULL},
+                                         {"seconds", NULL, &s->seconds},
+                                         {"best", NULL, &s->best},
+                                         {"best_step", &s->best_step, NULL},
+                                         {"stale", &s->stale, NULL},
+                                         {"log_bytes", &s->log_bytes[0], NULL},
+                                         {"validation_bytes", &s->log_bytes[1], NULL},
+                                         {"optim_steps", steps, NULL},
+                                         {"loss_scale_good", &t->loss_scale.good, NULL}};
+    memcpy(fields, all, sizeof all);
+    return STATE_NOTES;
+}
+
+int trainer_save(Trainer *t, const char *folder, const SafetensorsNote *notes, int count) {
+    SafetensorsNote all[CHECKPOINT_NOTES_MAX];
+    char text[STATE_NOTES][NOTE_TEXT], scale[NOTE_TEXT], name[CHECKPOINT_NAME], path[PATH_MAX];
+    BUG_IF(count + STATE_NOTES + 1 > CHECKPOINT_NOTES_MAX, "%d notes in a checkpoint", count);
+    int64_t steps = optim_steps(t->optim);
+    StateField fields[STATE_NOTES];
+    int n = state_fields(t, &steps, fields);
+    for (int i = 0; i < n; i++) {
+        if (fields[i].whole)
+            snprintf(text[i], NOTE_TEXT, "%" PRId64, *fields[i].whole);
+        else
+            snprintf(text[i], NOTE_TEXT, "%a", *fields[i].real);
+        all[i] = (SafetensorsNote){fields[i].name, text[i]};
+    }
+    snprintf(scale, sizeof scale, "%a", t->loss_scale.scale);
+    all[n++] = (SafetensorsNote){"loss_scale", scale};
+    for (int i = 0; i < count; i++) all[n++] = notes[i];
+    CheckpointBlock blocks[1 + OPTIM_BLOCKS] = {{"weights", store_block(t->store)}};
+    int used = 1;
+    for (int b = 0; b < OPTIM_BLOCKS; b++)
+        if (optim_block(t->optim, b))
+            blocks[used++] = (CheckpointBlock){optim_block_names[b], optim_block(t->optim, b)};
+    checkpoint_name(name, t->state.step);
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
+        return fail(ERR_USAGE, "%s: the name is too long", show_path(folder));
+    int code = checkpoint_write(path, store_parameters(t->store), blocks, used, all, n);
+    if (!code) checkpoint_prune(folder, KEEP);
+    return code;
+}
+
+int trainer_restore(Trainer *t, const Checkpoint *c) {
+    int64_t steps = 0;
+    StateField fields[STATE_NOTES];
+    int n = state_fields(t, &steps, fields), code = 0;
+    for (int i = 0; !code && i < n; i++)
+        code = fields[i].whole ? checkpoint_whole(c, fields[i].name, 0, INT64_MAX / 2, fields[i].whole)
+                               : checkpoint_real(c, fields[i].name, fields[i].real);
+    if (!code) code = checkpoint_real(c, "loss_scale", &t->loss_scale.scale);
+    if (!code) code = checkpoint_block(c, "weights", store_parameters(t->store), store_block(t->store));
+    for (int b = 0; !code && b < OPTIM_BLOCKS; b++)
+        if (optim_block(t->optim, b))
+            code = checkpoint_block(c, optim_block_names[b], store_parameters(t->store), optim_block(t->optim, b));
+    optim_set_steps(t->optim, steps);
+    weights_changed(t);
+    return code;
+}

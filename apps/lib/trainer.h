@@ -1,0 +1,66 @@
+/* apps/lib/trainer.h - a network being trained: weights, optimiser, the program of a step, and how far it has come.
+ *
+ * A step takes `batch` samples from a loader, runs them `micro` at a time forward and backward, adds the gradients in
+ * f32, changes the weights and brings packed copies up to date. What it computes follows from the options and the
+ * samples alone: any number of threads gives the same bits, and so does going on from a checkpoint. */
+#ifndef PANUM_APPS_LIB_TRAINER_H
+#define PANUM_APPS_LIB_TRAINER_H
+#include "apps/lib/checkpoint.h"
+#include "apps/lib/train_graph.h"
+#include "data/loader.h"
+#include "nn/optim.h"
+
+typedef struct {
+    GraphOptions graph; /* pairs is the micro-batch */
+    int batch;          /* a multiple of graph.pairs */
+    OptimOptions optim;
+    RateSchedule schedule;
+    LossScale loss_scale; /* {1} for f32 */
+    uint64_t seed;        /* of the initial weights */
+} TrainerOptions;
+
+/* How far it has come: all of it is in a checkpoint. The trainer moves the first group on, its caller the second. */
+typedef struct {
+    int64_t step;     /* steps taken, skipped ones counted */
+    int64_t position; /* of the next sample in the stream */
+    int64_t skipped, skipped_in_a_row;
+    int64_t bad_samples; /* that could not be made */
+    double seconds;      /* of all runs together */
+
+    double best;              /* lowest validation error so far, infinity before the first */
+    int64_t best_step, stale; /* stale: validations since */
+    int64_t log_bytes[2];     /* of the tables that belong to this step */
+} TrainerState;
+
+typedef struct {
+    double loss, term[GRAPH_TERMS_MAX];
+    double norm, rate;
+    bool skipped;
+    double data_seconds, run_seconds, update_seconds;
+} TrainerStep;
+
+typedef struct Trainer Trainer;
+int trainer_make(const TrainerOptions *options, Pool *pool, Trainer **trainer);
+void trainer_drop(Trainer *trainer); /* NULL is fine */
+/* Begins from weights instead of the seed. */
+int trainer_load_weights(Trainer *trainer, const char *path, const char *model);
+
+/* One step. A loss or a gradient that is not finite changes no weight and is told; SKIPPED_MOST in a row are
+ * ERR_FAILED. ERR_INPUT when the loader has no more samples. */
+enum { SKIPPED_MOST = 20 };
+int trainer_step(Trainer *trainer, Loader *loader, TrainerStep *step);
+
+TrainerState *trainer_state(Trainer *trainer);
+const TrainGraph *trainer_graph(const Trainer *trainer);
+Plan *trainer_plan(Trainer *trainer);
+const ParameterList *trainer_parameters(const Trainer *trainer);
+float *trainer_weights(Trainer *trainer);
+/* What is validated and shipped: the average where one is kept, else the weights. */
+const float *trainer_best_guess(Trainer *trainer);
+Optim *trainer_optim(Trainer *trainer);
+
+/* Everything into folder/checkpoint_STEP, the last three are kept; `notes` are added to its metadata. */
+int trainer_save(Trainer *trainer, const char *folder, const SafetensorsNote *notes, int count);
+/* ERR_WEIGHTS when something is missing in it. */
+int trainer_restore(Trainer *trainer, const Checkpoint *checkpoint);
+#endif
