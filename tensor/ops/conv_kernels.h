@@ -54,6 +54,11 @@ typedef struct {
      * read in whole vectors, bias too (NULL is zero). */
     void (*winograd_output)(WinogradKind kind, const float *m, int64_t product, const float *bias, int64_t columns,
                             float *const *out);
+    /* For the gradient of weights. v = A d A^T of the outputs' gradients of one tile: pixel[i] points at `channels`
+     * channels of output i; and taps = G^T m G of `columns` columns, read and written in whole vectors. */
+    void (*winograd_spread)(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product);
+    void (*winograd_gather)(WinogradKind kind, const float *m, int64_t product, int64_t columns, float *tap,
+                            int64_t tap_stride);
     /* Few outputs: c[row*c_stride + o] = bias[o] + sums, lanes run over k, each vector of operands is used for all
      * outputs. weights[o*weight_stride + k]; at most FEW_OUTPUTS of them. */
     void (*few)(int64_t rows, const Stretch *stretch, int64_t stretches, const float *weights, int64_t weight_stride,

@@ -13,7 +13,9 @@
 #include "tensor/ops/conv_task.h"
 #ifndef PANUM_F64
 
-#include <string.h>
+#include <stdatomic.h>
+
+typedef WeightGradientJob Job;
 
 enum {
     CHUNK = 160,           /* most positions of a chunk */
@@ -23,30 +25,49 @@ enum {
 /* A pool tile is at least about this much work: 50 us at 120 GFLOP/s. */
 static const double tile_flops = 6e6;
 
-/* One segment of x with dy. Either's channels can be the rows of a block (broadcast), the other's the columns (in
- * vectors): what fills vectors better. */
-typedef struct {
-    bool turned; /* rows are channels of x, columns those of dy */
-    int64_t rows, columns, padded, blocks;
-    int64_t at; /* of a part's sums: [tap][row][padded column] */
-} Section;
-
-typedef struct {
-    WeightGradient task;
-    const OuterKernels *kernels;
-    const Node *node;
-    const Run *run;
-    const float *x[NODE_INPUTS_MAX], *dy;
-    float *sums, *d_weight, *d_bias;
-    Section section[NODE_INPUTS_MAX];
-    int64_t taps, positions, blocks; /* blocks of rows of all sections */
-    int64_t parts, splits;           /* of positions; of blocks */
-    int64_t bias_at, part_floats;
-} Job;
+static _Atomic int forced = -1;
+void weight_gradient_force(int kind) {
+    atomic_store(&forced, kind);
+}
 
 /* Multiply-adds of vectors, and loads that a single vector of columns cannot hide. */
-static int64_t section_cost(const OuterKernels *kernels, int64_t rows, int64_t columns) {
-    return divide_up(columns, kernels->vector) * rows + divide_up(columns, 2 * kernels->vector) * divide_up(rows, 4);
+static double cost_of(const OuterKernels *kernels, int64_t rows, int64_t columns) {
+    return (double)(divide_up(columns, kernels->vector) * rows +
+                    divide_up(columns, 2 * kernels->vector) * divide_up(rows, 4));
+}
+
+double weight_section_cost(const OuterKernels *kernels, int64_t co, int64_t ci) {
+    const double straight = cost_of(kernels, co, ci), turned = cost_of(kernels, ci, co);
+    return turned < straight ? turned : straight;
+}
+
+bool weight_section_turned(const OuterKernels *kernels, int64_t co, int64_t ci) {
+    return cost_of(kernels, ci, co) < cost_of(kernels, co, ci);
+}
+
+/* Winograd where it is expected to take less time: the transforms must be paid by the channels. */
+static bool choose_winograd(const WeightGradient *task, const OuterKernels *kernels, WinogradKind *kind) {
+    static const struct {
+        int64_t kh, kw;
+    } taps[WINOGRAD_KINDS] = {
+        [WINOGRAD_4X4] = {3, 3}, [WINOGRAD_2X2] = {3, 3}, [WINOGRAD_6X6] = {3, 3}, [WINOGRAD_4X1] = {3, 1},
+        [WINOGRAD_6X1] = {3, 1}, [WINOGRAD_1X4] = {1, 3}, [WINOGRAD_1X6] = {1, 3}};
+    const int wanted = atomic_load_explicit(&forced, memory_order_relaxed);
+    double best = 0;
+    for (int s = 0; s < task->segments; s++)
+        best += (double)(task->kh * task->kw * task->n * task->out_h * task->out_w) *
+                weight_section_cost(kernels, task->co, task->x[s].channels);
+    bool found = false;
+    for (int k = 0; k < WINOGRAD_KINDS; k++) {
+        if (task->stride != 1 || task->kh != taps[k].kh || task->kw != taps[k].kw) continue;
+        if (wanted >= 0 && wanted != k) continue;
+        const double time = weight_winograd_cost(task, kernels, (WinogradKind)k);
+        if (time >= best && wanted != k) continue;
+        best = time;
+        *kind = (WinogradKind)k;
+        found = true;
+    }
+    return found;
 }
 
 /* One row of all positions where nothing stands against it: longer runs. */
@@ -69,17 +90,18 @@ static void merge_rows(WeightGradient *task) {
     task->out_w = task->w;
 }
 
-static Job make_job(const Node *node) {
+static Job make_job(const Node *node, bool exact) {
     Job job = {.node = node, .kernels = outer_kernels(cpu_level())};
     WeightGradient *task = &job.task;
     weight_gradient_describe(node, task);
     merge_rows(task);
     job.taps = task->kh * task->kw;
     job.positions = task->n * task->out_h * task->out_w;
-    for (int s = 0; s < task->segments; s++) {
-        Section *section = &job.section[s];
+    job.winograd = !exact && choose_winograd(task, job.kernels, &job.kind);
+    for (int s = 0; s < task->segments && !job.winograd; s++) {
+        WeightSection *section = &job.section[s];
         const int64_t ci = task->x[s].channels;
-        section->turned = section_cost(job.kernels, ci, task->co) < section_cost(job.kernels, task->co, ci);
+        section->turned = weight_section_turned(job.kernels, task->co, ci);
         section->rows = section->turned ? ci : task->co;
         section->columns = section->turned ? task->co : ci;
         section->padded = round_up(section->columns, job.kernels->vector);
@@ -102,14 +124,13 @@ static Job make_job(const Node *node) {
 }
 
 size_t weight_gradient_shared(const Node *node, bool exact) {
-    (void)exact;
-    const Job job = make_job(node);
-    return (size_t)(job.parts * job.part_floats) * sizeof(float);
+    const Job job = make_job(node, exact);
+    return (size_t)(job.parts * job.part_floats) * sizeof(float) + (job.winograd ? weight_winograd_shared(&job) : 0);
 }
 
 size_t weight_gradient_worker(const Node *node, bool exact) {
-    (void)exact;
-    const Job job = make_job(node);
+    const Job job = make_job(node, exact);
+    if (job.winograd) return weight_winograd_worker(&job);
     return (size_t)(job.taps * round_up(larger(job.task.ci, 16), 16)) * sizeof(float);
 }
 
@@ -148,7 +169,7 @@ static void add_chunk(const Job *job, int64_t first, int64_t last, int64_t first
         const int64_t stripes = stripes_of(task, first, last, u, v, stripe);
         int64_t block = 0; /* of the section's first */
         for (int s = 0; s < task->segments; block += job->section[s].blocks, s++) {
-            const Section *section = &job->section[s];
+            const WeightSection *section = &job->section[s];
             const Placed *x = &task->x[s], *dy = &task->dy;
             const int64_t begin = larger(first_block - block, 0), end = smaller(last_block - block, section->blocks);
             if (begin >= end) continue;
@@ -198,8 +219,9 @@ static void sum_tile(void *context, int64_t index, int worker) {
     float *sums = job->sums + part * job->part_floats;
     for (int64_t k = 0; k < chunks; k++) {
         const int64_t start = first + k * (last - first) / chunks, end = first + (k + 1) * (last - first) / chunks;
-        add_chunk(job, start, end, split * job->blocks / job->splits, (split + 1) * job->blocks / job->splits, k > 0,
-                  sums);
+        if (!job->winograd) /* then these parts are for the bias only */
+            add_chunk(job, start, end, split * job->blocks / job->splits, (split + 1) * job->blocks / job->splits,
+                      k > 0, sums);
         if (split == 0 && job->d_bias) add_bias(job, start, end, k > 0, sums);
     }
 }
@@ -209,7 +231,7 @@ static void join_row(const Job *job, int64_t o, float *row) {
     const WeightGradient *task = &job->task;
     float *to = job->d_weight + o * task->ci * job->taps;
     for (int s = 0; s < task->segments; s++) {
-        const Section *section = &job->section[s];
+        const WeightSection *section = &job->section[s];
         const int64_t channels = task->x[s].channels, by_tap = section->rows * section->padded;
         const int64_t by_channel = section->turned ? section->padded : 1;
         const float *from = job->sums + section->at + (section->turned ? o : o * section->padded);
@@ -223,10 +245,14 @@ static void join_row(const Job *job, int64_t o, float *row) {
             for (int64_t tap = 0; tap < job->taps; tap++) to[c * job->taps + tap] = row[tap * channels + c];
         to += channels * job->taps;
     }
-    if (!job->d_bias) return;
-    float sum = 0;
-    for (int64_t part = 0; part < job->parts; part++) sum += job->sums[part * job->part_floats + job->bias_at + o];
-    job->d_bias[o] = sum;
+}
+
+static void join_bias(const Job *job) {
+    for (int64_t o = 0; o < job->task.co; o++) {
+        float sum = 0;
+        for (int64_t part = 0; part < job->parts; part++) sum += job->sums[part * job->part_floats + job->bias_at + o];
+        job->d_bias[o] = sum;
+    }
 }
 
 enum { JOIN_ROWS = 16 };
@@ -238,14 +264,18 @@ static void join_tile(void *context, int64_t index, int worker) {
 }
 
 void weight_gradient_run(const Node *node, const Run *run) {
-    Job job = make_job(node);
+    Job job = make_job(node, run->exact);
     job.run = run;
     for (int s = 0; s < node->segments; s++) job.x[s] = run_real(run, node->input[s]);
     job.dy = run_real(run, node->input[node->segments]);
     job.d_weight = run_real(run, node->output[0]);
     job.d_bias = node->outputs > 1 ? run_real(run, node->output[1]) : NULL;
-    job.sums = run_shared(run);
-    pool_run(run->pool, job.parts * job.splits, sum_tile, &job);
-    pool_run(run->pool, divide_up(job.task.co, JOIN_ROWS), join_tile, &job);
+    job.sums = (float *)run_shared(run) + (job.winograd ? weight_winograd_shared(&job) / sizeof(float) : 0);
+    if (!job.winograd || job.d_bias) pool_run(run->pool, job.parts * job.splits, sum_tile, &job);
+    if (job.winograd)
+        weight_winograd_run(&job);
+    else
+        pool_run(run->pool, divide_up(job.task.co, JOIN_ROWS), join_tile, &job);
+    if (job.d_bias) join_bias(&job);
 }
 #endif

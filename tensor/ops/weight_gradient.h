@@ -4,6 +4,7 @@
 #define PANUM_TENSOR_OPS_WEIGHT_GRADIENT_H
 #include "base/cpu.h"
 #include "tensor/op.h"
+#include "tensor/ops/conv_kernels.h"
 
 /* Where the elements of a map lie: `channels` side by side at each pixel; strides in elements. */
 typedef struct {
@@ -42,6 +43,42 @@ const OuterKernels *outer_kernels(CpuLevel level);
 extern const OuterKernels outer_kernels_base, outer_kernels_avx2, outer_kernels_avx512;
 
 #ifndef PANUM_F64
+/* One segment of x with dy. Either's channels can be the rows of a block (broadcast), the other's the columns (in
+ * vectors): what fills vectors better. */
+typedef struct {
+    bool turned; /* rows are channels of x, columns those of dy */
+    int64_t rows, columns, padded, blocks;
+    int64_t at; /* of a part's sums: [tap][row][padded column] */
+} WeightSection;
+
+typedef struct {
+    WeightGradient task;
+    const OuterKernels *kernels;
+    const Node *node;
+    const Run *run;
+    bool winograd;
+    WinogradKind kind;
+    const float *x[NODE_INPUTS_MAX], *dy;
+    float *sums, *d_weight, *d_bias;
+    WeightSection section[NODE_INPUTS_MAX];
+    int64_t taps, positions, blocks; /* blocks of rows of all sections */
+    int64_t parts, splits;           /* of positions; of blocks */
+    int64_t bias_at, part_floats;
+} WeightGradientJob;
+
+/* Expected time in vector multiply-adds of one position's outer product, and of all of a task by Winograd. */
+double weight_section_cost(const OuterKernels *kernels, int64_t co, int64_t ci);
+bool weight_section_turned(const OuterKernels *kernels, int64_t co, int64_t ci);
+double weight_winograd_cost(const WeightGradient *task, const OuterKernels *kernels, WinogradKind kind);
+
+void weight_winograd_run(const WeightGradientJob *job);
+size_t weight_winograd_shared(const WeightGradientJob *job);
+size_t weight_winograd_worker(const WeightGradientJob *job);
+
+/* For tests: where it can compute the shape, this kind is chosen from now on; WINOGRAD_KINDS for none at all, -1 for
+ * what is expected to be fastest. */
+void weight_gradient_force(int kind);
+
 void weight_gradient_run(const Node *node, const Run *run);
 size_t weight_gradient_shared(const Node *node, bool exact);
 size_t weight_gradient_worker(const Node *node, bool exact);

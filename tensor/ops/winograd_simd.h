@@ -1,4 +1,5 @@
-/* tensor/ops/winograd_simd.h - the three transforms of Winograd's minimal filtering (Lavin and Gray, Fast Algorithms
+/* tensor/ops/winograd_simd.h - the three transforms of Winograd's minimal filtering and the transposes of two of them,
+ * which its gradient needs (Lavin and Gray, Fast Algorithms
  * for Convolutional Neural Networks, 2015), for three widths; conv_kernels.h tells their contracts.
  *
  * F(4,3) interpolates at 0, +-p, +-q and infinity. With M(x) = x (x^2-p^2) (x^2-q^2):
@@ -133,6 +134,67 @@ INLINE void weight_axis(const vf *g, const int s, const int n, vf *u, const int 
     }
 }
 
+/* A along one axis, the transpose of output_axis: n-2 values `s` apart give n `to` apart. */
+INLINE void spread_axis(const vf *o, const int s, const int n, vf *m, const int to) {
+    if (n == 8) {
+        vf even_half = o[0] + 0.25f * o[2 * s] + 0.0625f * o[4 * s];
+        vf odd_half = 0.5f * o[s] + 0.125f * o[3 * s] + 0.03125f * o[5 * s];
+        vf even_one = o[0] + o[2 * s] + o[4 * s], odd_one = o[s] + o[3 * s] + o[5 * s];
+        vf even_two = o[0] + 4 * o[2 * s] + 16 * o[4 * s], odd_two = 2 * o[s] + 8 * o[3 * s] + 32 * o[5 * s];
+        m[0] = o[0];
+        m[to] = even_half + odd_half;
+        m[2 * to] = even_half - odd_half;
+        m[3 * to] = even_one + odd_one;
+        m[4 * to] = even_one - odd_one;
+        m[5 * to] = even_two + odd_two;
+        m[6 * to] = even_two - odd_two;
+        m[7 * to] = o[5 * s];
+    } else if (n == 6) {
+        vf even_p = o[0] + P2 * o[2 * s], odd_p = WINOGRAD_P * o[s] + P2 * WINOGRAD_P * o[3 * s];
+        vf even_q = o[0] + Q2 * o[2 * s], odd_q = WINOGRAD_Q * o[s] + Q2 * WINOGRAD_Q * o[3 * s];
+        m[0] = o[0];
+        m[to] = even_p + odd_p;
+        m[2 * to] = even_p - odd_p;
+        m[3 * to] = even_q + odd_q;
+        m[4 * to] = even_q - odd_q;
+        m[5 * to] = o[3 * s];
+    } else if (n == 4) {
+        m[0] = o[0];
+        m[to] = o[0] + o[s];
+        m[2 * to] = o[0] - o[s];
+        m[3 * to] = o[s];
+    } else {
+        m[0] = o[0];
+    }
+}
+
+/* G^T along one axis, the transpose of weight_axis: n products `s` apart give 3 taps (or 1) `to` apart. */
+INLINE void gather_axis(const vf *u, const int s, const int n, vf *g, const int to) {
+    if (n == 8) {
+        const float scale_half = 32.0f / 45, scale_one = -2.0f / 9, scale_two = 1.0f / 90;
+        vf sum_half = scale_half * (u[s] + u[2 * s]), difference_half = scale_half * (u[s] - u[2 * s]);
+        vf sum_one = scale_one * (u[3 * s] + u[4 * s]), difference_one = scale_one * (u[3 * s] - u[4 * s]);
+        vf sum_two = scale_two * (u[5 * s] + u[6 * s]), difference_two = scale_two * (u[5 * s] - u[6 * s]);
+        g[0] = (sum_half - u[0]) + (sum_one + sum_two);
+        g[to] = 0.5f * difference_half + difference_one + 2 * difference_two;
+        g[2 * to] = (0.25f * sum_half + u[7 * s]) + (sum_one + 4 * sum_two);
+    } else if (n == 6) {
+        const float scale_p = 1 / (2 * P2 * (P2 - Q2)), scale_q = 1 / (2 * Q2 * (Q2 - P2));
+        vf sum_p = scale_p * (u[s] + u[2 * s]), difference_p = scale_p * (u[s] - u[2 * s]);
+        vf sum_q = scale_q * (u[3 * s] + u[4 * s]), difference_q = scale_q * (u[3 * s] - u[4 * s]);
+        g[0] = (1 / (P2 * Q2)) * u[0] + (sum_p + sum_q);
+        g[to] = WINOGRAD_P * difference_p + WINOGRAD_Q * difference_q;
+        g[2 * to] = u[5 * s] + (P2 * sum_p + Q2 * sum_q);
+    } else if (n == 4) {
+        vf sum = 0.5f * (u[s] + u[2 * s]);
+        g[0] = u[0] + sum;
+        g[to] = 0.5f * (u[s] - u[2 * s]);
+        g[2 * to] = u[3 * s] + sum;
+    } else {
+        g[0] = u[0];
+    }
+}
+
 INLINE void weights_body(const int ph, const int pw, const float *panel, int64_t channels, int64_t first, int64_t last,
                          int64_t width, float *u, int64_t product) {
     const int th = ph == 1 ? 1 : 3, tw = pw == 1 ? 1 : 3;
@@ -194,6 +256,80 @@ INLINE void output_body(const int ph, const int pw, const float *m, int64_t prod
     }
 }
 
+/* Of one vector of channels: A d A^T. */
+INLINE void spread_vector(const int ph, const int pw, const vf *d, vf *m) {
+    const int oh = ph == 1 ? 1 : ph - 2, ow = pw == 1 ? 1 : pw - 2;
+    vf rows[48];
+    UNROLL for (int y = 0; y < oh; y++) spread_axis(d + y * ow, 1, pw, rows + y * pw, 1);
+    UNROLL for (int x = 0; x < pw; x++) spread_axis(rows + x, pw, ph, m + x, pw);
+}
+
+INLINE void spread_body(const int ph, const int pw, const float *const *pixel, int64_t channels, float *v,
+                        int64_t product) {
+    const int oh = ph == 1 ? 1 : ph - 2, ow = pw == 1 ? 1 : pw - 2;
+    int64_t c = 0;
+    for (; c + VW <= channels; c += VW) {
+        vf d[36], m[64];
+        UNROLL for (int e = 0; e < oh * ow; e++) d[e] = v_load(pixel[e] + c);
+        spread_vector(ph, pw, d, m);
+        for (int e = 0; e < ph * pw; e++) v_store(v + e * product + c, m[e]);
+    }
+    if (c == channels) return;
+    vf d[36], m[64];
+    for (int e = 0; e < oh * ow; e++) d[e] = v_load_first(pixel[e] + c, channels - c);
+    spread_vector(ph, pw, d, m);
+    for (int e = 0; e < ph * pw; e++) v_store_first(v + e * product + c, m[e], channels - c);
+}
+
+INLINE void gather_body(const int ph, const int pw, const float *m, int64_t product, int64_t columns, float *tap,
+                        int64_t tap_stride) {
+    const int th = ph == 1 ? 1 : 3, tw = pw == 1 ? 1 : 3;
+    for (int64_t j = 0; j < columns; j += VW) {
+        vf d[8], rows[24], g[9];
+        UNROLL for (int x = 0; x < pw; x++) {
+            UNROLL for (int y = 0; y < ph; y++) d[y] = v_load(m + (y * pw + x) * product + j);
+            gather_axis(d, 1, ph, rows + x, pw);
+        }
+        UNROLL for (int y = 0; y < th; y++) gather_axis(rows + y * pw, 1, pw, g + y * tw, 1);
+        UNROLL for (int t = 0; t < th * tw; t++) v_store(tap + t * tap_stride + j, g[t]);
+    }
+}
+
+static void winograd_spread(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product) {
+    if (kind == WINOGRAD_4X4)
+        spread_body(6, 6, pixel, channels, v, product);
+    else if (kind == WINOGRAD_6X6)
+        spread_body(8, 8, pixel, channels, v, product);
+    else if (kind == WINOGRAD_6X1)
+        spread_body(8, 1, pixel, channels, v, product);
+    else if (kind == WINOGRAD_1X6)
+        spread_body(1, 8, pixel, channels, v, product);
+    else if (kind == WINOGRAD_2X2)
+        spread_body(4, 4, pixel, channels, v, product);
+    else if (kind == WINOGRAD_4X1)
+        spread_body(6, 1, pixel, channels, v, product);
+    else
+        spread_body(1, 6, pixel, channels, v, product);
+}
+
+static void winograd_gather(WinogradKind kind, const float *m, int64_t product, int64_t columns, float *tap,
+                            int64_t tap_stride) {
+    if (kind == WINOGRAD_4X4)
+        gather_body(6, 6, m, product, columns, tap, tap_stride);
+    else if (kind == WINOGRAD_6X6)
+        gather_body(8, 8, m, product, columns, tap, tap_stride);
+    else if (kind == WINOGRAD_6X1)
+        gather_body(8, 1, m, product, columns, tap, tap_stride);
+    else if (kind == WINOGRAD_1X6)
+        gather_body(1, 8, m, product, columns, tap, tap_stride);
+    else if (kind == WINOGRAD_2X2)
+        gather_body(4, 4, m, product, columns, tap, tap_stride);
+    else if (kind == WINOGRAD_4X1)
+        gather_body(6, 1, m, product, columns, tap, tap_stride);
+    else
+        gather_body(1, 6, m, product, columns, tap, tap_stride);
+}
+
 static void winograd_weights(WinogradKind kind, const float *panel, int64_t channels, int64_t first, int64_t last,
                              int64_t width, float *u, int64_t product) {
     if (kind == WINOGRAD_4X4)
@@ -252,4 +388,5 @@ static void winograd_output(WinogradKind kind, const float *m, int64_t product, 
     {                                                                                                         \
         .level = cpu, .vector = VW, .rows = BLOCK_ROWS, .block = block, .winograd_weights = winograd_weights, \
         .winograd_input = winograd_input, .winograd_output = winograd_output, .few = few, .panel = panel,     \
+        .winograd_spread = winograd_spread, .winograd_gather = winograd_gather,                               \
     }
