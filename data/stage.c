@@ -32,7 +32,7 @@ typedef struct {
 
 typedef struct {
     const Thing *thing;
-    const Texture *texture, *shadow, *mirrored, *mask;
+    const Texture *texture, *shadow, *mirrored, *mask, *detail;
     int mask_texture_level;
     Vec3 axis[3];     /* coordinates of a point: dot(axis[k], point - at) */
     Vec3 flat_normal; /* unit length, towards the eyes */
@@ -116,7 +116,8 @@ static int prepare(Draw *draw, Actor *a, const Thing *o) {
     a->shadow = o->coat.shadow_depth > 0 ? texture_get(stage->bank, o->coat.shadow) : a->texture;
     a->mirrored = o->coat.mirror > 0 ? texture_get(stage->bank, o->coat.mirrored) : a->texture;
     a->mask = o->cut ? texture_get(stage->bank, o->mask) : a->texture;
-    if (!a->texture || !a->shadow || !a->mirrored || !a->mask) return err_code();
+    a->detail = o->coat.detail_depth > 0 ? texture_get(stage->bank, o->coat.detail) : a->texture;
+    if (!a->texture || !a->shadow || !a->mirrored || !a->mask || !a->detail) return err_code();
     a->veil = o->opacity < 1, a->solid = o->opacity >= 0.5f;
     a->low = -1, a->high = 1;
     const Coat *c = &o->coat;
@@ -472,6 +473,11 @@ static Vec4 shade(const Draw *draw, const Actor *a, const Row *row, int eye, flo
         Vec4 column;
         memcpy(&column, coat->colour[k], sizeof column);
         colour += column * paint[k];
+    }
+    if (coat->detail_depth > 0) {
+        float k = coat->detail_scale;
+        Vec4 over = filtered(a->detail, u * k + 31, v * k + 57, footprint * k);
+        colour *= 1 + coat->detail_depth * ((over[0] + over[1] + over[2]) * (1.0f / 384) - 1);
     }
     float lit = n[0] * draw->light[0] + n[1] * draw->light[1] + n[2] * draw->light[2], shadow = 1;
     if (coat->shadow_depth > 0) {

@@ -40,7 +40,9 @@ typedef struct {
                 [4]; /* columns: what red, green and blue of the texture add to red, green and blue, and a constant */
     uint64_t shadow; /* of this texture's fourth value, `shadow_scale` times as coarse */
     float shadow_scale, shadow_level, shadow_softness, shadow_depth; /* depth 0: no shadow */
-    float glow;                                                      /* 0 lit as all things are; 1 by itself (skies) */
+    uint64_t detail; /* texture whose brightness is laid over, `detail_scale` times as fine; depth 0: none */
+    float detail_scale, detail_depth;
+    float glow;          /* 0 lit as all things are; 1 by itself (skies) */
     float gloss, mirror; /* strength of highlights; share of a mirror image, as far behind the screen as can be */
     uint64_t mirrored;   /* texture that is seen in the mirror */
 } Coat;

@@ -17,6 +17,7 @@ typedef struct {
     double picture;           /* width of the camera's whole picture */
     double nearest, farthest; /* disparities, pixels: nearest > farthest */
     double texel;             /* pixels a texel, typical of this stage */
+    double least_z;           /* nothing comes nearer than this */
 } Lot;
 
 static double draw(Lot *lot, double low, double high) {
@@ -67,7 +68,10 @@ static Vec3 place(const Lot *lot, double x, double y, double z) {
 /* A turned, stretched grid of texels, `density` texels per unit of length. */
 static void draw_grid(Lot *lot, Coat *coat, double density) {
     double turn = draw_chance(lot, 0.5) ? 1.5708 * draw_whole(lot, 4) : draw(lot, 0, 6.2832);
-    double stretch = draw_chance(lot, 0.7) ? 1 : draw_scale(lot, 0.4, 2.5);
+    /* now and then as long as things that move fast are smeared */
+    double stretch = draw_chance(lot, 0.7)   ? 1
+                     : draw_chance(lot, 0.9) ? draw_scale(lot, 0.4, 2.5)
+                                             : draw_scale(lot, 0.15, 7);
     coat->across[0] = (float)(density * stretch * cos(turn)), coat->across[1] = (float)(density / stretch * sin(turn));
     coat->down[0] = (float)(-density * stretch * sin(turn)), coat->down[1] = (float)(density / stretch * cos(turn));
     coat->origin[0] = (float)draw(lot, 0, TEXTURE_SIDE), coat->origin[1] = (float)draw(lot, 0, TEXTURE_SIDE);
@@ -80,17 +84,23 @@ static void draw_coat(Lot *lot, Coat *coat, double density) {
     draw_grid(lot, coat, density / (lot->texel * draw_scale(lot, 0.5, 2)));
     /* contrast, saturation, colour cast and brightness of its own */
     double contrast = draw_chance(lot, 0.15) ? draw_scale(lot, 0.03, 0.3) : draw(lot, 0.45, 1.1);
-    double saturation = draw(lot, 0, 0.9), level = draw(lot, 40, 190);
+    double saturation = draw(lot, 0, 0.9), level = draw(lot, 50, 215);
+    int turn = draw_whole(lot, 6); /* which of the texture's colours stands for which: all six orders */
     for (int to = 0; to < 3; to++) {
+        int own = ((turn < 3 ? to : 2 - to) + turn) % 3;
         double gain = contrast * exp(draw(lot, -0.25, 0.25));
         for (int from = 0; from < 3; from++)
-            coat->colour[from][to] = (float)(gain * ((1 - saturation) / 3 + (from == to ? saturation : 0)));
+            coat->colour[from][to] = (float)(gain * ((1 - saturation) / 3 + (from == own ? saturation : 0)));
         coat->colour[3][to] = (float)(level * exp(draw(lot, -0.2, 0.2)) - gain * 120);
     }
     if (draw_chance(lot, 0.3)) {
         coat->shadow = draw_bits(lot), coat->shadow_scale = (float)draw_scale(lot, 0.1, 1);
         coat->shadow_level = (float)draw(lot, 0.3, 0.6), coat->shadow_softness = (float)draw_scale(lot, 0.03, 0.4);
         coat->shadow_depth = (float)draw(lot, 0.3, 0.85);
+    }
+    if (draw_chance(lot, 0.45)) {
+        coat->detail = draw_bits(lot), coat->detail_scale = (float)draw_scale(lot, 0.7, 5);
+        coat->detail_depth = (float)draw_scale(lot, 0.05, 0.45);
     }
     if (draw_chance(lot, 0.15)) coat->gloss = (float)draw(lot, 0.1, 0.9);
     if (draw_chance(lot, 0.06)) coat->mirror = (float)draw(lot, 0.1, 0.6), coat->mirrored = draw_bits(lot);
@@ -135,6 +145,12 @@ static void cut(Lot *lot, Thing *t, double texels_per_edge) {
 
 /* ---- things ---- */
 
+/* Tilts a flat thing less where it would come too near. */
+static void keep_off(const Lot *lot, Thing *t) {
+    double reach = fabs(t->u.z) + fabs(t->v.z), room = fmax(t->at.z - lot->least_z, 0.02 * t->at.z);
+    if (reach > room) t->u.z *= room / reach, t->v.z *= room / reach;
+}
+
 static void add_box(Lot *lot, Vec3 at, double a, double b, double c, Axes x) {
     Vec3 half[3] = {times(x.u, a), times(x.v, b), times(x.w, c)};
     Thing face = thing(lot, THING_FLAT, at);
@@ -173,7 +189,7 @@ static void add_rod(Lot *lot, Vec3 from, Vec3 to, double radius, const Coat *coa
 /* Boughs that fork, with or without leaves. */
 static void add_branch(Lot *lot, Vec3 from, Vec3 way, double radius, int forks, const Coat *coat) {
     Vec3 to = sum(from, way);
-    if (to.z < 0.05) return;
+    if (to.z < lot->least_z) return;
     add_rod(lot, from, to, radius, coat);
     if (!forks) return;
     double size = sqrt(way.x * way.x + way.y * way.y + way.z * way.z);
@@ -195,6 +211,7 @@ static void add_leaves(Lot *lot, Vec3 at, double reach, int layers) {
         Axes x = draw_axes(lot, 0.7);
         double size = reach * draw(lot, 0.5, 1);
         t.u = times(x.u, size), t.v = times(x.v, size);
+        keep_off(lot, &t);
         cut(lot, &t, size / pixel_at(lot, at.z) / draw_scale(lot, 0.5, 2));
         t.mask = mask;
         for (int k = 0; k < 3; k++) t.coat.colour[3][k] += (float)draw(lot, -25, 25);
@@ -212,11 +229,11 @@ static void add_fence(Lot *lot, Vec3 at, double pixel) {
     Vec3 up = times(x.v, pitch * draw_scale(lot, 2, 12)), step = times(x.u, pitch);
     for (int i = 0; i < count; i++) {
         Vec3 foot = sum(at, times(step, i - 0.5 * count));
-        if (foot.z + fmin(up.z, -up.z) < 0.1) continue;
+        if (foot.z - fabs(up.z) < lot->least_z) continue;
         add_rod(lot, sum(foot, times(up, -1)), sum(foot, up), radius, &coat);
     }
     Vec3 end = times(step, 0.5 * count);
-    if (at.z - fabs(end.z) > 0.1 && draw_chance(lot, 0.6))
+    if (at.z - fabs(end.z) > lot->least_z && draw_chance(lot, 0.6))
         for (int k = -1; k <= 1; k += 2)
             add_rod(lot, sum(sum(at, times(end, -1)), times(up, 0.9 * k)), sum(sum(at, end), times(up, 0.9 * k)),
                     radius, &coat);
@@ -252,20 +269,21 @@ static double draw_disparity(Lot *lot) {
 }
 
 /* Anything, anywhere in the sample. */
-static void add_something(Lot *lot) {
+static void add_something(Lot *lot, bool large) {
     double disparity = draw_disparity(lot), z = depth_of(lot, disparity), pixel = pixel_at(lot, z);
     double x = draw(lot, -0.1, 1.1) * lot->width, y = draw(lot, -0.1, 1.1) * lot->height;
     Vec3 at = place(lot, x, y, z);
-    double size = pixel * fmin(lot->picture * draw_scale(lot, 0.015, 0.16), 0.45 * lot->width);
-    double aspect = draw_scale(lot, 0.4, 2.5), kind = draw(lot, 0, 1);
-    /* solids must not swallow the eyes or come much nearer than the nearest */
-    double deep = fmin(size, z * 0.25);
+    double size =
+        pixel * fmin(lot->picture * draw_scale(lot, 0.015, large ? 0.4 : 0.16), (large ? 0.8 : 0.4) * lot->width);
+    double aspect = draw_scale(lot, 0.4, 2.5), kind = draw(lot, 0, large ? 0.7 : 1);
+    /* solids must not come nearer than the nearest */
+    double deep = fmin(size, fmax(z - lot->least_z, 0.02 * z));
     double slant = draw_chance(lot, 0.5) ? 0.25 : 1.1;
     Axes turn = draw_axes(lot, slant);
     if (kind < 0.24) {
         Thing t = thing(lot, THING_FLAT, at);
-        double limit = z / 2.5;
-        t.u = times(turn.u, fmin(size * aspect, limit)), t.v = times(turn.v, fmin(size / aspect, limit));
+        t.u = times(turn.u, size * aspect), t.v = times(turn.v, size / aspect);
+        keep_off(lot, &t);
         t.outline = draw_chance(lot, 0.35) ? OUTLINE_ELLIPSE : OUTLINE_RECTANGLE;
         if (draw_chance(lot, 0.4)) cut(lot, &t, draw_scale(lot, 20, 120));
         stage_add(lot->stage, &t);
@@ -286,7 +304,7 @@ static void add_something(Lot *lot) {
         Coat coat;
         draw_coat(lot, &coat, 1 / pixel);
         int count = draw_chance(lot, 0.4) ? 1 + draw_whole(lot, 6) : 1;
-        double reach = fmin(2 * size, z / 3);
+        double reach = fmin(2 * size, 3 * fmax(z - lot->least_z, 0.02 * z));
         for (int i = 0; i < count; i++) {
             Vec3 way = vec(draw(lot, -1, 1) * reach, draw(lot, -1, 1) * reach, draw(lot, -0.3, 0.3) * reach);
             Vec3 from = sum(at, vec(draw(lot, -1, 1) * size, draw(lot, -1, 1) * size, 0));
@@ -312,9 +330,29 @@ static void add_something(Lot *lot) {
 
 /* ---- stages ---- */
 
+/* An endless plane whose disparity runs from `low` to `high` over the sample, growing by shares of `across` to the
+ * right and `down` downwards. */
+static void add_wall(Lot *lot, double low, double high, double across, double down) {
+    const Stage *stage = lot->stage;
+    double steep = fabs(across) + fabs(down), range = steep > 0 ? (high - low) / steep : 0;
+    double gx = range * across / lot->width / stage->span, gy = range * down / lot->height / stage->span;
+    double middle = 1 + (steep > 0 ? (low + high) / 2 : low) / stage->span;
+    /* rho = r + gx t + gy s is the plane of normal n with n . p = 1 */
+    double r = middle - gx * (lot->width / 2.0 - stage->centre_x) - gy * (lot->height / 2.0 - stage->centre_y);
+    Vec3 n = vec(gx * stage->focal, gy * stage->focal, r);
+    double nn = n.x * n.x + n.y * n.y + n.z * n.z;
+    Vec3 side = fabs(n.y) * fabs(n.y) < 0.8 * nn ? vec(n.z, 0, -n.x) : vec(0, n.z, -n.y);
+    double size = sqrt(side.x * side.x + side.y * side.y + side.z * side.z);
+    side = times(side, 1 / size);
+    Vec3 other = vec(n.y * side.z - n.z * side.y, n.z * side.x - n.x * side.z, n.x * side.y - n.y * side.x);
+    Thing wall = thing(lot, THING_FLAT, times(n, 1 / nn));
+    draw_coat(lot, &wall.coat, stage->focal * middle);
+    wall.outline = OUTLINE_NONE, wall.opacity = 1, wall.u = side, wall.v = times(other, 1 / sqrt(nn));
+    stage_add(lot->stage, &wall);
+}
+
 /* Behind everything: a wall, slanted or not, or a bent sheet; and a plane behind it where it ends. */
 static void add_backdrop(Lot *lot) {
-    double z = depth_of(lot, lot->farthest);
     double last_rho = fmax(1 + 1.1 * (lot->farthest - 1) / lot->stage->span, 0.004);
     Thing last = thing(lot, THING_FLAT, vec(0, 0, 1 / last_rho));
     last.outline = OUTLINE_NONE, last.u = vec(1, 0, 0), last.v = vec(0, 1, 0), last.opacity = 1;
@@ -326,12 +364,8 @@ static void add_backdrop(Lot *lot) {
                   lot->farthest + 0.15 * (lot->nearest - lot->farthest),
                   draw(lot, 0.05, 0.4) * (lot->nearest - lot->farthest), OUTLINE_NONE);
     } else if (kind < 0.8) {
-        Thing wall = thing(lot, THING_FLAT, vec(0, 0, z));
-        double turn = draw_chance(lot, 0.5) ? draw(lot, -1, 1) : 0,
-               tilt = draw_chance(lot, 0.3) ? draw(lot, -0.7, 0.7) : 0;
-        Axes x = axes(0, turn, tilt);
-        wall.outline = OUTLINE_NONE, wall.u = x.u, wall.v = x.v, wall.opacity = 1;
-        stage_add(lot->stage, &wall);
+        double turn = draw_chance(lot, 0.5) ? draw(lot, -1, 1) : 0, tilt = draw_chance(lot, 0.3) ? draw(lot, -1, 1) : 0;
+        add_wall(lot, lot->farthest, lot->farthest + draw(lot, 0, 0.9) * (lot->nearest - lot->farthest), turn, tilt);
     }
     for (int i = draw_chance(lot, 0.4) ? 1 + draw_whole(lot, 3) : 0; i > 0; i--) { /* hills, hedges, skylines */
         double far_z = depth_of(lot, lot->farthest + draw(lot, 0.03, 0.4) * (lot->nearest - lot->farthest));
@@ -345,37 +379,28 @@ static void add_backdrop(Lot *lot) {
     }
 }
 
-/* A ground or a ceiling from near the viewer to the horizon, or a wall along the side. */
+/* A ground or a ceiling from near the viewer towards the horizon, or a wall along the side. */
 static void add_ground(Lot *lot) {
-    double rho = 1 + lot->nearest / lot->stage->span, focal = lot->stage->focal;
+    double range = lot->nearest - lot->farthest, high = lot->farthest + range * draw(lot, 0.4, 1);
+    double low = lot->farthest - range * draw(lot, 0, 1); /* part of it lies behind the backdrop */
+    low = fmax(low, -0.98 * lot->stage->span);
     bool upright = draw_chance(lot, 0.25), other = draw_chance(lot, upright ? 0.5 : 0.12);
-    /* it meets the sample's edge at about the nearest disparity, or farther off */
-    double edge = upright ? (other ? -lot->stage->centre_x : lot->width - lot->stage->centre_x)
-                          : (other ? -lot->stage->centre_y : lot->height - lot->stage->centre_y);
-    if (fabs(edge) < 0.1 * focal * 0.5) edge = (edge < 0 ? -0.05 : 0.05) * focal;
-    double away = edge / focal / (rho * draw(lot, 0.5, 1));
-    Thing ground = {.shape = THING_FLAT, .outline = OUTLINE_NONE, .opacity = 1};
-    ground.at = upright ? vec(away, 0, 1) : vec(0, away, 1);
-    double tilt = draw_chance(lot, 0.4) ? draw(lot, -0.15, 0.15) : 0,
-           roll = draw_chance(lot, 0.3) ? draw(lot, -0.15, 0.15) : 0;
-    ground.u = upright ? vec(roll, 1, 0) : vec(1, roll, 0);
-    ground.v = upright ? vec(tilt, 0, 1) : vec(0, tilt, 1);
-    draw_coat(lot, &ground.coat, focal * 0.6);
-    stage_add(lot->stage, &ground);
+    double main = other ? -1 : 1, aslant = draw_chance(lot, 0.4) ? draw(lot, -0.3, 0.3) : 0;
+    add_wall(lot, low, high, upright ? main : aslant, upright ? aslant : main);
 }
 
 /* What the pair's disparities span, in shares of the camera's picture. */
 static void draw_range(Lot *lot, double limit) {
     double kind = draw(lot, 0, 1), far, near;
-    if (kind < 0.45) { /* as films are: some behind the screen, some before it */
-        far = -draw_scale(lot, 0.003, 0.04),
-        near = draw(lot, 0, 1) < 0.2 ? draw(lot, 0, 0.01) : draw_scale(lot, 0.005, 0.06);
-    } else if (kind < 0.85) { /* as wide as rigs for measuring are, the screen anywhere in it */
-        double range = draw_scale(lot, 0.03, 0.22), below = draw(lot, 0.1, 0.9);
+    if (kind < 0.4) { /* as films are: some behind the screen, some before it */
+        far = -draw_scale(lot, 0.002, 0.04);
+        near = draw_chance(lot, 0.2) ? draw(lot, 0, 0.01) : draw_scale(lot, 0.005, 0.06);
+    } else if (kind < 0.8) { /* as wide as rigs for measuring are, the screen anywhere in it */
+        double range = draw_scale(lot, 0.03, 0.22), below = draw(lot, 0, 0.85);
         far = -range * below, near = range * (1 - below);
     } else { /* all behind or all before the screen */
-        double range = draw_scale(lot, 0.01, 0.1), shift = draw_scale(lot, 0.003, 0.06);
-        bool before = draw_chance(lot, 0.5);
+        double range = draw_scale(lot, 0.01, 0.12), shift = draw_scale(lot, 0.002, 0.06);
+        bool before = draw_chance(lot, 0.65);
         far = before ? shift : -shift - range, near = far + range;
     }
     lot->farthest = fmax(far * lot->picture, -limit), lot->nearest = fmin(near * lot->picture, limit);
@@ -402,11 +427,13 @@ void stage_lot(Stage *stage, TextureBank *bank, int width, int height, double li
         stage->fog = (float)draw(&lot, 0.1, 0.9);
         for (int k = 0; k < 3; k++) stage->fog_colour[k] = (float)draw(&lot, 90, 220);
     }
-    lot.texel = draw_scale(&lot, 0.5, 3);
+    lot.texel = draw_scale(&lot, 0.4, 2.5);
+    lot.least_z = depth_of(&lot, fmin(limit, lot.nearest + 0.3 * range));
 
     add_backdrop(&lot);
     if (draw_chance(&lot, 0.6)) add_ground(&lot);
     if (draw_chance(&lot, 0.2)) add_ground(&lot);
-    int things = draw_chance(&lot, 0.1) ? draw_whole(&lot, 3) : 3 + (int)draw_scale(&lot, 2, 28);
-    for (int i = 0; i < things && stage->count < STAGE_THINGS_MAX - 64; i++) add_something(&lot);
+    int things = draw_chance(&lot, 0.07) ? draw_whole(&lot, 3) : 3 + (int)draw_scale(&lot, 3, 35);
+    for (int i = 0; i < things && stage->count < STAGE_THINGS_MAX - 64; i++)
+        add_something(&lot, draw_chance(&lot, 0.12));
 }

@@ -213,6 +213,18 @@ typedef struct {
 } Transport;
 Transport t_transport_at(Tensor *cv, TransportOptions options, T_AT);
 #define t_transport(cv, ...) t_transport_at(cv, (TransportOptions){__VA_ARGS__}, T_HERE)
+/* How much of the plan of the same cv lies near known disparities: the sum of each row over the union of the columns
+ * within `radius` of i - round(D/factor), D the disparities of the factor x factor pixels under it that are valid (> 0)
+ * and finite; disparity and valid (N,1,h factor,w factor), in pixels of that size, -> (N,1,h,w) in 0..1, 0 where none
+ * is valid. Its gradient reaches cv only. Runs the iterations again (transport_gradient.c); makes no table. */
+typedef struct {
+    TransportOptions transport; /* as those of t_transport */
+    int radius;                 /* columns on each side of a match */
+    int factor;                 /* 0 means 1; at most 8 */
+} TransportMassOptions;
+Tensor *t_transport_mass_at(Tensor *cv, Tensor *disparity, Tensor *valid, TransportMassOptions options, T_AT);
+#define t_transport_mass(cv, disparity, valid, ...) \
+    t_transport_mass_at(cv, disparity, valid, (TransportMassOptions){__VA_ARGS__}, T_HERE)
 /* Nine values of each row of cv (N,h,w,m), at (i - d)/step + e, e = -4..4, linear, zero outside -> (N,9,h,w). d is
  * (N,1,h,w). cv may be (N*h,w,m), as matmul_nt makes it; and have a row for every second row and column only,
  * (N,h/2,w/2,m): R1's. */

@@ -8,26 +8,9 @@
  *   k_i = arg max_j p_ij, the first of equals; confidence = sum_{|e|<=2} p[i,k+e] (zero outside)
  *   disparity = i - (sum_{|e|<=2} (k+e) p[i,k+e] + 1e-4) / (confidence + 1e-4); occlusion = sum_j p_ij
  * The sums inside the logarithms are taken after the largest term is brought to 1, so they are never below 1.
- * Gradient: arg max and mask are constants, the iterations are unrolled (the next issue of this operator). */
-#include "tensor/op.h"
-#include "tensor/ops/ops.h"
+ * Gradient: transport_gradient.c. */
 #include "tensor/ops/transport_kernels.h"
-#include <math.h>
-
-/* Wide enough for pictures of 32,768 columns; the definition keeps its potentials on the stack. */
-enum { TRANSPORT_WIDTH_MAX = 8192, ITERATIONS_MAX = 10, ARGMAX_RADIUS = 2 };
-#define MASKED_SCORE (-1e4)
-#define ARGMAX_EPS 1e-4
-
-/* The volume is spoken (N,h,w,w), or (h,w,w) for one pair. */
-static int64_t volume_line(const Tensor *cv, int64_t n, int64_t y) {
-    return cv->rank == 4 ? n * cv->stride[0] + y * cv->stride[1] : y * cv->stride[0];
-}
-
-static double score(const real *s, int64_t stride, int64_t w, int64_t i, int64_t j, bool positive) {
-    if (i == w || j == w) return 0;
-    return positive && j > i ? MASKED_SCORE : (double)s[i * stride + j];
-}
+#include "tensor/ops/transport_node.h"
 
 static void transport_define(const Node *node, const Run *run) {
     const TransportOptions *options = node->attributes;
@@ -40,20 +23,7 @@ static void transport_define(const Node *node, const Run *run) {
     double u[TRANSPORT_WIDTH_MAX + 1], v[TRANSPORT_WIDTH_MAX + 1];
     for (int64_t row = 0; row < out->size[0] * h; row++) {
         const real *s = c + volume_line(cv, row / h, row % h);
-        for (int64_t i = 0; i <= w; i++) u[i] = 0;
-        for (int iteration = 0; iteration < options->iterations; iteration++)
-            for (int side = 0; side < 2; side++) { /* v from u, then u from v */
-                const double *known = side ? v : u;
-                double *wanted = side ? u : v;
-                for (int64_t a = 0; a <= w; a++) {
-                    double largest = -INFINITY, sum = 0;
-                    for (int64_t b = 0; b <= w; b++)
-                        largest = fmax(largest, score(s, stride, w, side ? a : b, side ? b : a, positive) + known[b]);
-                    for (int64_t b = 0; b <= w; b++)
-                        sum += exp(score(s, stride, w, side ? a : b, side ? b : a, positive) + known[b] - largest);
-                    wanted[a] = log(a < w ? 0.5 / (double)w : 0.5) - (largest + log(sum));
-                }
-            }
+        transport_potentials(&(TransportScores){s, w, stride, positive}, options->iterations, NULL, v, u);
         for (int64_t i = 0; i < w; i++) {
             const double shift = u[i] + log(2 * (double)w);
             int64_t k = 0, end = positive ? i + 1 : w;
@@ -82,7 +52,7 @@ static void transport_define(const Node *node, const Run *run) {
 typedef struct {
     const Node *node;
     const Run *run;
-    TransportKernel kernel;
+    const TransportKernels *kernels;
     int64_t rows; /* of the picture in a tile */
 } Job;
 
@@ -105,13 +75,13 @@ static void run_rows(void *context, int64_t tile, int worker) {
     float *result[3];
     for (int k = 0; k < 3; k++) result[k] = run_real(job->run, job->node->output[k]);
     for (int64_t row = tile * job->rows; row < (last < rows ? last : rows); row++)
-        job->kernel(&part, run_real(job->run, cv) + volume_line(cv, row / h, row % h), run_worker(job->run, worker),
-                    result[0] + row * w, result[1] + row * w, result[2] + row * w);
+        job->kernels->row(&part, run_real(job->run, cv) + volume_line(cv, row / h, row % h),
+                          run_worker(job->run, worker), result[0] + row * w, result[1] + row * w, result[2] + row * w);
 }
 
 static void transport_run(const Node *node, const Run *run) {
     const Tensor *out = node->output[0];
-    Job job = {node, run, transport_kernel(cpu_level()), rows_in_tile(out->size[3])};
+    Job job = {node, run, transport_kernels(cpu_level()), rows_in_tile(out->size[3])};
     pool_run(run->pool, (out->size[0] * out->size[2] + job.rows - 1) / job.rows, run_rows, &job);
 }
 #endif
@@ -139,6 +109,7 @@ static const Op transport_op = {
 #endif
     .cost = transport_cost,
     .print = transport_print,
+    .gradient = transport_gradient,
 };
 
 Transport t_transport_at(Tensor *cv, TransportOptions options, T_AT) {
@@ -147,9 +118,9 @@ Transport t_transport_at(Tensor *cv, TransportOptions options, T_AT) {
     SHAPE_RULE(cv->program, file, line,
                (cv->rank == 3 || cv->rank == 4) && cv->dtype == DTYPE_F32 && cv->stride[last] == 1 &&
                    cv->size[last] == cv->size[last - 1] && options.iterations > 0 &&
-                   options.iterations <= ITERATIONS_MAX,
+                   options.iterations <= TRANSPORT_ITERATIONS_MAX,
                "transport: wants a row-major volume (N,h,w,w), or (h,w,w) for one pair, and at most %d iterations",
-               ITERATIONS_MAX);
+               TRANSPORT_ITERATIONS_MAX);
     SHAPE_RULE(cv->program, file, line, cv->size[last] <= TRANSPORT_WIDTH_MAX, "transport: more than %d columns",
                TRANSPORT_WIDTH_MAX);
     Node *node = program_record(cv->program, &transport_op, 1, &cv, &options, sizeof options, file, line);

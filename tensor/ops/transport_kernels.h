@@ -28,22 +28,39 @@ typedef struct {
     int iterations;
 } TransportRow;
 
-/* One image row: scores [w][w] to three times w results. `work` is transport_work_floats(w) floats. */
-typedef void (*TransportKernel)(const TransportRow *row, const float *scores, float *work, float *disparity,
-                                float *confidence, float *occlusion);
-TransportKernel transport_kernel(CpuLevel level);
-void transport_row_base(const TransportRow *row, const float *scores, float *work, float *disparity, float *confidence,
-                        float *occlusion);
-void transport_row_avx2(const TransportRow *row, const float *scores, float *work, float *disparity, float *confidence,
-                        float *occlusion);
-void transport_row_avx512(const TransportRow *row, const float *scores, float *work, float *disparity,
-                          float *confidence, float *occlusion);
+/* Where a loss comes from: either the three results of transport (any of them NULL), or masses near candidates: w times
+ * `candidates` centre columns (TRANSPORT_NONE: no candidate) of windows of 2 radius + 1 columns. All by left column. */
+typedef struct {
+    const float *d_disparity, *d_confidence, *d_occlusion;
+    const int32_t *candidate;
+    int candidates, radius;
+    const float *d_mass;
+} TransportLoss;
+#define TRANSPORT_NONE INT32_MIN
+
+/* One image row at a time; scores [w][w] row by row. */
+typedef struct {
+    /* To three times w results. `work` is transport_work_floats(w) floats. */
+    void (*row)(const TransportRow *row, const float *scores, float *work, float *disparity, float *confidence,
+                float *occlusion);
+    /* To w masses: sums of the plan over the union of the windows round the candidates; same work. */
+    void (*mass)(const TransportRow *row, const float *scores, const TransportLoss *near, float *work, float *mass);
+    /* To w*w scores' gradients, dense. `work` is transport_back_floats(w, iterations) floats. See
+     * transport_gradient.c. */
+    void (*backward)(const TransportRow *row, const float *scores, const TransportLoss *loss, float *work,
+                     float *d_scores);
+} TransportKernels;
+const TransportKernels *transport_kernels(CpuLevel level);
+extern const TransportKernels transport_kernels_base, transport_kernels_avx2, transport_kernels_avx512;
 
 /* Floats from one row of E to the next: whole vectors of any level, an odd number of cache lines. */
 static inline int64_t transport_line(int64_t w) {
     return (w + 31) / 32 * 32 + 16;
 }
 static inline int64_t transport_work_floats(int64_t w) {
-    return (w + 4) * transport_line(w);
+    return (w + 5) * transport_line(w);
+}
+static inline int64_t transport_back_floats(int64_t w, int iterations) {
+    return (w + 3 + 4 * iterations + 1 + 4) * transport_line(w);
 }
 #endif

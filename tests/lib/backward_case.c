@@ -132,12 +132,12 @@ void check_backward_differences(const char *what, const Backward *b, Runner *run
             move(x, data, kept, direction, only, -step);
             const double below = loss_of(b, runner);
             const double found = (above - below) / (2 * step), want = only < 0 ? along : gradient[only];
-            const double rounding = 1e-14 * (1 + fabs(above)) / step; /* of the two losses */
-            const double error = fmax(0, fabs(found - want) - rounding) / (fabs(want) + size / (double)n + 1e-30);
-            if (!(error <= bound))
+            const double rounding = 4e-15 * (1 + fabs(above)) / step; /* of the two losses */
+            const double error = fabs(found - want), scale = fabs(want) + size / (double)n;
+            if (!(error <= bound * scale + rounding))
                 fail_msg("%s: gradient of input %d, %s %lld: %.12g, by differences %.12g", what, k,
                          only < 0 ? "along a direction" : "element", (long long)only, want, found);
-            if (error > worst) worst = error;
+            if (error > worst * scale) worst = error / (scale > 0 ? scale : 1);
         }
         move(x, data, kept, direction, -1, 0);
         mem_free(kept);
