@@ -346,8 +346,10 @@ static bool read_ranges(Run *run) {
     int searches, low, high;
     double colours;
     if (!run->journal || !journal_pieces(run->journal) ||
-        sscanf(journal_piece(run->journal, 0), "ranges %d %d %d %lg", &searches, &low, &high, &colours) != 4)
+        sscanf(journal_piece(run->journal, 0), "ranges %8d %8d %8d %lg", &searches, &low, &high, &colours) != 4)
         return false;
+    /* nothing else was ever noted: eyes are at most 32,768 pixels wide, and ranges are widened by less than that */
+    if (low > high || low < -65536 || high > 65536 || !(colours >= 0 && colours <= 65536)) return false;
     run->searches = searches != 0;
     run->range[0] = low;
     run->range[1] = high;
@@ -393,9 +395,11 @@ static bool parse_frame(const char *text, int64_t *number, FrameFacts *f) {
     long long n;
     int again;
     PairSummary *s = &f->summary;
-    if (sscanf(text, "frame %lld %lg %lg %lg %lg %lg %lg %lg %lg %d", &n, &s->nearest, &s->farthest, &s->front,
+    if (sscanf(text, "frame %18lld %lg %lg %lg %lg %lg %lg %lg %lg %8d", &n, &s->nearest, &s->farthest, &s->front,
                &s->behind, &s->screen, &s->confidence, &s->trusted, &s->hidden, &again) != 10)
         return false;
+    double sum = s->nearest + s->farthest + s->front + s->behind + s->screen + s->confidence + s->trusted + s->hidden;
+    if (n < 0 || !isfinite(sum)) return false;
     *number = n;
     f->again = again != 0;
     return true;

@@ -132,8 +132,7 @@ int camera_from_calibration(const char *path, const Map *map, Camera *camera) {
                     name);
     }
     camera->doffs = f.has_doffs ? f.doffs : own ? camera->cx - other_cx : other_cx - camera->cx;
-    if (!(camera->focal > 0) || !(camera->baseline > 0) || !isfinite(camera->focal * camera->baseline) ||
-        !isfinite(camera->cx) || !isfinite(camera->cy) || !isfinite(camera->doffs))
+    if (!(camera->focal > 0) || !(camera->baseline > 0))
         return fail(ERR_INPUT, "%s: focal length %g and baseline %g must be positive", name, camera->focal,
                     camera->baseline);
     if (fabs(fy - camera->focal) > 0.01 * camera->focal)
@@ -147,6 +146,9 @@ int camera_from_calibration(const char *path, const Map *map, Camera *camera) {
         camera->focal *= scale, camera->doffs *= scale;
         camera->cx = (camera->cx + 0.5) * scale - 0.5, camera->cy = (camera->cy + 0.5) * scale - 0.5;
     }
+    if (!isfinite(camera->focal * camera->baseline) || !isfinite(camera->cx) || !isfinite(camera->cy) ||
+        !isfinite(camera->doffs) || !(camera->focal > 0))
+        return fail(ERR_INPUT, "%s: its numbers are too large or too small to put a point anywhere", name);
     return 0;
 }
 

@@ -33,8 +33,8 @@ bool weights_guess_model(const Weights *weights, char *out, size_t size) {
         const char *name = weights_entry(weights, i)->name;
         if (strncmp(name, width->name, prefix) != 0 || strncmp(name + prefix, list_name, strlen(list_name)) != 0)
             continue;
-        long block = strtol(name + prefix + strlen(list_name), NULL, 10) + 1;
-        if (block > blocks && block <= 1000) blocks = block;
+        long block = strtol(name + prefix + strlen(list_name), NULL, 10); /* any number: names are the file's */
+        if (block >= blocks && block < 1000) blocks = block + 1;
     }
     static const struct {
         int64_t width;

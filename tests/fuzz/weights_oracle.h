@@ -7,7 +7,9 @@
 #include "tensor/files/compare.h"
 #include "tensor/files/describe.h"
 #include "tensor/files/weights.h"
+#include "tests/fuzz/memory_file.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,14 +42,74 @@ static void compare_with_copy(const Weights *weights, const Weights *copy) {
     }
 }
 
+/* Values as f32: in parts and whole the same, and the check finds what is not finite. Large views of a few bytes are
+ * honest work and left out. */
+static void check_values(const Weights *weights, const WeightEntry *entry) {
+    enum { MOST = 1 << 14 };
+    WeightCheck check;
+    demand(weight_dtype_name(entry->dtype) && weight_dtype_size(entry->dtype));
+    if (entry->count > MOST) return;
+    float *values = mem_array((size_t)entry->count + 1, sizeof *values), last;
+    demand(values);
+    int rc = weights_read_f32(weights, entry, values);
+    demand(rc == weights_check(weights, entry, &check));
+    if (!rc && entry->count) {
+        int64_t odd = 0;
+        for (int64_t i = 0; i < entry->count; i++) odd += !isfinite(values[i]);
+        demand(odd == check.nan + check.inf && (odd == 0) == (check.first_bad < 0));
+        demand(weights_read_part_f32(weights, entry, entry->count - 1, 1, &last) == 0);
+        demand(memcmp(&last, &values[entry->count - 1], sizeof last) == 0);
+        const float *direct = weights_direct_f32(weights, entry);
+        if (direct) demand(memcmp(direct, values, (size_t)entry->count * sizeof *values) == 0);
+    }
+    mem_free(values);
+}
+
+/* Converted, floats are of that type, and everything else is as it was. */
+static void check_converted(const Weights *weights, const WeightsConvert *convert) {
+    Out *out;
+    uint8_t *bytes;
+    size_t size;
+    Weights *copy;
+    demand(out_memory(&out) == 0);
+    if (weights_convert(weights, convert, out)) {
+        demand(*err_sentence());
+        out_abort(&out);
+        return;
+    }
+    demand(out_memory_take(&out, &bytes, &size) == 0 && weights_open_memory(bytes, size, "copy", &copy) == 0);
+    demand(weights_count(copy) == weights_count(weights) && weights_parameters(copy) == weights_parameters(weights));
+    for (int i = 0; i < weights_count(copy); i++) {
+        const WeightEntry *entry = weights_entry(copy, i);
+        demand(!weight_dtype_is_float(entry->dtype) || convert->keep_dtype || entry->dtype == convert->dtype);
+    }
+    if (!convert->allow_nonfinite && weights_parameters(copy) < 1 << 16) demand(weights_check_all(copy) == 0);
+    weights_close(copy);
+    mem_free(bytes);
+}
+
+static void check_named(const uint8_t *data, size_t size, int from_memory) {
+    Weights *weights;
+    const char *path = memory_file(data, size);
+    int rc = weights_open(path, &weights);
+    demand(rc == from_memory && !rc == !!weights);
+    if (rc) demand(strncmp(err_sentence(), path, strlen(path)) == 0);
+    weights_close(weights);
+}
+
 static void check_weights(const uint8_t *data, size_t size) {
     Weights *weights, *copy;
     err_clear();
     if (weights_open_memory(data, size, "input", &weights)) {
         demand(!weights && err_code() == ERR_WEIGHTS && strncmp(err_sentence(), "input: ", 7) == 0);
+        check_named(data, size, ERR_WEIGHTS);
         return;
     }
+    check_named(data, size, 0);
+    demand(*weights_format(weights) && weights_key(weights) && weights_skipped(weights) >= 0);
+    demand(weights_file_bytes(weights) == size);
     for (int i = 0; i < weights_count(weights); i++) check_entry(weights, weights_entry(weights, i), size);
+    for (int i = 0; i < weights_count(weights) && i < 16; i++) check_values(weights, weights_entry(weights, i));
     WeightsSummary summary;
     weights_describe(weights, &summary);
     WeightWanted wanted = {.name = "a", .rank = 1, .size = {2}};
@@ -68,6 +130,11 @@ static void check_weights(const uint8_t *data, size_t size) {
     } else {
         demand(*err_sentence());
         out_abort(&out);
+    }
+    if (weights_parameters(weights) < 1 << 16) {
+        static const WeightDType to[] = {WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16};
+        for (int i = 0; i < 3; i++)
+            check_converted(weights, &(WeightsConvert){.dtype = to[i], .allow_nonfinite = i == 2, .strip_prefix = "a"});
     }
     weights_close(weights);
 }
