@@ -10,7 +10,7 @@
 
 typedef struct Op Op; /* tensor/op.h */
 
-enum { NODE_INPUTS_MAX = 10, NODE_OUTPUTS_MAX = 4 };
+enum { NODE_INPUTS_MAX = 10, NODE_OUTPUTS_MAX = 5 };
 
 /* A scope, each time it is entered. */
 typedef struct ScopeEntry {

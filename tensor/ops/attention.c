@@ -12,26 +12,11 @@
  * both belong to the meaning. P is never written (n^2 x 32 values): A summed over grid rows and over grid columns
  * suffices.
  *
- * Gradient, with D_i = do_i . o_i and dA_ij = do_i . v_j (+ (Wpe^T do_i) . P(i,j)): dS = A (dA - D), dq = dS k / sqrt
- * e, dk = dS^T q / sqrt e, dv = A^T do. */
-#include "tensor/op.h"
+ * Gradient: attention_gradient.c. */
 #include "tensor/ops/attention_kernels.h"
-#include "tensor/ops/ops.h"
+#include "tensor/ops/attention_node.h"
 #include <math.h>
 #include <string.h>
-
-enum { PE_HALF = 16, PE_WIDTH = 32 };
-
-typedef struct {
-    int heads;
-    bool swap_halves;
-    int64_t h, w;                  /* of the grid; 0 without the relative term */
-    const real *table_y, *table_x; /* T_ny [2h-1][16], T_nx [2w-1][16], in the program's memory */
-} AttentionAttributes;
-
-static int64_t other_batch(const AttentionAttributes *a, int64_t b, int64_t batches) {
-    return a->swap_halves ? (b + batches / 2) % batches : b;
-}
 
 static double dot(const real *a, const real *b, int64_t n) {
     double sum = 0;
@@ -272,7 +257,7 @@ static void attention_cost(const Node *node, Cost *cost) {
         cost->flops += 2 * tokens * (a->heads * (double)(a->h + a->w) * PE_HALF + (double)q->size[2] * PE_WIDTH);
 }
 
-static void attention_print(const Node *node, FILE *to) {
+void attention_print(const Node *node, FILE *to) {
     const AttentionAttributes *a = node->attributes;
     fprintf(to, " heads=%d%s", a->heads, a->swap_halves ? " swap_halves" : "");
     if (a->h) fprintf(to, " grid=%lldx%lld", (long long)a->h, (long long)a->w);
@@ -291,6 +276,7 @@ static const Op attention_op = {
 #endif
     .cost = attention_cost,
     .print = attention_print,
+    .gradient = attention_gradient,
 };
 
 static const Op attention_relative_op = {
@@ -306,6 +292,7 @@ static const Op attention_relative_op = {
 #endif
     .cost = attention_cost,
     .print = attention_print,
+    .gradient = attention_gradient,
 };
 
 static void check_tokens(Tensor *q, Tensor *k, Tensor *v, int heads, const char *name, T_AT) {

@@ -35,6 +35,21 @@ typedef struct {
     const float *table_x, *table_y, *pe_panels;
 } AttentionHead;
 
+/* One head of one batch, and what is wanted of its gradient (attention_gradient.c). Rows of q, k, v and d_out are
+ * `*_stride` floats apart, rows of dq, dk and dv d_stride. */
+typedef struct {
+    const float *q, *k, *v, *d_out;
+    int64_t q_stride, k_stride, v_stride, d_out_stride;
+    int64_t queries, keys, width;
+    float scale; /* 1/sqrt(width) */
+    float *dq, *dk, *dv;
+    int64_t d_stride;
+    /* The relative term; h 0 without. */
+    int64_t h, w;
+    const float *table_x, *table_y, *pe_weight; /* [width][32] */
+    float *d_position;                          /* [width][ATTENTION_PE_DEPTH]: of the weights, and last of the bias */
+} AttentionBack;
+
 typedef struct {
     int rows; /* most queries in a block */
     /* Floats of one row of results and of value panels: the width padded to whole vectors. */
@@ -45,6 +60,8 @@ typedef struct {
     /* Queries first .. first+rows-1 into the rows of out, columns(width) of each, normalised. `work` is
      * attention_work_floats(...), its contents of no meaning before and after. */
     void (*block)(const AttentionHead *head, int64_t first, int rows, float *work, float *out, int64_t out_stride);
+    /* All of a head's gradient. `work` is attention_back_floats(...), its contents of no meaning. */
+    void (*backward)(const AttentionBack *head, float *work);
 } AttentionKernels;
 
 const AttentionKernels *attention_kernels(CpuLevel level);
@@ -69,5 +86,21 @@ static inline int64_t attention_work_floats(int64_t width, int64_t h, int64_t w)
     return ATTENTION_ROWS * (attention_query_stride(width) + (ATTENTION_KEYS + 16) + attention_padded(w, 16) +
                              attention_padded(h, 16)) +
            16;
+}
+
+/* Between rows of a table of weights, one for each key: whole panels, an odd number of cache lines. */
+static inline int64_t attention_table_stride(int64_t keys) {
+    return attention_padded(keys, ATTENTION_PAD) + 16;
+}
+/* Queries whose two rows of that table are held at a time: 512 KiB, and no fewer than a block. */
+static inline int64_t attention_table_rows(int64_t keys) {
+    const int64_t rows = 65536 / attention_table_stride(keys);
+    return rows > 4 * ATTENTION_ROWS ? 4 * ATTENTION_ROWS : rows < ATTENTION_ROWS ? ATTENTION_ROWS : rows;
+}
+static inline int64_t attention_back_floats(int64_t keys, int64_t width, int64_t h, int64_t w) {
+    const int64_t rows = attention_table_rows(keys), columns = attention_padded(width, 16);
+    return 2 * attention_key_floats(keys, width) + 3 * keys * columns +
+           rows * (2 * attention_query_stride(width) + 2 * attention_table_stride(keys) + columns) +
+           (h ? 2 * (attention_padded(w, 16) + attention_padded(h, 16)) + (rows + columns) * 48 : 0) + 64;
 }
 #endif

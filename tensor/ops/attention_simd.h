@@ -263,6 +263,8 @@ static void attention_block(const AttentionHead *head, int64_t first, int rows, 
     }
 }
 
+#include "tensor/ops/attention_gradient_simd.h"
+
 const AttentionKernels SIMD_NAME(attention_kernels) = {
     .rows = ROWS,
     .columns = columns_of,
@@ -270,4 +272,5 @@ const AttentionKernels SIMD_NAME(attention_kernels) = {
     .pack_values = pack_values,
     .pack_position = pack_position,
     .block = attention_block,
+    .backward = attention_backward,
 };
