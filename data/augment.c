@@ -77,7 +77,8 @@ static int resize_picture(uint8_t *to, int width, int height, const uint8_t *fro
     return code;
 }
 
-static void resize_truth(SampleEye *to, int width, int height, const SampleEye *from, int from_width, int from_height) {
+static void resize_truth(SampleEye *to, int width, int height, const SampleEye *from, int from_width, int from_height,
+                         int direction) {
     float scale = (float)width / (float)from_width;
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++) {
@@ -103,8 +104,10 @@ static void resize_truth(SampleEye *to, int width, int height, const SampleEye *
                 float bottom = p[corner[2]] + (p[corner[3]] - p[corner[2]]) * fx;
                 d = top + (bottom - top) * fy;
             }
+            float match = (float)x - (float)direction * d * scale;
             to->disparity[i] = d * scale;
-            to->valid[i] = from->valid[nearest], to->occlusion[i] = from->occlusion[nearest];
+            to->valid[i] = from->valid[nearest];
+            to->occlusion[i] = match >= 0 && match <= (float)(width - 1) ? from->occlusion[nearest] : 0;
         }
 }
 
@@ -113,8 +116,8 @@ int augment_resize(Sample *to, const Sample *from, int width, int height) {
     if (resize_picture(to->left.rgb, width, height, from->left.rgb, from->width, from->height) ||
         resize_picture(to->right.rgb, width, height, from->right.rgb, from->width, from->height))
         return err_code();
-    resize_truth(&to->left, width, height, &from->left, from->width, from->height);
-    resize_truth(&to->right, width, height, &from->right, from->width, from->height);
+    resize_truth(&to->left, width, height, &from->left, from->width, from->height, 1);
+    resize_truth(&to->right, width, height, &from->right, from->width, from->height, -1);
     to->occlusion_known = from->occlusion_known, to->right_known = from->right_known, to->index = from->index;
     return 0;
 }

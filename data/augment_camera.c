@@ -183,7 +183,7 @@ int augment_photograph(Sample *sample, const AugmentCamera *camera, uint64_t see
     /* most cameras are quiet and sharp, some neither */
     double quiet = draw(&lot, 0, 1);
     both.noise = (float)(quiet * quiet) * camera->noise, both.dark = (float)draw(&lot, 0.2, 1);
-    if (draw_chance(&lot, 0.4)) both.fine = (float)draw(&lot, 0, 0.22);
+    if (draw_chance(&lot, 0.4) && camera->noise > 0) both.fine = (float)draw(&lot, 0, 0.22);
     double sharp = draw(&lot, 0, 1);
     both.blur = (float)(0.25 + 0.75 * sharp * sharp * sharp) * camera->blur;
     if (draw_chance(&lot, (double)camera->blocks)) both.step = (float)exp(draw(&lot, 0.7, 3.2));
