@@ -25,8 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     demand(layout_decide(path, width, height, NULL, &options, &d) == 0);
     demand(d.layout != LAYOUT_AUTO && d.layout != LAYOUT_CROSS && layout_words(d.layout) && layout_name(d.layout));
     demand(memchr(d.evidence, 0, sizeof d.evidence) && *d.evidence);
-    StereoLayout named;
-    if (layout_parse(path, &named)) demand(strcmp(layout_name(named), path) == 0);
+    StereoLayout named, again; /* some names have others beside them: ou is tb */
+    if (layout_parse(path, &named)) demand(layout_parse(layout_name(named), &again) && again == named);
     if (d.layout != LAYOUT_PAIR && d.layout != LAYOUT_MPO && layout_check(&d, width, height) == 0) {
         int w = 0, h = 0;
         layout_eye_size(&d, width, height, &w, &h);
