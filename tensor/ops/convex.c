@@ -19,7 +19,8 @@ static int64_t clamp_index(int64_t i, int64_t n) {
 /* Softmax p, weights m (clipped or the same) and what the clipped ones were divided by. */
 static double convex_weights(const ConvexOptions *options, const real *logit, double p[9], double m[9]) {
     double largest = logit[0], sum = 0;
-    for (int k = 1; k < 9; k++) largest = fmax(largest, logit[k]);
+    /* not fmax: gcc 12 for arm64 dies of an internal error on it in a loop over float */
+    for (int k = 1; k < 9; k++) largest = logit[k] > largest ? logit[k] : largest;
     for (int k = 0; k < 9; k++) sum += p[k] = exp(logit[k] - largest);
     for (int k = 0; k < 9; k++) m[k] = p[k] /= sum;
     if (!options->clipped) return 1;
