@@ -9,6 +9,7 @@
 #include "exec/plan.h"
 #include "models/s2m2.h"
 #include "nn/store.h"
+#include "tensor/op.h"
 #include "tensor/ops/conv_node.h"
 
 #include <stdlib.h>
@@ -66,12 +67,30 @@ static Tensor *record_attention(Program *p, const int64_t *n) {
     return t_attention(q, k, token_input(p, "v", n[0], n[1], n[2] * n[3]), .heads = (int)n[2]);
 }
 
+/* The same shapes: dq, dk, dv. Forward is not in the plan, since nothing of it is read. */
+static Tensor *gradient_alone(Tensor *result) {
+    const Node *node = result->node;
+    Tensor *dy[NODE_OUTPUTS_MAX] = {NULL}, *d_input[NODE_INPUTS_MAX] = {NULL};
+    for (int k = 0; k < node->outputs; k++)
+        dy[k] = program_input(node->program, "dy", DTYPE_F32, node->output[k]->rank, node->output[k]->size);
+    node->op->gradient(node, dy, d_input);
+    return d_input[0];
+}
+static Tensor *record_attention_backward(Program *p, const int64_t *n) {
+    return gradient_alone(record_attention(p, n));
+}
+
 /* rows, width: plan of three iterations, disparity, confidence, occlusion */
 static Tensor *record_transport(Program *p, const int64_t *n) {
     Transport t = t_transport(token_input(p, "cv", n[0], n[1], n[1]), .iterations = 3);
     program_output(p, "confidence", t.confidence);
     program_output(p, "occlusion", t.occlusion);
     return t.disparity;
+}
+
+/* The same, from all three results to the scores. */
+static Tensor *record_transport_backward(Program *p, const int64_t *n) {
+    return gradient_alone(t_transport(token_input(p, "cv", n[0], n[1], n[1]), .iterations = 3).disparity);
 }
 
 /* tokens, channels */
@@ -158,7 +177,12 @@ static const Case cases[] = {
     {"attention", "5520 tokens 4x32", record_attention, FAST, {1, 5520, 4, 32}},
     {"attention", "240 rows of 184 1x128", record_attention, FAST, {240, 184, 1, 128}},
     {"attention", "2 maps of 345 8x32", record_attention, FAST, {2, 345, 8, 32}},
+    {"attention-back", "240 rows of 184 1x128", record_attention_backward, FAST, {240, 184, 1, 128}},
+    {"attention-back", "128 rows of 80 1x32", record_attention_backward, FAST, {128, 80, 1, 32}},
+    {"attention-back", "2 maps of 345 8x32", record_attention_backward, FAST, {2, 345, 8, 32}},
     {"transport", "120 rows of 184", record_transport, FAST, {120, 184}},
+    {"transport-back", "120 rows of 184", record_transport_backward, FAST, {120, 184}},
+    {"transport-back", "64 rows of 80", record_transport_backward, FAST, {64, 80}},
     {"layer_norm", "22080x128", record_layer_norm, FAST, {22080, 128}},
     {"gelu", "128x120x184", record_gelu, FAST, {128, 120, 184}},
     {"bilinear2", "128x120x184", record_bilinear, FAST, {128, 120, 184}},
