@@ -71,8 +71,10 @@ static Tensor *record_attention(Program *p, const int64_t *n) {
 static Tensor *gradient_alone(Tensor *result) {
     const Node *node = result->node;
     Tensor *dy[NODE_OUTPUTS_MAX] = {NULL}, *d_input[NODE_INPUTS_MAX] = {NULL};
-    for (int k = 0; k < node->outputs; k++)
-        dy[k] = program_input(node->program, "dy", DTYPE_F32, node->output[k]->rank, node->output[k]->size);
+    for (int k = 0; k < node->outputs; k++) {
+        const char *const names[NODE_OUTPUTS_MAX] = {"dy0", "dy1", "dy2", "dy3", "dy4"};
+        dy[k] = program_input(node->program, names[k], DTYPE_F32, node->output[k]->rank, node->output[k]->size);
+    }
     node->op->gradient(node, dy, d_input);
     return d_input[0];
 }
