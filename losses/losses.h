@@ -11,6 +11,7 @@
  * said at each loss. */
 #ifndef PANUM_LOSSES_LOSSES_H
 #define PANUM_LOSSES_LOSSES_H
+#include "nn/match.h"
 #include "tensor/ops/ops.h"
 
 typedef enum { LOSS_OURS = 0, LOSS_REFERENCE } LossRule;
@@ -81,4 +82,34 @@ typedef struct {
     Tensor *mask;             /* mean of the translucency mask; NULL as translucency */
 } Cinematic;
 Cinematic loss_cinematic(Tensor *disparity, CinematicInputs inputs, CinematicWeights weights);
+
+/* ---- with truth: what S2M2 is trained with (nn/match.h: the stages) ---- */
+
+/* Of the left picture, at its size. */
+typedef struct {
+    Tensor *disparity;
+    Tensor *valid;           /* 1 where the disparity is known */
+    Tensor *occlusion;       /* 1 seen by both eyes, 0 hidden from the right one or outside its picture */
+    Tensor *occlusion_valid; /* 1 where that is known; NULL: as `valid` */
+} MatchTruth;
+
+/* |d - truth|, a weighted mean of all stages. (disparity.c) */
+Tensor *loss_disparity(const MatchStages *stages, MatchTruth truth);
+/* The transport plan's mass should lie near the truth. (concentration.c) */
+Tensor *loss_concentration(const MatchStages *stages, MatchTruth truth);
+/* Cross entropy with whether both eyes see the point, over all stages that say. (occlusion.c) */
+Tensor *loss_occlusion(const MatchStages *stages, MatchTruth truth);
+/* Cross entropy with whether the stage's own disparity is less than 4 pixels off. (confidence.c) */
+Tensor *loss_confidence(const MatchStages *stages, MatchTruth truth);
+
+typedef struct {
+    double disparity, concentration, occlusion, confidence;
+} MatchingWeights;
+extern const MatchingWeights matching_weights; /* chosen by us: the authors' are not known (matching.c) */
+typedef struct {
+    Tensor *total;
+    Tensor *disparity, *concentration, *occlusion, *confidence; /* unweighted */
+    Tensor *error; /* mean |d - truth| of the result, in pixels: for people; takes no part in the total */
+} Matching;
+Matching loss_matching(const MatchStages *stages, MatchTruth truth, MatchingWeights weights);
 #endif

@@ -340,7 +340,7 @@ static Tensor *normalised(Tensor *pictures) {
     return pictures->dtype == DTYPE_U8 ? t_from_u8(pictures, 2.0 / 255, -1) : t_affine(pictures, 2.0 / 255, -1);
 }
 
-S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
+MatchStages s2m2_stages(Net *net, Tensor *pictures, S2m2Options o) {
     Program *program = net->program;
     int64_t c = o.channels, pairs = pictures->size[0] / 2;
     char shape[128];
@@ -349,6 +349,8 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
                    pictures->size[2] % 32 == 0 && pictures->size[3] % 32 == 0,
                "pictures of shape %s: (2B,3,H,W) with H and W multiples of 32",
                tensor_shape_text(pictures, shape, sizeof shape));
+    SHAPE_RULE(program, __FILE__, __LINE__, o.refine_iterations >= 0 && o.refine_iterations <= MATCH_REFINEMENTS_MAX,
+               "%d refinements: 0 to %d", o.refine_iterations, MATCH_REFINEMENTS_MAX);
 
     Tensor *left_picture = first_half(pictures);
     Features left = cnn_backbone(net, normalised(left_picture), c);
@@ -374,16 +376,24 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
     Tensor *cv = t_matmul_nt(t_row_tokens(first_half(normed)), t_row_tokens(second_half(normed)));
     cv = t_reshape(cv, 4, (int64_t[]){pairs, h, w, w});
     program_tap(program, "cv", cv);
-    Transport start = t_transport(cv, .positive = o.positive, .iterations = TRANSPORT);
+    const TransportOptions transport = {.positive = o.positive, .iterations = TRANSPORT};
+    Transport start = t_transport_at(cv, transport, T_HERE);
     program_tap(program, "d0", start.disparity);
     program_tap(program, "conf0", start.confidence);
     program_tap(program, "occ0", start.occlusion);
 
     Tensor *tr4_left = first_half(tr4);
     State s = {.confidence = start.confidence, .occlusion = start.occlusion};
-    s.disparity = global_refiner(net, tr4_left, start.disparity, start.confidence);
+    /* the filling-in teaches nothing to the correlation: the reference's two stop-gradients */
+    s.disparity = global_refiner(net, tr4_left, t_detach(start.disparity), t_detach(start.confidence));
     program_tap(program, "d_global", s.disparity);
     if (o.positive) s.disparity = t_clamp(s.disparity, 0, 1e30);
+    MatchStages stages = {.factor = 4,
+                          .correlation = cv,
+                          .transport = transport,
+                          .initial = {start.disparity, start.confidence, start.occlusion},
+                          .filled = {.disparity = s.disparity},
+                          .refinements = o.refine_iterations};
 
     Tensor *context = gated_fusion(net, "feat_fusion_layer", tr4_left, py4, c, 3);
     program_tap(program, "fused", context);
@@ -398,6 +408,7 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
     for (int i = 1; i <= o.refine_iterations; i++) {
         s = refine(net, s, context, cv, cv_half, column, o, i);
         tap_iteration(program, s, i);
+        stages.refined[i - 1] = (MatchMaps){s.disparity, s.confidence, s.occlusion};
     }
 
     bool clipped = o.behaviour == S2M2_R1;
@@ -414,11 +425,16 @@ S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options o) {
     if (o.output_upsample) filter = t_resize_bilinear(filter, 2 * filter->size[2], 2 * filter->size[3]);
     d = t_convex_upsample(d, filter, .factor = factor, .clipped = clipped);
     if (o.output_upsample) d = t_affine(d, 2, 0);
-    S2m2Output out = {.disparity = d,
-                      .occlusion = t_convex_upsample(occlusion, filter, .factor = factor, .clipped = clipped),
-                      .confidence = t_convex_upsample(confidence, filter, .factor = factor, .clipped = clipped)};
-    program_output(program, "disparity", out.disparity);
-    program_output(program, "occlusion", out.occlusion);
-    program_output(program, "confidence", out.confidence);
-    return out;
+    occlusion = t_convex_upsample(occlusion, filter, .factor = factor, .clipped = clipped);
+    confidence = t_convex_upsample(confidence, filter, .factor = factor, .clipped = clipped);
+    stages.full = (MatchMaps){d, confidence, occlusion};
+    program_output(program, "disparity", d);
+    program_output(program, "occlusion", occlusion);
+    program_output(program, "confidence", confidence);
+    return stages;
+}
+
+S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options options) {
+    const MatchMaps full = s2m2_stages(net, pictures, options).full;
+    return (S2m2Output){full.disparity, full.occlusion, full.confidence};
 }

@@ -5,6 +5,7 @@
  * front; occlusion 1 = visible in both eyes; confidence = probability that the error is below 4 px. */
 #ifndef PANUM_MODELS_S2M2_H
 #define PANUM_MODELS_S2M2_H
+#include "nn/match.h"
 #include "nn/net.h"
 
 /* Three behaviours were released with one set of weights (commits: tools/ref/README.md). R1, October 2025: the lookup
@@ -15,7 +16,7 @@ typedef enum { S2M2_R3 = 0, S2M2_R2, S2M2_R1 } S2m2Behaviour;
 typedef struct {
     int channels;             /* C: 128 S, 192 M, 256 L, 384 XL; 32 XS (ours) */
     int blocks;               /* T, multi-resolution transformer blocks: 1 S, 2 M, 3 L and XL; 1 XS */
-    int refine_iterations;    /* local refinements; the reference uses 3; any number from 0 */
+    int refine_iterations;    /* local refinements; the reference uses 3; 0 to MATCH_REFINEMENTS_MAX */
     bool positive;            /* only d >= 0 (the reference's use_positivity) */
     bool cinematic_occlusion; /* s2m2cinematic: a match beyond the right edge is hidden too */
     bool output_upsample;     /* maps of twice the size */
@@ -26,7 +27,10 @@ typedef struct {
     Tensor *disparity, *occlusion, *confidence;
 } S2m2Output;
 
+/* Records the network and makes these its outputs, by the names of the fields. */
 S2m2Output s2m2(Net *net, Tensor *pictures, S2m2Options options);
+/* The same nodes; gives every estimate on the way too, for training. `full` are the outputs. */
+MatchStages s2m2_stages(Net *net, Tensor *pictures, S2m2Options options);
 
 typedef struct {
     const char *name; /* "s2m2-S" */
