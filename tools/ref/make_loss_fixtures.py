@@ -5,7 +5,8 @@ usage: python make_loss_fixtures.py [--out FOLDER]
 No code of others is run: the losses are written here once more, in PyTorch's words, from the formulas at the top of
 losses/*.c, and PyTorch differentiates them. `parity` has the pictures and maps made by formula (the test makes them
 too) and every second row and fifth column of each gradient; its values are printed beside the published parity figures
-of s2m2cinematic. `random` and `stages` carry their inputs, exact in float32, and whole gradients.
+of s2m2cinematic. `random` (the cinematic losses again) and `stages` (those with truth, on all stages of a match) carry
+their inputs, exact in float32, and whole gradients.
 """
 import argparse
 import json
@@ -208,13 +209,113 @@ def random_case():
     return tensors, metadata
 
 
+def transport(cv, iterations=3):
+    """The plan without dustbins of each row of cv [n, h, w, w], and the estimates made from it."""
+    w = cv.shape[-1]
+    scores = F.pad(cv, (0, 1, 0, 1))
+    marginal = torch.full((w + 1,), -np.log(2 * w))
+    marginal[w] = -np.log(2)
+    u = torch.zeros(scores.shape[:-1])
+    for _ in range(iterations):
+        v = marginal - torch.logsumexp(scores + u[..., :, None], -2)
+        u = marginal - torch.logsumexp(scores + v[..., None, :], -1)
+    plan = torch.exp(scores + u[..., :, None] + v[..., None, :] + np.log(2 * w))[..., :w, :w]
+    at = torch.arange(w, dtype=plan.dtype)
+    near = ((at - plan.argmax(-1, True)).abs() <= 2).to(plan.dtype) * plan
+    confidence = near.sum(-1)
+    disparity = at - ((near * at).sum(-1) + 1e-4) / (confidence + 1e-4)
+    return plan, disparity[:, None], confidence[:, None], plan.sum(-1)[:, None]
+
+
+def enlarged(x, factor):
+    return x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+
+
+def cross_entropy(p, yes):
+    q = 1e-4 + (1 - 2e-4) * p
+    return -(yes * torch.log(q) + (1 - yes) * torch.log(1 - q))
+
+
+def matching(s, stages, plan, factor=4):
+    """stages: (disparity, confidence, occlusion, factor, share), the first of them the initial one."""
+    sums, shares = {}, {}
+    known = s["valid"]
+
+    def add(name, value, share):
+        sums[name] = sums.get(name, 0) + share * value
+        shares[name] = shares.get(name, 0) + share
+
+    for i, (d, confidence, occlusion, f, share) in enumerate(stages):
+        error = (enlarged(d, f) * f - s["truth"]).abs()
+        add("disparity", masked(error, known * (error <= 2 * f) if i == 0 else known), share)
+        if confidence is not None:
+            add("confidence", masked(cross_entropy(enlarged(confidence, f), (error < 4).to(error.dtype)), known), share)
+            add("occlusion", masked(cross_entropy(enlarged(occlusion, f), s["seen"]), s["judged"]), share)
+    terms = {name: sums[name] / shares[name] for name in sums}
+
+    n, h, w = plan.shape[:3]
+    matched = ((known * s["judged"] * s["seen"]) > 0.5)
+    candidates = torch.arange(w).view(1, 1, w, 1, 1) - torch.floor(
+        s["truth"][:, 0].view(n, h, factor, w, factor).permute(0, 1, 3, 2, 4) / factor + 0.5).long()
+    usable = matched[:, 0].view(n, h, factor, w, factor).permute(0, 1, 3, 2, 4)
+    columns = torch.arange(w).view(1, 1, 1, w, 1, 1)
+    window = (((columns - candidates[:, :, :, None]).abs() <= 1) & usable[:, :, :, None]).flatten(4).any(-1)
+    mass = (plan * window).sum(-1)
+    terms["concentration"] = masked((1 - mass - 0.05).clamp(min=0), usable.flatten(3).any(-1).to(mass.dtype))
+    terms["total"] = terms["disparity"] + 5 * terms["concentration"] + terms["occlusion"] + terms["confidence"]
+    return terms
+
+
+def stages_case():
+    n, h, w, factor = 2, 3, 9, 4
+    tensors, metadata = {}, {}
+
+    def keep(name, values):
+        tensors[name] = np.ascontiguousarray(np.asarray(values, np.float64).astype(np.float32))
+        return torch.from_numpy(tensors[name].astype(np.float64))
+
+    def draw(name, *shape):
+        return torch.from_numpy(uniform(f"losses/stages/{name}", int(np.prod(shape))).reshape(shape))
+
+    full, coarse = (n, 1, h * factor, w * factor), (n, 1, h, w)
+    truth = torch.round(draw("base", *coarse) * 3) * factor
+    s = {"truth": keep("truth", enlarged(truth, factor) + 3 * draw("truth", *full)),
+         "valid": keep("valid", (draw("valid", *full) > -0.7).double()),
+         "seen": keep("seen", (draw("seen", *full) > -0.4).double()),
+         "judged": keep("judged", (draw("judged", *full) > -0.8).double())}
+    # a correlation that peaks near the truth, not everywhere
+    column = torch.arange(w, dtype=torch.float64)
+    peak = column.view(1, 1, w, 1) - truth[:, 0].unsqueeze(-1) / factor - column.view(1, 1, 1, w)
+    wanted = {"cv": keep("cv", 3 * torch.exp(-peak**2) + 2 * draw("cv", n, h, w, w)).requires_grad_()}
+    for name, shape in (("filled", coarse), ("refined1", coarse), ("refined2", coarse), ("full", full)):
+        size = 1 if shape == full else factor
+        near = (enlarged(truth, factor) if shape == full else truth) / size
+        wanted[f"{name}.disparity"] = keep(f"{name}.disparity", near + 6 / size * draw(name + ".d", *shape)).requires_grad_()
+        if name != "filled":
+            for kind in ("confidence", "occlusion"):
+                value = 0.5 + 0.5 * draw(f"{name}.{kind}", *shape)
+                wanted[f"{name}.{kind}"] = keep(f"{name}.{kind}", value).requires_grad_()
+    plan, *initial = transport(wanted["cv"])
+    stages = [(*initial, factor, 0.5), (wanted["filled.disparity"], None, None, factor, 0.5)]
+    for name, f, share in (("refined1", factor, 0.8), ("refined2", factor, 1), ("full", 1, 1)):
+        stages.append((*(wanted[f"{name}.{kind}"] for kind in ("disparity", "confidence", "occlusion")), f, share))
+    for name, value in matching(s, stages, plan).items():
+        metadata[name] = repr(value.item())
+        found = torch.autograd.grad(value, list(wanted.values()), retain_graph=True, allow_unused=True)
+        for of, gradient in zip(wanted, found):
+            if gradient is not None:
+                tensors[f"{name}.{of}"] = gradient.numpy().astype(np.float32)
+    print({name: value for name, value in metadata.items()})
+    return tensors, metadata
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", default=os.path.join(os.path.dirname(__file__), "../../tests/fixtures/losses"))
     out = parser.parse_args().out
     os.makedirs(out, exist_ok=True)
     provenance = json.dumps({"script": "make_loss_fixtures.py", "torch": torch.__version__, "numpy": np.__version__})
-    for name, make in (("parity", parity), ("random", random_case)):
+    for name, make in (("parity", parity), ("random", random_case), ("stages", stages_case)):
         tensors, metadata = make()
         path = os.path.join(out, name + ".safetensors")
         store.save(path, tensors, {**metadata, "provenance": provenance})
