@@ -146,6 +146,9 @@ static void record_checked(Program *p, const void *context) {
     const Term *term = context;
     Tensor *in[INPUTS];
     record_inputs(p, in);
+    for (int k = 0; k < LEARNED; k++) /* probabilities, from -1..1 */
+        if (k == REFINED1_C || k == REFINED1_O || k == REFINED2_C || k == REFINED2_O || k == FULL_C || k == FULL_O)
+            in[k] = t_affine(in[k], 0.45, 0.5);
     program_output(p, "loss", record_term(in, *term));
 }
 
@@ -153,18 +156,12 @@ static void differences(void **state) {
     (void)state;
     for (int term = 0; term < TERMS; term++) {
         const Term checked = (Term)term;
-        /* the confidence's target jumps with the disparities, on purpose without a gradient: they are not varied there
-         */
-        const bool fixed = term == CONFIDENCE || term == TOTAL;
         gradient_check(term_names[term], record_checked,
-                       .input = {{"cv", -2, 2, fixed},
+                       .input = {{"cv", -2, 2, false},
                                  {"truth", -12, 12, true},
                                  {"valid", 0, 1, true},
                                  {"seen", 0, 1, true},
-                                 {"judged", 0, 1, true},
-                                 {"full.occlusion", 0.05, 0.95, false},
-                                 {"full.confidence", 0.05, 0.95, false},
-                                 {"refined1.confidence", 0.05, 0.95, true}},
+                                 {"judged", 0, 1, true}},
                        .context = &checked, .bound = 1e-5, .fast = 1e-4, .kinks = 0.05);
     }
 }
@@ -252,7 +249,7 @@ static void the_truth_is_cheapest(void **state) {
         "right: disparity %.3f concentration %.3f occlusion %.3f confidence %.3f; wrong: %.2f %.2f %.2f %.2f\n",
         value[0][0], value[0][1], value[0][2], value[0][3], value[1][0], value[1][1], value[1][2], value[1][3]);
     assert_true(value[0][DISPARITY] < 0.02 && value[1][DISPARITY] > 4);
-    assert_true(value[0][CONCENTRATION] < 0.02 && value[1][CONCENTRATION] > 0.9);
+    assert_true(value[0][CONCENTRATION] == 0 && value[1][CONCENTRATION] > 0.7);
     assert_true(value[0][OCCLUSION] < 0.1 && value[1][OCCLUSION] > 4);
     assert_true(value[0][CONFIDENCE] < 0.1 && value[1][CONFIDENCE] > 4);
     runner_drop(runner);

@@ -261,7 +261,7 @@ def matching(s, stages, plan, factor=4):
     columns = torch.arange(w).view(1, 1, 1, w, 1, 1)
     window = (((columns - candidates[:, :, :, None]).abs() <= 1) & usable[:, :, :, None]).flatten(4).any(-1)
     mass = (plan * window).sum(-1)
-    terms["concentration"] = masked((1 - mass - 0.05).clamp(min=0), usable.flatten(3).any(-1).to(mass.dtype))
+    terms["concentration"] = masked((1 - mass - 0.25).clamp(min=0), usable.flatten(3).any(-1).to(mass.dtype))
     terms["total"] = terms["disparity"] + 5 * terms["concentration"] + terms["occlusion"] + terms["confidence"]
     return terms
 
