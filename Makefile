@@ -65,6 +65,13 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
 
+# A libc whose calls fail when they are told to; loaded before the program by the test of that name.
+$(BUILD)/tests/bad/faults.so: tests/bad/faults.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $< -ldl
+$(BUILD)/tests/bad/test_table: $(BUILD)/tests/bad/faults.so
+
 # The runtime once more with `real` = double: definitions and interpreter only. Tests that have a case for it are built
 # against it from the same source.
 F64_ROOMS = base tensor tensor/ops tensor/files autograd exec nn models losses data

@@ -14,9 +14,8 @@
  * Rows that a test cannot bring about without rights or faults it does not have:
  *   C3 a folder without permission (root may write anywhere; as another user I24 covers reading)
  *   C7 a clock that goes back (nothing reads the time of day but the log)
- *   S2 short writes, errors of write, fsync, close and rename; S5 no thread to be had; S6 no mapping to be had: an
- * interposed libc S3 quotas, FAT, NFS (the limit on a file's size stands for them: the same error comes back from
- * write) S9 512 processors (a set of one and more threads than processors are here) */
+ *   S3 quotas, FAT, NFS themselves (their errors of write are here)
+ *   S9 512 processors (a set of one, and more threads than processors, are here) */
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/hash.h"
@@ -35,8 +34,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *folder;             /* of the case that is running */
-static char program[4096], tree[4096]; /* absolute */
+static const char *folder;                               /* of the case that is running */
+static char program[4096], tree[4096], interposed[4096]; /* absolute; the last is faults.c */
 static bool sanitized;
 
 /* ---- making files ---------------------------------------------------------------------------------------------------
@@ -468,6 +467,9 @@ typedef struct {
     int limit;           /* MiB of address space; 0: 512 */
 } Case;
 
+#define VERIFY "$P model verify w.safetensors"
+#define MATCH_WEIGHTS "$P match $T/docs/demo.jpg --layout sbs --model s2m2-S --weights w.safetensors -o o.pfm"
+#define VERIFY_PTH "$P model verify w.pth"
 #define MATCH "$P match l.png r.png --threads 2 -o o.pfm"
 static const Case images[] = {
     {"I1 empty", i1_empty, MATCH, 3, "l.png: ", 0},
@@ -644,6 +646,30 @@ static const Case command_line[] = {
     {"C7 time zone", make_pair, "TZ=Pacific/Auckland " MATCH, 0, "parallax", 0},
 };
 
+/* The program with faults.c in front of its libc; a file that was there before stays as it is. Not under a sanitizer,
+ * which stands there itself. */
+#define FAULT(fault) "LD_PRELOAD=$F FAULT='" fault "' $P match l.png r.png --threads 4 -q --no-meta -y -o o.pfm"
+#define STAYS "; e=$?; cat o.pfm; exit $e"
+#define SAME(fault) \
+    "$P match l.png r.png -q --no-meta -o good.pfm && " FAULT(fault) " && cmp o.pfm good.pfm && echo same"
+static const Case faults[] = {
+    {"S2 write EIO", c3_exists, FAULT("write 1 5"), 1, "writing failed after 0 bytes: Input/output error", -1},
+    {"S2 write EIO keeps", c3_exists, FAULT("write 1 5") STAYS, 1, "precious", -1},
+    {"S2 write ENOSPC", c3_exists, FAULT("write 1 28") STAYS, 6, "disk full after 0 bytes", -1},
+    {"S2 write EDQUOT", c3_exists, FAULT("write 1 122") STAYS, 6, "precious", -1},
+    {"S2 write EINTR", c3_exists, SAME("write 1 4"), 0, "same", -1},
+    {"S2 write EAGAIN", c3_exists, SAME("write 1 11"), 0, "same", -1},
+    {"S2 write short", c3_exists, SAME("write -1 0"), 0, "same", -1},
+    {"S2 fsync EIO", c3_exists, FAULT("fsync 1 5") STAYS, 1, "precious", -1},
+    {"S2 rename EXDEV", c3_exists, FAULT("rename 1 18") STAYS, 1, "precious", -1},
+    {"S2 rename EROFS", c3_exists, FAULT("rename 1 30") STAYS, 1, "precious", -1},
+    {"S2 close EIO", c3_exists, FAULT("close -1 5") STAYS, 1, "precious", -1},
+    {"S3 ESTALE", c3_exists, FAULT("write 1 116") STAYS, 1, "precious", -1},
+    {"S5 no threads", c3_exists, SAME("pthread_create -1 11"), 0, "same", -1},
+    {"S5 one thread", c3_exists, SAME("pthread_create 2 11"), 0, "same", -1},
+    {"S6 no mapping", weights_good, "LD_PRELOAD=$F FAULT='mmap -1 12' " VERIFY, 0, "sound: 2 tensors", -1},
+};
+
 static const Case machine[] = {
     {"S1 full device", make_pair, "$P match l.png r.png -o /dev/full", 2, "its ending names no form", 0},
     {"S1 full", make_pair, "ln -s /dev/full o.pfm; $P match l.png r.png -o o.pfm; e=$?; rm o.pfm; exit $e", 6,
@@ -676,9 +702,6 @@ static const Case machine[] = {
      0, "same", 0},
 };
 
-#define VERIFY "$P model verify w.safetensors"
-#define MATCH_WEIGHTS "$P match $T/docs/demo.jpg --layout sbs --model s2m2-S --weights w.safetensors -o o.pfm"
-#define VERIFY_PTH "$P model verify w.pth"
 static const Case weights[] = {
     {"W0 good", weights_good, VERIFY, 0, "sound: 2 tensors", 0},
     {"W1 0 bytes", weights_0, VERIFY, 4, "w.safetensors: ", 0},
@@ -805,8 +828,8 @@ static int run_case(const Case *c) {
     if (sanitized && c->limit < 0) return 0;
     if (!sanitized && c->limit >= 0) snprintf(ulimit, sizeof ulimit, "ulimit -v %d; ", limit * 1024);
     double start = clock_seconds();
-    int rc = run_command(said, sizeof said, "cd '%s' && P=%s && T=%s && export P T && ( %s%s )", path, program, tree,
-                         ulimit, c->command);
+    int rc = run_command(said, sizeof said, "cd '%s' && P=%s && T=%s && F=%s && export P T F && ( %s%s )", path,
+                         program, tree, interposed, ulimit, c->command);
     double ms = (clock_seconds() - start) * 1e3;
     const char *why = NULL;
     if (rc != c->code)
@@ -848,6 +871,10 @@ static void test_command_line(void **state) {
 static void test_machine(void **state) {
     (void)state;
     run_table(machine, sizeof machine / sizeof *machine);
+}
+static void test_faults(void **state) {
+    (void)state;
+    run_table(faults, sizeof faults / sizeof *faults);
 }
 static void test_weights(void **state) {
     (void)state;
@@ -1007,6 +1034,9 @@ static int set_up(void **state) {
     const char *build = getenv("PANUM_BUILD") ? getenv("PANUM_BUILD") : "build";
     sanitized = strstr(build, "san") != NULL;
     if (!realpath(panum_program(), program) || !getcwd(tree, sizeof tree)) return -1;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tests/bad/faults.so", build);
+    if (!realpath(path, interposed)) return -1;
     return random_dot_make(&dots, NULL);
 }
 
@@ -1025,13 +1055,10 @@ const char *made_path(const char *name) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_images),
-        cmocka_unit_test(test_command_line),
-        cmocka_unit_test(test_machine),
-        cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_real),
-        cmocka_unit_test(test_stopped),
-        cmocka_unit_test(test_failing_allocations),
+        cmocka_unit_test(test_images),  cmocka_unit_test(test_command_line),
+        cmocka_unit_test(test_machine), cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_weights), cmocka_unit_test(test_real),
+        cmocka_unit_test(test_stopped), cmocka_unit_test(test_failing_allocations),
     };
     if (argc > 1) cmocka_set_test_filter(argv[1]); /* one table alone, by name */
     return cmocka_run_group_tests(tests, set_up, tear_down);
