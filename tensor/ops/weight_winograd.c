@@ -9,17 +9,20 @@
  * In two jobs, for some tiles at a time: 1. B^T d and A dy of these tiles into shared scratch. 2. Each product is one
  * pool tile, which alone adds to its own sums: no partial sums, no order to keep. At last G^T for each row of the
  * weight. The sums of a product in f32 are of at most MEETING tiles, then of those. Bytes: both maps once (x 2.25 times
- * from L2, since patches overlap), the transformed ones, (36/16) (ci + 36/36 co) as large, to L3 and back, from where
- * each is read once for co ci / VW multiply-adds a tile. */
+ * from L2, since patches overlap); the transformed ones, 36/16 or 64/36 as large, to L2 or L3 and back once; the sums,
+ * 36 or 64 co ci, once a chunk. */
 #include "tensor/ops/conv_task.h"
 #include "tensor/ops/weight_gradient.h"
 #ifndef PANUM_F64
 
 #include <string.h>
 
+/* All weight gradients of convolutions in a step of S2M2-XS at 256x128, one thread: 68.1 ms with chunks of 6 MiB, 62.9
+ * with 2, 62.4 with 1 (of 96 tiles at least), 61.4 with a half (of 64); shorter chunks would have threads wait for each
+ * other more often. */
 enum {
-    CHUNK_BYTES = 6 << 20, /* of transformed maps at once: L3 */
-    MEETING = 128,         /* tiles that are summed in registers */
+    CHUNK_BYTES = 1 << 20, /* of transformed maps at once: L2 */
+    MEETING = 96,          /* tiles that are summed in registers, and least of a chunk */
     TRANSFORM = 8,         /* tiles of a pool tile of job 1 */
 };
 
