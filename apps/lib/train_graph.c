@@ -1,6 +1,7 @@
 #include "apps/lib/train_graph.h"
 #include "autograd/backward.h"
 #include "base/mem.h"
+#include "losses/losses.h"
 #include "tensor/ops/ops.h"
 
 #include <math.h>
@@ -78,15 +79,6 @@ double graph_scalar(const Plan *plan, const Tensor *t) {
 
 /* ---- losses ---- */
 
-static Tensor *ratio(Tensor *sum, Tensor *weight) {
-    return t_div(sum, t_max(weight, t_fill(weight, 1)));
-}
-
-/* sum(mask e) / max(sum(mask), 1) */
-static Tensor *masked_mean(Tensor *e, Tensor *mask) {
-    return ratio(t_sum(t_mul(e, mask)), t_sum(mask));
-}
-
 static void add_term(TrainGraph *g, const char *name, double weight, Tensor *value) {
     BUG_IF(g->terms == GRAPH_TERMS_MAX, "more than %d terms of a loss", GRAPH_TERMS_MAX);
     g->term[g->terms].name = name;
@@ -104,35 +96,43 @@ static Tensor *cross_entropy(Tensor *p, Tensor *y) {
     return t_affine(t_add(yes, no), -1, 0);
 }
 
-/* -ln of the probability that a row's soft-max puts within a pixel and a half of the truth. */
-static Tensor *concentration(Tensor *cv, Tensor *truth) {
-    int64_t n = cv->size[0], h = cv->size[1], w = cv->size[2];
-    Tensor *p = t_softmax(t_reshape(cv, 3, (int64_t[]){n * h, w, w}));
-    Tensor *nine = t_lookup(p, truth, .step = 1);
-    return t_affine(t_log(t_clamp(t_sum_channels(t_slice(nine, 1, 3, 3)), 1e-6, 2)), -1, 0);
+/* Where a stage's own error is below `limit`, for the confidence it should have had. */
+static Tensor *is_close(Tensor *disparity, Tensor *truth, double limit) {
+    return t_affine(t_at_least(t_detach(t_abs(t_sub(disparity, truth))), limit), -1, 1);
 }
 
-/* Truth in hand: all stages of the network, later ones more; what both eyes see, and what only one does. */
+static Tensor *tap(const TrainGraph *g, const char *name) {
+    Tensor *t = program_find(g->program, name);
+    BUG_IF(!t, "the network has no tap %s", name);
+    return t;
+}
+
+/* Truth in hand, every stage of the network learns from it: the transport plan where both eyes see a point, what
+ * follows everywhere. Errors at a quarter of the size are in pixels of that size. */
 static void supervised_loss(TrainGraph *g) {
-    Program *p = g->program;
     Tensor *truth = g->quarter.disparity, *valid = g->quarter.valid, *seen = t_mul(valid, g->quarter.visible);
-    add_term(g, "matching", 1, masked_mean(concentration(program_find(p, "cv"), truth), seen));
-    add_term(g, "first", 0.5, masked_mean(t_abs(t_sub(program_find(p, "d0"), truth)), seen));
-    add_term(g, "context", 0.5, masked_mean(t_abs(t_sub(program_find(p, "d_global"), truth)), valid));
+    Tensor *d0 = tap(g, "d0"), *cv = tap(g, "cv");
+    Tensor *mass = t_transport_mass(cv, g->full.disparity, g->full.valid, .radius = 1, .factor = COARSE);
+    add_term(g, "matching", 1, loss_weighted_mean(t_affine(t_log(t_clamp(mass, 1e-4, 1)), -1, 0), seen));
+    Tensor *sure = loss_weighted_mean(cross_entropy(tap(g, "conf0"), is_close(d0, truth, 1)), valid);
+    Tensor *matched = loss_weighted_mean(cross_entropy(tap(g, "occ0"), g->quarter.visible), g->quarter.judged);
+    add_term(g, "plan", 0.5, t_add(sure, matched));
+    add_term(g, "context", 0.5, loss_weighted_mean(t_abs(t_sub(tap(g, "d_global"), truth)), valid));
     Tensor *refined = NULL;
     int rounds = g->options.network.refine_iterations;
     for (int k = 1; k <= rounds; k++) {
         char name[32];
         snprintf(name, sizeof name, "d_iter%d", k);
-        Tensor *e = t_affine(masked_mean(t_abs(t_sub(program_find(p, name), truth)), valid), pow(0.8, rounds - k), 0);
+        Tensor *e = loss_weighted_mean(t_abs(t_sub(tap(g, name), truth)), valid);
+        e = t_affine(e, pow(0.8, rounds - k), 0);
         refined = refined ? t_add(refined, e) : e;
     }
     if (refined) add_term(g, "refined", 1, refined);
     Tensor *error = t_abs(t_sub(g->out.disparity, g->full.disparity));
-    add_term(g, "disparity", 1, masked_mean(error, g->full.valid));
-    add_term(g, "occlusion", 1, masked_mean(cross_entropy(g->out.occlusion, g->full.visible), g->full.judged));
-    Tensor *close = t_affine(t_at_least(t_detach(error), 4), -1, 1);
-    add_term(g, "confidence", 1, masked_mean(cross_entropy(g->out.confidence, close), g->full.valid));
+    add_term(g, "disparity", 1, loss_weighted_mean(error, g->full.valid));
+    add_term(g, "occlusion", 1, loss_weighted_mean(cross_entropy(g->out.occlusion, g->full.visible), g->full.judged));
+    Tensor *close = is_close(g->out.disparity, g->full.disparity, 4);
+    add_term(g, "confidence", 1, loss_weighted_mean(cross_entropy(g->out.confidence, close), g->full.valid));
 }
 
 /* ---- recording ---- */

@@ -1,0 +1,321 @@
+/* apps/train.c - the command line of training, and whether it begins or goes on. */
+#include "apps/lib/lock.h"
+#include "apps/train_run.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define AT(field) .at = offsetof(TrainOptions, field)
+static const Option options[] = {
+    {.name = "size",
+     .kind = OPTION_CHOICE,
+     .value = "SIZE",
+     .choices = "XS|S|M|L|XL",
+     .standard = "XS",
+     AT(size),
+     .group = TRAIN_NETWORK,
+     .help = "S2M2 of this size: XS|S|M|L|XL"},
+    {.name = "init",
+     .kind = OPTION_PATH,
+     .value = "FILE",
+     AT(init),
+     .shown = "numbers that follow from the seed",
+     .group = TRAIN_NETWORK,
+     .help = "begin with these weights (.safetensors or .pth)"},
+    {.name = "freeze",
+     .kind = OPTION_PATHS,
+     .value = "PATTERN",
+     AT(freeze),
+     .group = TRAIN_NETWORK,
+     .help = "do not change parameters with such names, * standing for any text; may be repeated"},
+    {.name = "refine-iter",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 16,
+     .standard = "3",
+     AT(refinements),
+     .group = TRAIN_NETWORK,
+     .help = "refinements of the disparity"},
+    {.name = "synthetic",
+     .kind = OPTION_FLAG,
+     .standard = "on",
+     AT(synthetic),
+     .group = TRAIN_DATA,
+     .help = "scenes that panum renders itself, with exact truth of both signs, endless"},
+    {.name = "crop",
+     .kind = OPTION_TEXT,
+     .value = "WxH",
+     .standard = "256x128",
+     AT(crop),
+     .group = TRAIN_DATA,
+     .help = "size of the pictures of a step, multiples of 32"},
+    {.name = "steps",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1e9,
+     .standard = "20000",
+     AT(steps),
+     .group = TRAIN_RECIPE,
+     .help = "changes of the weights in all"},
+    {.name = "batch",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1024,
+     .standard = "4",
+     AT(batch),
+     .group = TRAIN_RECIPE,
+     .help = "pairs of pictures for a step"},
+    {.name = "micro-batch",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1024,
+     .standard = "1",
+     AT(micro_batch),
+     .group = TRAIN_RECIPE,
+     .help =
+         "pairs computed at once, a divisor of the batch; memory grows with it, the gradients of the parts are added"},
+    {.name = "optimizer",
+     .kind = OPTION_CHOICE,
+     .value = "NAME",
+     .choices = "adamw|sgd",
+     .standard = "adamw",
+     AT(method),
+     .group = TRAIN_RECIPE,
+     .help = "adamw, or sgd with momentum 0.9"},
+    {.name = "lr",
+     .kind = OPTION_REAL,
+     .value = "RATE",
+     .least = 1e-12,
+     .most = 100,
+     .standard = "0.001",
+     AT(rate),
+     .group = TRAIN_RECIPE,
+     .help = "highest learning rate"},
+    {.name = "schedule",
+     .kind = OPTION_CHOICE,
+     .value = "SHAPE",
+     .choices = "one-cycle|cosine|constant",
+     .standard = "one-cycle",
+     AT(schedule),
+     .group = TRAIN_RECIPE,
+     .help = "of the learning rate over the steps: one-cycle (up, then down), cosine (down) or constant"},
+    {.name = "warmup",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 0,
+     .most = 1e9,
+     .standard = "0",
+     AT(warmup),
+     .group = TRAIN_RECIPE,
+     .help = "steps over which a cosine or constant rate rises first"},
+    {.name = "weight-decay",
+     .kind = OPTION_REAL,
+     .value = "X",
+     .least = 0,
+     .most = 10,
+     .standard = "0.0001",
+     AT(decay),
+     .group = TRAIN_RECIPE,
+     .help = "decay of the weights, times the rate, a step; norms and biases have none"},
+    {.name = "clip",
+     .kind = OPTION_REAL,
+     .value = "X",
+     .least = 0,
+     .most = 1e9,
+     .standard = "1",
+     AT(clip),
+     .group = TRAIN_RECIPE,
+     .help = "the norm of all gradients is brought down to this; 0 leaves it"},
+    {.name = "average",
+     .kind = OPTION_REAL,
+     .value = "D",
+     .least = 0,
+     .most = 0.999999,
+     .standard = "0.999",
+     AT(average),
+     .group = TRAIN_RECIPE,
+     .help =
+         "decay of the running average of the weights, which is what is validated and kept; 0: the weights themselves"},
+    {.name = "seed",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 0,
+     .most = 1e15,
+     .standard = "1",
+     AT(seed),
+     .group = TRAIN_RECIPE,
+     .help = "everything drawn at random follows from it"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = OPTION_PATH,
+     .value = "FOLDER",
+     .standard = "panum-train",
+     AT(output),
+     .group = "Running",
+     .help = "checkpoints, weights, tables and report.html; a folder with checkpoints in it is gone on with"},
+    {.name = "resume",
+     .kind = OPTION_FLAG,
+     .standard = "on",
+     AT(resume),
+     .group = "Running",
+     .help = "begin anew, removing the checkpoints that are there, instead of going on with them"},
+    {.name = "resume-anyway",
+     .kind = OPTION_FLAG,
+     AT(resume_anyway),
+     .group = "Running",
+     .help = "go on with the settings given now where they differ from those it was begun with"},
+    {.name = "validate-every",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1e9,
+     .standard = "500",
+     AT(validate_every),
+     .group = "Running",
+     .help = "steps between measurements on samples that are never trained on"},
+    {.name = "validate-samples",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 10000,
+     .standard = "24",
+     AT(validate_samples),
+     .group = "Running",
+     .help = "how many of them"},
+    {.name = "checkpoint-every",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1e9,
+     .standard = "250",
+     AT(checkpoint_every),
+     .group = "Running",
+     .help = "steps between checkpoints: so much is lost at most"},
+    {.name = "log-every",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 1,
+     .most = 1e9,
+     .standard = "10",
+     AT(log_every),
+     .group = "Running",
+     .help = "steps in a row of log.csv"},
+    {.name = "patience",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 0,
+     .most = 1e9,
+     .standard = "0",
+     AT(patience),
+     .group = "Running",
+     .help = "stop after so many measurements in a row without a better one; 0: never"},
+    {.name = "hours",
+     .kind = OPTION_REAL,
+     .value = "H",
+     .least = 0,
+     .most = 1e5,
+     .standard = "0",
+     AT(hours),
+     .group = "Running",
+     .help = "stop after this time, as Ctrl-C would; 0: never"},
+    OPTION_THREADS(TrainOptions, threads, "Running"),
+    {.name = "loader-threads",
+     .kind = OPTION_WHOLE,
+     .value = "N",
+     .least = 0,
+     .most = 64,
+     .standard = "1",
+     AT(loader_threads),
+     .group = "Running",
+     .help = "threads that make samples meanwhile; the samples are the same for any number"},
+    {.name = "recompute",
+     .kind = OPTION_PATHS,
+     .value = "SCOPE",
+     AT(recompute),
+     .group = "Running",
+     .help = "compute results of such parts of the network (refiner*) twice instead of keeping them: less memory, more "
+             "time; may be repeated"},
+    OPTION_PROGRESS(TrainOptions, progress),
+    {.name = "json",
+     .kind = OPTION_FLAG,
+     AT(json),
+     .group = "Talking",
+     .help = "one JSON object on standard output at the end"},
+    OPTIONS_TALK(TrainOptions, talk),
+};
+
+int app_train(int argc, char **argv);
+const Verb verb_train = {
+    .name = "train",
+    .operands = "stereo",
+    .words = "stereo",
+    .summary = "train the stereo matcher, from scratch or from weights, and report how good it gets",
+    .description =
+        "Trains S2M2 to find signed disparity, on scenes that panum draws itself. The folder gets checkpoints, "
+        "log.csv, "
+        "validation.csv, report.html (curves, figures by sign, the worst pictures) and best.safetensors, the weights "
+        "with the lowest error on samples that were never trained on: panum match --weights takes them.\n\n"
+        "It may be stopped at any instant. The same command, or just the folder, goes on from the last checkpoint, and "
+        "what comes out is, bit for bit, what an unbroken run gives. Results depend on the seed, not on threads.",
+    .examples = "  panum train stereo --steps 20000 -o runs/a     trains XS from scratch\n"
+                "  panum train stereo -o runs/a                   goes on where it stopped\n"
+                "  panum train stereo --init runs/a/best.safetensors --lr 1e-4 -o runs/b",
+    .least = 1,
+    .most = 1,
+    .run = app_train,
+    .options = options,
+    .count = sizeof options / sizeof *options,
+};
+
+static void tell(const char *sentence) {
+    say_always("panum train: %s; using an older one", sentence);
+}
+
+/* Options again, with what the checkpoint says where nothing is given now. */
+static int merge(const Checkpoint *from, int argc, char **argv, TrainOptions *o, Parsed *parsed, Parsed *merged) {
+    int count;
+    char **arguments;
+    int code = settings_arguments(&verb_train, parsed, from, argc, argv, parsed->arena, &count, &arguments);
+    if (code) return code;
+    memset(o, 0, sizeof *o);
+    code = options_parse(&verb_train, count, arguments, o, merged);
+    if (!code && !o->resume_anyway) code = settings_compare(&verb_train, o, from, parsed->arena);
+    return code;
+}
+
+static int train(int argc, char **argv, TrainOptions *o, Parsed *parsed) {
+    int lock;
+    int code = folder_lock(o->output, o->output, &lock);
+    if (code) return code;
+    out_sweep(o->output);
+    Checkpoint *from = NULL;
+    Parsed merged = {0};
+    if (o->resume)
+        code = checkpoint_newest(o->output, tell, &from);
+    else
+        checkpoint_prune(o->output, 0);
+    if (!code && from) code = merge(from, argc, argv, o, parsed, &merged);
+    if (!code) code = train_stereo(&verb_train, o, parsed->arena, from);
+    checkpoint_close(from);
+    if (merged.arena) parsed_free(&merged);
+    close(lock);
+    return code;
+}
+
+int app_train(int argc, char **argv) {
+    TrainOptions o = {0};
+    Parsed parsed;
+    int code = options_parse(&verb_train, argc, argv, &o, &parsed);
+    if (code) return code;
+    code = talk_begin(&o.talk);
+    if (!code && strcmp(parsed.operands[0], "stereo") != 0)
+        code = usage_error(&verb_train, "'%s' is nothing that can be trained; write panum train stereo",
+                           show_path(parsed.operands[0]));
+    if (!code) code = train(argc, argv, &o, &parsed);
+    parsed_free(&parsed);
+    return code;
+}

@@ -1,0 +1,155 @@
+/* apps/train_report.c - a training as one page: curves, figures by sign, the worst pictures. */
+#include "apps/lib/anaglyph.h"
+#include "apps/lib/colour.h"
+#include "apps/train_run.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORST = 4 };
+
+static void curves_of_loss(Html *html, const TrainReport *r) {
+    HtmlCurve curves[HTML_CURVES_MAX];
+    int n = 0;
+    const double *steps = train_log_column(r->log, LOG_STEP);
+    curves[n++] = (HtmlCurve){"sum", steps, train_log_column(r->log, LOG_LOSS), train_log_rows(r->log)};
+    for (int i = 0; i < r->graph->terms && n < HTML_CURVES_MAX; i++)
+        curves[n++] =
+            (HtmlCurve){r->graph->term[i].name, steps, train_log_column(r->log, LOG_TERMS + i), train_log_rows(r->log)};
+    html_curves(html, curves, n, "step", 0, NULL,
+                "The loss and its terms (before their weights) on the samples that were learned from.");
+}
+
+static void curves_of_validation(Html *html, const TrainReport *r) {
+    int64_t rows = train_log_rows(r->validation);
+    const double *steps = train_log_column(r->validation, VALID_STEP);
+    HtmlCurve errors[] = {{"all", steps, train_log_column(r->validation, VALID_EPE), rows},
+                          {"visible", steps, train_log_column(r->validation, VALID_VISIBLE_EPE), rows}};
+    html_curves(html, errors, 2, "step", r->sgm->epe, "semi-global, all",
+                "Mean error in pixels on samples that were never learned from.");
+    double *wrong = mem_array((size_t)rows + 1, sizeof *wrong);
+    if (!wrong) return;
+    for (int64_t i = 0; i < rows; i++) wrong[i] = 100 - train_log_column(r->validation, VALID_SIGN)[i];
+    HtmlCurve shares[] = {{"bad-1", steps, train_log_column(r->validation, VALID_BAD1), rows},
+                          {"bad-2", steps, train_log_column(r->validation, VALID_BAD2), rows},
+                          {"bad-3", steps, train_log_column(r->validation, VALID_BAD3), rows},
+                          {"wrong sign", steps, wrong, rows}};
+    html_curves(html, shares, 4, "step", r->sgm->figures.value[METRIC_EVERY][METRIC_ANYWHERE][FIGURE_BAD + 2],
+                "semi-global, bad-2",
+                "Pixels in percent that are more than 1, 2 or 3 px off, or on the wrong side of the screen (of those "
+                "whose truth is more than 2 px off it).");
+    mem_free(wrong);
+}
+
+static int order_errors(const void *a, const void *b, void *context) {
+    const double *error = context;
+    double x = error[*(const int *)a], y = error[*(const int *)b];
+    return x < y ? 1 : x > y ? -1 : *(const int *)a - *(const int *)b;
+}
+
+/* One sample: the pair, what was found, the truth, the error. */
+static int show_sample(Html *html, const TrainReport *r, int index) {
+    const Sample *sample = evaluator_sample(r->evaluator, index);
+    StereoMaps maps = {0};
+    Image left = {0}, right = {0}, mask = {0}, pictures[4] = {{0}};
+    Map truth = {0};
+    int code = evaluator_maps(r->evaluator, index, &maps);
+    if (!code) code = sample_images(sample, &left, &right);
+    if (!code) code = sample_truth(sample, &truth, &mask);
+    double range = code ? 1 : colour_range(&truth);
+    ColourOptions found = {.range = range, .occlusion = &maps.occlusion}, true_colours = {.range = range};
+    if (!code) code = anaglyph_make(&pictures[0], &left, &right, ANAGLYPH_DUBOIS);
+    if (!code) code = colour_map(&pictures[1], &maps.disparity, &found, NULL);
+    if (!code) code = colour_map(&pictures[2], &truth, &true_colours, NULL);
+    if (!code) code = colour_error(&pictures[3], &maps.disparity, &truth, 4);
+    if (!code) {
+        char caption[200];
+        html_figures_begin(html, 4);
+        snprintf(caption, sizeof caption, "Sample %d, for red-cyan glasses.", index);
+        html_image(html, &pictures[0], "red-cyan anaglyph", caption);
+        html_image(html, &pictures[1], "signed map of the disparity found", "Found; crossed where held to be hidden.");
+        html_image(html, &pictures[2], "signed map of the true disparity", "True.");
+        snprintf(caption, sizeof caption, "Error, %.2f px in the mean; darkest is 4 px and more.",
+                 r->result->sample_epe[index]);
+        html_image(html, &pictures[3], "map of the error", caption);
+        html_figures_end(html);
+    }
+    for (int i = 0; i < 4; i++) image_free(&pictures[i]);
+    image_free(&left), image_free(&right), image_free(&mask);
+    map_free(&truth);
+    stereo_maps_free(&maps);
+    return code;
+}
+
+static int show_worst(Html *html, const TrainReport *r) {
+    int count = evaluator_count(r->evaluator), code = 0;
+    int *order = mem_array((size_t)count, sizeof *order);
+    if (!order) return ERR_MEMORY;
+    for (int i = 0; i < count; i++) order[i] = i;
+    union {
+        const double *values;
+        void *context;
+    } errors = {r->result->sample_epe};
+    qsort_r(order, (size_t)count, sizeof *order, order_errors, errors.context);
+    html_heading(html, "The worst of %d held-out samples, and the middle one", count);
+    for (int i = 0; !code && i < WORST && i < count; i++) code = show_sample(html, r, order[i]);
+    if (!code && count > WORST) code = show_sample(html, r, order[count / 2]);
+    mem_free(order);
+    return code;
+}
+
+static void show_settings(Html *html, const TrainReport *r) {
+    static const char *const heads[] = {"option", "value"};
+    html_heading(html, "The recipe");
+    html_table_begin(html, NULL, heads, 2);
+    for (int i = 0; i < r->setting_count; i++) {
+        const char *dot = strchr(r->settings[i].key, '.');
+        const char *cells[] = {dot ? dot + 1 : r->settings[i].key, r->settings[i].value};
+        if (*cells[1]) html_row(html, cells, 2);
+    }
+    html_table_end(html);
+    html_command(html, "panum train stereo -o %s    goes on from the last checkpoint", show_path(r->folder));
+}
+
+int train_report(const TrainReport *r) {
+    char path[4200];
+    snprintf(path, sizeof path, "%s/report.html", r->folder);
+    Out *out;
+    int code = out_open(path, OUT_OVERWRITE, &out);
+    if (code) return code;
+    Html html;
+    html_begin(&html, out, r->title);
+    html_note(&html,
+              "The sign: disparity d = x_left - x_right in pixels. Red, d > 0, comes out of the screen; blue, d < 0, "
+              "lies behind it; white is on it.");
+    html_text(
+        &html,
+        "Step %lld, %lld samples of %d x %d pixels, %.2f hours of computing on %d threads; %lld steps skipped. Best "
+        "held-out error so far %.3f px at step %lld; semi-global matching has %.3f px there.",
+        (long long)r->state->step, (long long)r->state->position, r->graph->options.width, r->graph->options.height,
+        r->state->seconds / 3600, r->threads, (long long)r->state->skipped, r->state->best,
+        (long long)r->state->best_step, r->sgm->epe);
+    html_heading(&html, "On the way");
+    html_figures_begin(&html, 2);
+    curves_of_validation(&html, r);
+    curves_of_loss(&html, r);
+    html_figures_end(&html);
+    html_heading(&html, "How right it is now");
+    metrics_html(
+        &html, &r->result->figures,
+        "Held-out samples together. EPE is the mean error in pixels; bad x the share of pixels more than x pixels "
+        "off; sign right among pixels more than 2 pixels off the screen.");
+    html_text(&html,
+              "Confidence ranks errors to %.3f (0 is perfect, 1 is chance). What is hidden from the other eye is found "
+              "with an average precision of %.3f.",
+              r->result->sparsification, r->result->occlusion);
+    metrics_html(&html, &r->sgm->figures, "The same samples by semi-global matching.");
+    code = show_worst(&html, r);
+    show_settings(&html, r);
+    int end = html_end(&html);
+    if (!code) code = end;
+    if (!code) return out_commit(&out);
+    out_abort(&out);
+    return code;
+}

@@ -1,0 +1,83 @@
+/* apps/train_run.h - between the command line of `panum train stereo` (train.c), the training itself (train_run.c),
+ * what is remembered of its options (train_settings.c) and its report (train_report.c). */
+#ifndef PANUM_APPS_TRAIN_RUN_H
+#define PANUM_APPS_TRAIN_RUN_H
+#include "apps/lib/options.h"
+#include "apps/lib/progress.h"
+#include "apps/lib/run.h"
+#include "apps/lib/train_eval.h"
+#include "apps/lib/train_log.h"
+#include "apps/lib/trainer.h"
+#include "base/rng.h"
+#include "base/text.h"
+
+typedef struct {
+    /* settings: they decide what comes out, and a training goes on with those it began with */
+    int size;
+    const char *init;
+    OptionList freeze;
+    int64_t refinements;
+    bool synthetic;
+    const char *crop;
+    int64_t steps, batch, micro_batch, warmup, seed;
+    double rate, decay, clip, average;
+    int schedule, method;
+    /* how it runs: free to change from one run to the next */
+    const char *output;
+    bool resume, resume_anyway, json;
+    int64_t threads, loader_threads, checkpoint_every, validate_every, validate_samples, log_every, patience;
+    double hours;
+    OptionList recompute;
+    int progress;
+    TalkOptions talk;
+} TrainOptions;
+
+/* Groups of the option table whose options are settings. */
+#define TRAIN_NETWORK "The network"
+#define TRAIN_DATA "What it learns from"
+#define TRAIN_RECIPE "The recipe"
+
+/* ---- train_settings.c ---- */
+/* All settings as notes of a checkpoint ("option.batch" = "4"); the texts live in the arena. Returns how many. */
+int settings_notes(const Verb *verb, const void *values, Arena *arena, SafetensorsNote *notes, int room);
+/* The arguments again, with those settings of a checkpoint added that are not among them. */
+int settings_arguments(const Verb *verb, const Parsed *given, const Checkpoint *from, int argc, char **argv,
+                       Arena *arena, int *count, char ***arguments);
+/* ERR_USAGE with all differences between a checkpoint's settings and these. */
+int settings_compare(const Verb *verb, const void *values, const Checkpoint *with, Arena *arena);
+
+/* ---- train_run.c ---- */
+int train_stereo(const Verb *verb, const TrainOptions *options, Arena *arena, const Checkpoint *from);
+
+/* ---- train_report.c ---- */
+/* Columns of the two tables. */
+enum { LOG_STEP, LOG_SAMPLES, LOG_RATE, LOG_NORM, LOG_SKIPPED, LOG_SECONDS, LOG_LOSS, LOG_TERMS };
+enum {
+    VALID_STEP,
+    VALID_SECONDS,
+    VALID_EPE,
+    VALID_BAD1,
+    VALID_BAD2,
+    VALID_BAD3,
+    VALID_SIGN,
+    VALID_VISIBLE_EPE,
+    VALID_VISIBLE_BAD2,
+    VALID_OCCLUSION,
+    VALID_SPARSIFICATION,
+    VALID_COLUMNS
+};
+typedef struct {
+    const char *folder, *title;
+    const SafetensorsNote *settings;
+    int setting_count;
+    const TrainerState *state;
+    const TrainGraph *graph;
+    const TrainLog *log, *validation;
+    Evaluator *evaluator;
+    const EvalResult *result; /* of the weights that the evaluator holds */
+    const EvalResult *sgm;
+    int threads;
+} TrainReport;
+/* Writes folder/report.html. */
+int train_report(const TrainReport *report);
+#endif
