@@ -374,7 +374,6 @@ static int prepare(Training *r, OptimGroup *groups, const Checkpoint *from) {
     if (o->batch % o->micro_batch)
         return usage_error(r->verb, "--batch %" PRId64 " is not a multiple of --micro-batch %" PRId64, o->batch,
                            o->micro_batch);
-    if (!o->synthetic) return usage_error(r->verb, "nothing to learn from: leave out --no-synthetic");
     r->setting_count = settings_notes(r->verb, o, r->arena, r->settings, NOTES_MAX);
     r->pool = pool_make((int)o->threads);
     if (!r->pool) return ERR_MEMORY;

@@ -2,6 +2,7 @@
 #include "apps/train_run.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char prefix[] = "option.";
@@ -19,6 +20,12 @@ static const char *choice_text(const Option *option, int index, Arena *arena) {
     return arena_format(arena, "%.*s", (int)strcspn(at, "|"), at);
 }
 
+/* The shorter of two spellings that give the same number back. */
+static const char *real_text(double value, Arena *arena) {
+    const char *text = arena_format(arena, "%.15g", value);
+    return text && strtod(text, NULL) == value ? text : arena_format(arena, "%.17g", value);
+}
+
 /* An option's value as it would be typed; lists a line each; "" for what is not given. */
 static const char *option_text(const Option *option, const void *values, Arena *arena) {
     const void *at = (const char *)values + option->at;
@@ -29,7 +36,7 @@ static const char *option_text(const Option *option, const void *values, Arena *
         return arena_format(arena, "%" PRId64, *(const int64_t *)at);
     case OPTION_REAL:
     case OPTION_FRACTION:
-        return arena_format(arena, "%.17g", *(const double *)at);
+        return real_text(*(const double *)at, arena);
     case OPTION_CHOICE:
         return choice_text(option, *(const int *)at, arena);
     case OPTION_TEXT:
