@@ -24,14 +24,15 @@ static const Option options[] = {
      AT(only),
      .shown = "all",
      .group = "What",
-     .help =
-         "measure only kernels whose name begins so; s2m2 is the networks, memory compares what a network takes with "
-         "what its plan promises"},
+     .help = "measure only kernels whose name begins so; s2m2 is the networks, train a step of training them, memory "
+             "compares what a network takes with "
+             "what its plan promises"},
     {.name = "networks",
      .kind = OPTION_FLAG,
      AT(networks),
      .group = "What",
-     .help = "whole networks too: S2M2-XS, S, L; with --only memory also XL at 1920x1056, which takes minutes"},
+     .help = "whole networks too, and training steps of two: S2M2-XS, S, L; with --only memory also XL at 1920x1056, "
+             "which takes minutes"},
     {.name = "weights",
      .kind = OPTION_PATH,
      .value = "FILE",
@@ -157,6 +158,7 @@ static int bench_all(const BenchOptions *o, Bench *bench, Pool *pool) {
     if (!rc) rc = bench_sgm(bench);
     if (!rc) rc = bench_ncc(bench);
     if (!rc) rc = bench_kernels(bench, o->networks);
+    if (!rc && (o->networks || (o->only && strncmp(o->only, "train", 5) == 0))) rc = bench_train(bench);
     if (!rc && bench->count + bench->memory_count == 0)
         rc = usage_error(&verb_bench, "--only %s: no kernel's name begins so", o->only);
     if (!rc && o->json)

@@ -7,6 +7,9 @@
 /* A row for every operator, and for whole networks when `networks` says so or the filter begins with s2m2. */
 int bench_kernels(Bench *bench, bool networks);
 
+/* A row for a training step of each of some networks: forward and backward. */
+int bench_train(Bench *bench);
+
 /* Answers standard input line by line, so that a script can alternate rounds with those of other programs:
  *   peak             the peaks, measured now
  *   KERNEL SHAPE     one round, as "conv 3x3 128->128 120x184" or "s2m2-S 736x480": calls repeated until they last

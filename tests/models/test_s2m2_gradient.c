@@ -265,6 +265,8 @@ static void gradients_of_xs_are_the_references(void **state) {
 static void gradients_of_a_block_of_each_size(void **state) {
     (void)state;
     check_gradients("gradient_s", (PlanOptions){0}, 10, 2e-5);
+    check_gradients("gradient_m", (PlanOptions){0}, 10, 2e-5);
+    check_gradients("gradient_l", (PlanOptions){0}, 10, 2e-5);
 }
 
 /* ---- ten steps ---- */

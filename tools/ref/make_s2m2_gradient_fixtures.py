@@ -126,7 +126,7 @@ def smooth_targets(height, width):
 STEP_WEIGHTS = {"disparity": 0.1, "occlusion": 1.0, "confidence": 1.0}
 METHODS = {
     "adamw": lambda p: torch.optim.AdamW(p, lr=2e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2),
-    "sgd": lambda p: torch.optim.SGD(p, lr=2e-5, momentum=0.9),
+    "sgd": lambda p: torch.optim.SGD(p, lr=3e-8, momentum=0.9),
 }
 STEPS = 10
 
@@ -134,6 +134,7 @@ STEPS = 10
 def train(reference, setup, pictures, method, dtype):
     model = reference.build(setup, dtype)
     for p in model.parameters():
+        p.data = p.data.clone()  # the seeded numbers are shared
         p.requires_grad_(True)
     optimiser = METHODS[method](list(model.parameters()))
     losses = []
