@@ -360,37 +360,45 @@ static void sample_cost(const Node *node, Cost *cost) {
     cost->flops = places * channels * 8; /* four multiply-adds; half of that along rows, not told apart */
 }
 
-#ifndef PANUM_F64
-#define FAST(...) __VA_ARGS__
-#else
-#define FAST(...)
-#endif
 static const Op grid_sample_backward_picture_op = {
     .name = "grid_sample_backward_picture",
     .kind = OP_HEAVY,
     .define = grid_sample_backward_picture_define,
-    FAST(.run = grid_sample_backward_picture_run, .scratch_shared = picture_scratch_shared, ).cost = sample_cost,
+#ifndef PANUM_F64
+    .run = grid_sample_backward_picture_run,
+    .scratch_shared = picture_scratch_shared,
+#endif
+    .cost = sample_cost,
     .print = sample_print,
 };
 static const Op grid_sample_backward_grid_op = {
     .name = "grid_sample_backward_grid",
     .kind = OP_HEAVY,
     .define = grid_sample_backward_grid_define,
-    FAST(.run = grid_sample_backward_grid_run, ).cost = sample_cost,
+#ifndef PANUM_F64
+    .run = grid_sample_backward_grid_run,
+#endif
+    .cost = sample_cost,
     .print = sample_print,
 };
 static const Op warp_rows_backward_picture_op = {
     .name = "warp_rows_backward_picture",
     .kind = OP_HEAVY,
     .define = warp_rows_backward_picture_define,
-    FAST(.run = warp_rows_backward_picture_run, ).cost = sample_cost,
+#ifndef PANUM_F64
+    .run = warp_rows_backward_picture_run,
+#endif
+    .cost = sample_cost,
     .print = sample_print,
 };
 static const Op warp_rows_backward_disparity_op = {
     .name = "warp_rows_backward_disparity",
     .kind = OP_HEAVY,
     .define = warp_rows_backward_disparity_define,
-    FAST(.run = warp_rows_backward_disparity_run, ).cost = sample_cost,
+#ifndef PANUM_F64
+    .run = warp_rows_backward_disparity_run,
+#endif
+    .cost = sample_cost,
     .print = sample_print,
 };
 
@@ -416,7 +424,10 @@ static const Op grid_sample_op = {
     .name = "grid_sample",
     .kind = OP_HEAVY,
     .define = grid_sample_define,
-    FAST(.run = grid_sample_run, ).cost = sample_cost,
+#ifndef PANUM_F64
+    .run = grid_sample_run,
+#endif
+    .cost = sample_cost,
     .print = sample_print,
     .gradient = grid_sample_gradient,
 };
@@ -424,7 +435,10 @@ static const Op warp_rows_op = {
     .name = "warp_rows",
     .kind = OP_HEAVY,
     .define = warp_rows_define,
-    FAST(.run = warp_rows_run, ).cost = sample_cost,
+#ifndef PANUM_F64
+    .run = warp_rows_run,
+#endif
+    .cost = sample_cost,
     .print = sample_print,
     .gradient = warp_rows_gradient,
 };
