@@ -1,5 +1,6 @@
 /* data/stage.c - rows of inverse depth, and what they look like. */
 #include "data/stage.h"
+#include "base/cpu.h"
 #include "base/mem.h"
 
 #include <math.h>
@@ -201,7 +202,8 @@ static bool make_row(const Actor *a, int eye, double s, Row *row) {
 
 /* ---- inverse depth along a row ---- */
 
-static void meet_flat(const Actor *a, const Row *row, const float *t, int n, float *rho) {
+static inline __attribute__((always_inline)) void meet_flat(const Actor *a, const Row *row, const float *t, int n,
+                                                            float *rho) {
     float r0 = row->r0, r1 = row->r1, a0 = row->a0, a1 = row->a1, b0 = row->b0, b1 = row->b1;
     switch (a->thing->outline) {
     case OUTLINE_NONE:
@@ -227,7 +229,8 @@ static void meet_flat(const Actor *a, const Row *row, const float *t, int n, flo
     }
 }
 
-static void meet_quadric(const Actor *a, const Row *row, const float *t, int n, float *rho) {
+static inline __attribute__((always_inline)) void meet_quadric(const Actor *a, const Row *row, const float *t, int n,
+                                                               float *rho) {
     float l0 = row->l0, l1 = row->l1, d0 = row->d0, d1 = row->d1, d2 = row->d2, middle = row->middle;
     float p = row->p[2], w0 = row->q0[2], w1 = row->qx[2], low = a->low, high = a->high;
     for (int i = 0; i < n; i++) {
@@ -263,7 +266,8 @@ static inline void sheet_at(const Sheet *h, float x, float s, float *rho, float 
 
 /* Which place x between the eyes an eye sees at t: x + half_span (rho(x) - 1) = t, by Newton's steps from x = t; then
  * the inverse depth is what puts x at t, which the last step has made exact to rounding. */
-static void meet_sheet(const Draw *draw, const Actor *a, int eye, float s, const float *t, int n, float *rho) {
+static inline __attribute__((always_inline)) void meet_sheet(const Draw *draw, const Actor *a, int eye, float s,
+                                                             const float *t, int n, float *rho) {
     Sheet h = a->thing->sheet;
     float half_span = (eye ? -0.5f : 0.5f) * draw->span, per_half_span = 1 / half_span;
     float v = (s - h.y) / h.half_height, per_half_width = 1 / h.half_width;
@@ -282,7 +286,66 @@ static void meet_sheet(const Draw *draw, const Actor *a, int eye, float s, const
     }
 }
 
-static float field_at(const Texture *texture, int level, float u, float v);
+static inline float field_at(const Texture *texture, int level, float u, float v);
+
+typedef struct {
+    void (*meet)(const Draw *draw, const Actor *a, const Row *row, int eye, float s, const float *t, int n, float *rho);
+    void (*merge)(const float *rho, uint16_t mine, int n, float *best, uint16_t *id);
+} RowKernels;
+
+static inline __attribute__((always_inline)) void meet(const Draw *draw, const Actor *a, const Row *row, int eye,
+                                                       float s, const float *t, int n, float *rho) {
+    switch (a->thing->shape) {
+    case THING_FLAT:
+        meet_flat(a, row, t, n, rho);
+        break;
+    case THING_SHEET:
+        meet_sheet(draw, a, eye, s, t, n, rho);
+        break;
+    default:
+        meet_quadric(a, row, t, n, rho);
+    }
+}
+
+/* Keeps what is nearer. */
+static inline __attribute__((always_inline)) void merge(const float *restrict rho, uint16_t mine, int n,
+                                                        float *restrict best, uint16_t *restrict id) {
+    for (int i = 0; i < n; i++) {
+        bool nearer = rho[i] > best[i];
+        id[i] = nearer ? mine : id[i];
+        best[i] = nearer ? rho[i] : best[i];
+    }
+}
+
+static void meet_plain(const Draw *draw, const Actor *a, const Row *row, int eye, float s, const float *t, int n,
+                       float *rho) {
+    meet(draw, a, row, eye, s, t, n, rho);
+}
+static void merge_plain(const float *rho, uint16_t mine, int n, float *best, uint16_t *id) {
+    merge(rho, mine, n, best, id);
+}
+static const RowKernels kernels_plain = {meet_plain, merge_plain};
+
+/* The same source once more in wider vectors. Without fused multiply-add, so the bits are the same on every machine and
+ * a seed means the same stream everywhere. */
+#if defined __x86_64__
+__attribute__((target("avx2"))) static void meet_avx2(const Draw *draw, const Actor *a, const Row *row, int eye,
+                                                      float s, const float *t, int n, float *rho) {
+    meet(draw, a, row, eye, s, t, n, rho);
+}
+__attribute__((target("avx2"))) static void merge_avx2(const float *rho, uint16_t mine, int n, float *best,
+                                                       uint16_t *id) {
+    merge(rho, mine, n, best, id);
+}
+static const RowKernels kernels_avx2 = {meet_avx2, merge_avx2};
+static const RowKernels *row_kernels(void) {
+    return cpu_level() >= CPU_AVX2 ? &kernels_avx2 : &kernels_plain;
+}
+#else
+static const RowKernels *row_kernels(void) {
+    return &kernels_plain;
+}
+#endif
 
 /* What is left of a flat thing after its outline is cut out, where it is nearer than `best`. */
 static void cut_out(const Actor *a, const Row *row, const float *t, int n, const float *best, float *rho,
@@ -308,6 +371,7 @@ typedef struct {
 
 static void cast(const Draw *draw, int eye, double s, const float *t, int n, bool ordered, const Cast *out,
                  float *scratch) {
+    const RowKernels *kernels = row_kernels();
     memset(out->rho, 0, sizeof(float) * (size_t)n), memset(out->veil, 0, sizeof(float) * (size_t)n);
     memset(out->id, 0, sizeof(uint16_t) * (size_t)n), memset(out->over, 0, sizeof(uint16_t) * (size_t)n);
     for (int k = 0; k < draw->count; k++) {
@@ -325,24 +389,11 @@ static void cast(const Draw *draw, int eye, double s, const float *t, int n, boo
         float *rho = scratch;
         const float *at = t + first;
         int m = last - first;
-        switch (a->thing->shape) {
-        case THING_FLAT:
-            meet_flat(a, &row, at, m, rho);
-            break;
-        case THING_SHEET:
-            meet_sheet(draw, a, eye, (float)s, at, m, rho);
-            break;
-        default:
-            meet_quadric(a, &row, at, m, rho);
-        }
+        kernels->meet(draw, a, &row, eye, (float)s, at, m, rho);
         float *best = (a->veil ? out->veil : out->rho) + first;
         uint16_t *id = (a->veil ? out->over : out->id) + first, mine = (uint16_t)(k + 1);
         if (a->thing->cut) cut_out(a, &row, at, m, best, rho, out->busy ? out->busy + first : NULL);
-        for (int i = 0; i < m; i++) {
-            bool nearer = rho[i] > best[i];
-            id[i] = nearer ? mine : id[i];
-            best[i] = nearer ? rho[i] : best[i];
-        }
+        kernels->merge(rho, mine, m, best, id);
         /* a thing that may pass between pixel centres: rows and columns about it are looked at closely */
         if (out->busy && a->thing->shape == THING_TUBE && row.d2 < 0) {
             float disc = row.d1 * row.d1 - 4 * row.d0 * row.d2;
@@ -378,7 +429,7 @@ static int whole(float v) {
     return i - ((float)i > v);
 }
 
-static Vec4 bilinear(const Texture *texture, int level, float u, float v) {
+static inline Vec4 bilinear(const Texture *texture, int level, float u, float v) {
     float shrink = 1 / (float)(1 << level);
     u = u * shrink - 0.5f, v = v * shrink - 0.5f;
     int side = TEXTURE_SIDE >> level, mask = side - 1, x = whole(u), y = whole(v);
@@ -391,7 +442,7 @@ static Vec4 bilinear(const Texture *texture, int level, float u, float v) {
     return a + (c - a) * fy;
 }
 
-static float field_at(const Texture *texture, int level, float u, float v) {
+static inline float field_at(const Texture *texture, int level, float u, float v) {
     float shrink = 1 / (float)(1 << level);
     u = u * shrink - 0.5f, v = v * shrink - 0.5f;
     int side = TEXTURE_SIDE >> level, mask = side - 1, x = whole(u), y = whole(v);
@@ -411,7 +462,10 @@ static Vec4 filtered(const Texture *texture, float u, float v, float footprint) 
     memcpy(&bits, &footprint, 4);
     int level = (int)(bits >> 23) - 127;
     if (level >= TEXTURE_LEVELS - 1) return bilinear(texture, TEXTURE_LEVELS - 1, u, v);
-    float part = (float)(bits & 0x7fffff) * 0x1p-23f;
+    /* the blend takes the middle half of the way from one copy to the next, so that often one look-up will do */
+    float part = (float)(bits & 0x7fffff) * 0x1p-22f - 0.5f;
+    if (part <= 0) return bilinear(texture, level, u, v);
+    if (part >= 1) return bilinear(texture, level + 1, u, v);
     Vec4 fine = bilinear(texture, level, u, v);
     return fine + (bilinear(texture, level + 1, u, v) - fine) * part;
 }
@@ -555,11 +609,9 @@ typedef struct {
     Rows *rows;
 } Work;
 
-/* Eight rays on the places of eight rooks that do not attack one another. */
-enum { RAYS = 8 };
-static const float ray_places[RAYS][2] = {{0.0625f, -0.4375f},  {-0.3125f, -0.3125f}, {0.3125f, -0.1875f},
-                                          {-0.0625f, -0.0625f}, {-0.4375f, 0.0625f},  {0.1875f, 0.1875f},
-                                          {-0.1875f, 0.3125f},  {0.4375f, 0.4375f}};
+/* Four rays on the corners of a turned square: no two in one row or column. */
+enum { RAYS = 4 };
+static const float ray_places[RAYS][2] = {{-0.125f, -0.375f}, {0.375f, -0.125f}, {-0.375f, 0.125f}, {0.125f, 0.375f}};
 
 static void cast_centres(Draw *draw, int eye, Work *work) {
     int w = draw->width, h = draw->height;

@@ -12,7 +12,7 @@
  * of a pixel's match, so occlusion is exact too, not read off a neighbouring pixel.
  *
  * Truth is that of the ray through the pixel's centre. Colours are point-sampled in filtered textures inside a thing
- * and averaged over eight rays at its edges. A see-through thing lays its colour over what is behind; truth is its
+ * and averaged over four rays at its edges. A see-through thing lays its colour over what is behind; truth is its
  * own surface when it is at least half opaque, and what is behind otherwise. Gloss and mirrors depend on the eye, as
  * they do in the world, so there, and only there and at edges, the eyes' colours differ. */
 #ifndef PANUM_DATA_STAGE_H

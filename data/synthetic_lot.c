@@ -84,14 +84,16 @@ static void draw_coat(Lot *lot, Coat *coat, double density) {
     draw_grid(lot, coat, density / (lot->texel * draw_scale(lot, 0.5, 2)));
     /* contrast, saturation, colour cast and brightness of its own */
     double contrast = draw_chance(lot, 0.15) ? draw_scale(lot, 0.03, 0.3) : draw(lot, 0.45, 1.1);
-    double saturation = draw(lot, 0, 0.9), level = draw(lot, 50, 215);
+    double saturation = draw(lot, 0, 0.8), level = draw(lot, 50, 215);
+    /* things differ more from orange to blue than from green to purple */
+    double warm = draw(lot, -0.3, 0.3), green = draw(lot, -0.07, 0.07), cast[3] = {warm, green, -warm};
     int turn = draw_whole(lot, 6); /* which of the texture's colours stands for which: all six orders */
     for (int to = 0; to < 3; to++) {
         int own = ((turn < 3 ? to : 2 - to) + turn) % 3;
-        double gain = contrast * exp(draw(lot, -0.25, 0.25));
+        double gain = contrast * exp(draw(lot, -0.15, 0.15));
         for (int from = 0; from < 3; from++)
             coat->colour[from][to] = (float)(gain * ((1 - saturation) / 3 + (from == own ? saturation : 0)));
-        coat->colour[3][to] = (float)(level * exp(draw(lot, -0.2, 0.2)) - gain * 120);
+        coat->colour[3][to] = (float)(level * exp(cast[to]) - gain * 120);
     }
     if (draw_chance(lot, 0.3)) {
         coat->shadow = draw_bits(lot), coat->shadow_scale = (float)draw_scale(lot, 0.1, 1);
