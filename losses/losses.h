@@ -96,7 +96,11 @@ typedef struct {
 /* |d - truth|, a weighted mean of all stages. (disparity.c) */
 Tensor *loss_disparity(const MatchStages *stages, MatchTruth truth);
 /* The transport plan's mass should lie near the truth. (concentration.c) */
-Tensor *loss_concentration(const MatchStages *stages, MatchTruth truth);
+typedef enum {
+    CONCENTRATION_LINEAR = 0, /* max(1 - slack - mass, 0): the authors' */
+    CONCENTRATION_LOG,        /* max(ln(1 - slack) - ln mass, 0): teaches more where the plan is far off */
+} ConcentrationForm;
+Tensor *loss_concentration(const MatchStages *stages, MatchTruth truth, ConcentrationForm form);
 /* Cross entropy with whether both eyes see the point, over all stages that say. (occlusion.c) */
 Tensor *loss_occlusion(const MatchStages *stages, MatchTruth truth);
 /* Cross entropy with whether the stage's own disparity is less than 4 pixels off. (confidence.c) */
@@ -104,6 +108,7 @@ Tensor *loss_confidence(const MatchStages *stages, MatchTruth truth);
 
 typedef struct {
     double disparity, concentration, occlusion, confidence;
+    ConcentrationForm form;
 } MatchingWeights;
 extern const MatchingWeights matching_weights; /* chosen by us: the authors' are not known (matching.c) */
 typedef struct {

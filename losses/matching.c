@@ -7,7 +7,7 @@ const MatchingWeights matching_weights = {.disparity = 1, .concentration = 5, .o
 
 Matching loss_matching(const MatchStages *stages, MatchTruth truth, MatchingWeights weights) {
     Matching m = {.disparity = loss_disparity(stages, truth),
-                  .concentration = loss_concentration(stages, truth),
+                  .concentration = loss_concentration(stages, truth, weights.form),
                   .occlusion = loss_occlusion(stages, truth),
                   .confidence = loss_confidence(stages, truth)};
     m.error = loss_weighted_mean(t_abs(t_sub(t_detach(stages->full.disparity), truth.disparity)), truth.valid);

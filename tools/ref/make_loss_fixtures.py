@@ -261,7 +261,9 @@ def matching(s, stages, plan, factor=4):
     columns = torch.arange(w).view(1, 1, 1, w, 1, 1)
     window = (((columns - candidates[:, :, :, None]).abs() <= 1) & usable[:, :, :, None]).flatten(4).any(-1)
     mass = (plan * window).sum(-1)
-    terms["concentration"] = masked((1 - mass - 0.25).clamp(min=0), usable.flatten(3).any(-1).to(mass.dtype))
+    candidate = usable.flatten(3).any(-1).to(mass.dtype)
+    terms["concentration"] = masked((1 - mass - 0.25).clamp(min=0), candidate)
+    terms["concentration_log"] = masked((np.log(0.7501) - torch.log(mass + 1e-4)).clamp(min=0), candidate)
     terms["total"] = terms["disparity"] + 5 * terms["concentration"] + terms["occlusion"] + terms["confidence"]
     return terms
 
