@@ -62,6 +62,9 @@ static void record_inputs(Program *p, Tensor *in[INPUTS]) {
         in[k] = program_input(p, input_names[k], DTYPE_F32, 4, k >= FULL_D ? full_size : coarse_size);
 }
 
+/* Those of the fixture. */
+static const MatchingWeights weights = {1, 5, 1, 1, CONCENTRATION_LINEAR};
+
 static Tensor *record_term(Tensor *const in[INPUTS], Term term) {
     const TransportOptions options = {.iterations = 3};
     Tensor *cv = t_reshape(in[CV], 4, (int64_t[]){N, H, W, W});
@@ -77,7 +80,7 @@ static Tensor *record_term(Tensor *const in[INPUTS], Term term) {
         .full = {in[FULL_D], in[FULL_C], in[FULL_O]},
     };
     const MatchTruth truth = {in[TRUTH], in[VALID], in[SEEN], in[JUDGED]};
-    const Matching m = loss_matching(&stages, truth, matching_weights);
+    const Matching m = loss_matching(&stages, truth, weights);
     Tensor *const terms[] = {m.disparity, m.concentration, m.occlusion, m.confidence, m.total};
     return term == CONCENTRATION_BY_LOG ? loss_concentration(&stages, truth, CONCENTRATION_LOG) : terms[term];
 }
