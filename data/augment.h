@@ -38,9 +38,11 @@ typedef struct {
     float unlike;                                        /* of one eye against the other, as a share of the above */
     float noise;                                         /* standard deviation, grey levels of 255 */
     float blur;                                          /* standard deviation, pixels */
-    float blocks;                                        /* chance of being squeezed as JPEG does, in 8x8 blocks */
-    float misalign;                                      /* rows */
-    float patch;                                         /* chance of a patch before the right eye */
+    float defocus;  /* chance that only one depth is sharp; needs both eyes' truth */
+    float motion;   /* chance that the camera moved while it looked */
+    float blocks;   /* chance of being squeezed as JPEG does, in 8x8 blocks */
+    float misalign; /* rows */
+    float patch;    /* chance of a patch before the right eye */
 } AugmentCamera;
 
 extern const AugmentCamera augment_usual; /* what training uses when nothing else is said */

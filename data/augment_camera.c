@@ -65,6 +65,45 @@ static void blur(uint8_t *rgb, int w, int h, float side, int times, uint8_t *scr
     }
 }
 
+/* What lies away from disparity `focus` is blurred, by `strength` pixels a pixel of disparity but at most three: mixed
+ * from the picture and two blurred ones. (A sharp edge before a blurred ground runs out into it a little, which a lens
+ * would not do.) `copies` has room for two pictures more. */
+static void defocus(uint8_t *rgb, const float *disparity, int w, int h, float focus, float strength, uint8_t *copies,
+                    uint8_t *scratch) {
+    static const float deviation[3] = {0, 1.2f, 3};
+    size_t pixels = (size_t)w * (size_t)h;
+    uint8_t *soft[3] = {rgb, copies, copies + 3 * pixels};
+    memcpy(soft[1], rgb, 3 * pixels);
+    blur(soft[1], w, h, 0.24f, 3, scratch); /* three passes of variance 0.48 */
+    memcpy(soft[2], soft[1], 3 * pixels);
+    blur(soft[2], w, h, 0.25f, 15, scratch);
+    for (size_t i = 0; i < pixels; i++) {
+        float wanted = fminf(fabsf(disparity[i] - focus) * strength, deviation[2]);
+        int low = wanted >= deviation[1];
+        float part = (wanted - deviation[low]) / (deviation[low + 1] - deviation[low]);
+        for (size_t k = 3 * i; k < 3 * i + 3; k++)
+            rgb[k] = to_byte((float)soft[low][k] + part * (float)(soft[low + 1][k] - soft[low][k]));
+    }
+}
+
+/* The mean along a straight line of `count` pixels, the same for both eyes. `copy` has room for a picture. */
+static void smear(uint8_t *rgb, int w, int h, float dx, float dy, int count, uint8_t *copy) {
+    memcpy(copy, rgb, 3 * (size_t)w * (size_t)h);
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            int sum[3] = {count / 2, count / 2, count / 2};
+            for (int i = 0; i < count; i++) {
+                float t = (float)i - 0.5f * (float)(count - 1);
+                int u = x + (int)floorf(t * dx + 0.5f), v = y + (int)floorf(t * dy + 0.5f);
+                u = u < 0 ? 0 : u >= w ? w - 1 : u, v = v < 0 ? 0 : v >= h ? h - 1 : v;
+                const uint8_t *p = copy + 3 * ((size_t)v * (size_t)w + (size_t)u);
+                for (int k = 0; k < 3; k++) sum[k] += p[k];
+            }
+            for (int k = 0; k < 3; k++)
+                rgb[3 * ((size_t)y * (size_t)w + (size_t)x) + (size_t)k] = (uint8_t)(sum[k] / count);
+        }
+}
+
 /* ---- blocks, as JPEG has them ---- */
 
 /* One plane of a block: to the cosine transform, rounded to whole steps, and back. `t` is the transform's matrix; steps
@@ -172,7 +211,7 @@ int augment_photograph(Sample *sample, const AugmentCamera *camera, uint64_t see
     Lot lot = {rng_u64(0x63616d657261, seed), 0};
     int w = sample->width, h = sample->height;
     size_t bytes = 3 * (size_t)w * (size_t)h;
-    uint8_t *scratch = mem_alloc(bytes);
+    uint8_t *scratch = mem_array(bytes, 3), *copies = scratch ? scratch + bytes : NULL;
     if (!scratch) return err_code();
     Camera both = {.exposure = (float)draw(&lot, -1, 0.7) * camera->exposure,
                    .contrast = (float)draw(&lot, -1, 1) * camera->contrast,
@@ -190,6 +229,18 @@ int augment_photograph(Sample *sample, const AugmentCamera *camera, uint64_t see
     /* two eyes of one rig differ little, of two cameras more */
     float unlike = camera->unlike * (float)(draw_chance(&lot, 0.3) ? draw(&lot, 0.3, 1.2) : draw(&lot, 0, 0.2));
     uint8_t *rgb[2] = {sample->left.rgb, sample->right.rgb};
+    if (draw_chance(&lot, (double)camera->defocus) && sample->right_known) {
+        float focus = augment_quantile(sample, draw(&lot, 0, 1));
+        float range = augment_quantile(sample, 1) - augment_quantile(sample, 0) + 1;
+        float strength = (float)draw(&lot, 0.5, 5) / range;
+        defocus(rgb[0], sample->left.disparity, w, h, focus, strength, copies, scratch);
+        defocus(rgb[1], sample->right.disparity, w, h, focus, strength, copies, scratch);
+    }
+    if (draw_chance(&lot, (double)camera->motion)) {
+        double angle = draw(&lot, 0, 6.2832);
+        int count = 2 + (int)draw(&lot, 0, 6);
+        for (int eye = 0; eye < 2; eye++) smear(rgb[eye], w, h, (float)cos(angle), (float)sin(angle), count, copies);
+    }
     for (int eye = 0; eye < 2; eye++) {
         Camera one = both;
         one.exposure += (float)draw(&lot, -1, 1) * unlike * camera->exposure;
