@@ -21,6 +21,7 @@ enum {
     CHUNK = 160,           /* most positions of a chunk */
     PART_POSITIONS = 1024, /* fewest of a part: below, writing and adding its sums costs more than a tenth */
     PARTS_MAX = 16,
+    SUMS_BYTES = 8 << 20, /* most of all parts together, unless there is but one */
 };
 /* A pool tile is at least about this much work: 50 us at 120 GFLOP/s. */
 static const double tile_flops = 6e6;
@@ -115,6 +116,7 @@ static Job make_job(const Node *node, bool exact) {
     job.part_floats = round_up(job.part_floats, 16);
     const double flops = 2.0 * (double)job.positions * (double)(task->co * task->ci * job.taps);
     job.parts = larger(1, smaller(PARTS_MAX, job.positions / PART_POSITIONS));
+    job.parts = larger(1, smaller(job.parts, SUMS_BYTES / (larger(job.part_floats, 1) * (int64_t)sizeof(float))));
     while (job.parts > 1 && flops / (double)job.parts < tile_flops) job.parts--;
     job.splits = 1;
     while (job.parts * job.splits < PARTS_MAX && job.splits < job.blocks &&
