@@ -115,7 +115,7 @@ static void kills_and_threads_leave_no_trace(void **state) {
     snprintf(other, sizeof other, "%s", scratch_folder("train_killed"));
     int kills = 0;
     /* on a machine that is busy with other things nothing may be done in half a second: more time with every kill */
-    while (!run_and_kill(other, (0.3 + 0.1 * kills) * (0.5 + rng_unit(3, (uint64_t)kills))))
+    while (!run_and_kill(other, (0.4 + 0.6 * kills) * (0.5 + rng_unit(3, (uint64_t)kills))))
         if (++kills == 100) fail_msg("killed %d times and still not done", kills);
     printf("killed %d times on the way\n", kills);
     got = read_state(other);
@@ -134,7 +134,7 @@ static void the_held_out_error_falls(void **state) {
     (void)state;
     const char *folder = scratch_folder("train_learns");
     train(folder, "--crop 64x64 --batch 2 --validate-samples 6 --steps 40 --schedule constant --validate-every 2 "
-                  "--average 0 --lr 2e-3 --seed 3 --log-every 5");
+                  "--average 0 --lr 5e-4 --seed 3 --log-every 5");
     char first[100];
     run_command(first, sizeof first, "sed -n 2p %s/validation.csv | cut -d, -f3", folder);
     double before = strtod(first, NULL), after = last_error(folder);
