@@ -45,7 +45,7 @@ static int training_open(Training *t, Pool *pool, const Step *step) {
         .width = step->width,
         .height = step->height,
         .pairs = 1,
-        .forward = true,
+        .part = GRAPH_FORWARD,
         .recompute = step->recompute,
     };
     while (options.recompute_count < 4 && step->recompute[options.recompute_count]) options.recompute_count++;
@@ -54,7 +54,7 @@ static int training_open(Training *t, Pool *pool, const Step *step) {
     if (!rc) init_parameters(t->graph.program, store_parameters(t->store), 1, store_block(t->store));
     if (!rc && !step->forward) {
         graph_drop(&t->graph);
-        options.forward = false;
+        options.part = GRAPH_TRAIN;
         rc = graph_record(&options, store_parameters(t->store), &t->graph);
     }
     if (rc) return rc;

@@ -67,7 +67,7 @@ static int take_samples(Evaluator *e, const SampleSource *source, uint64_t first
 
 static int build(Evaluator *e, S2m2Options network) {
     GraphOptions options = {
-        .network = network, .width = e->sample->width, .height = e->sample->height, .pairs = 1, .forward = true};
+        .network = network, .width = e->sample->width, .height = e->sample->height, .pairs = 1, .part = GRAPH_FORWARD};
     int code = graph_record(&options, NULL, &e->graph);
     if (!code) code = store_make_trainable(e->graph.program, &e->store);
     if (code) return code;
@@ -132,8 +132,8 @@ static int take_map(const Evaluator *e, const Tensor *t, MapKind kind, Map *map)
 
 int evaluator_maps(Evaluator *e, int index, StereoMaps *maps) {
     memset(maps, 0, sizeof *maps);
-    graph_fill(&e->graph, e->plan, 0, &e->sample[index]);
-    int code = plan_run(e->plan);
+    int code = graph_fill(&e->graph, e->plan, e->pool, 0, &e->sample[index]);
+    if (!code) code = plan_run(e->plan);
     if (!code) code = take_map(e, e->graph.out.disparity, MAP_DISPARITY, &maps->disparity);
     if (!code) code = take_map(e, e->graph.out.confidence, MAP_CONFIDENCE, &maps->confidence);
     if (!code) code = take_map(e, e->graph.out.occlusion, MAP_OCCLUSION, &maps->occlusion);

@@ -1,37 +1,13 @@
 #include "apps/lib/train_graph.h"
 #include "autograd/backward.h"
 #include "base/mem.h"
-#include "losses/losses.h"
+#include "tensor/ops/ncc.h"
 #include "tensor/ops/ops.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { COARSE = 4 };
-
-/* ---- what results should have been ---- */
-
-/* The middle one of the known disparities of each 4x4 block, when at least half of it is known: a mean would invent
- * depths between a thing and what is behind it. */
-static void coarse_block(const SampleEye *eye, int width, int x0, int y0, float *disparity, float *visible,
-                         float *known) {
-    float d[COARSE * COARSE], seen = 0;
-    int n = 0;
-    for (int y = y0; y < y0 + COARSE; y++)
-        for (int x = x0; x < x0 + COARSE; x++) {
-            int64_t at = (int64_t)y * width + x;
-            if (eye->valid[at] == 0) continue;
-            int k = n++;
-            for (; k > 0 && d[k - 1] > eye->disparity[at]; k--) d[k] = d[k - 1];
-            d[k] = eye->disparity[at];
-            seen += eye->occlusion[at];
-        }
-    bool enough = 2 * n >= COARSE * COARSE;
-    *known = enough;
-    *disparity = enough ? d[n / 2] / COARSE : 0;
-    *visible = enough && 2 * seen > (float)n;
-}
+/* ---- inputs ---- */
 
 static float *plane(Plan *plan, const Tensor *t, int pair) {
     return (float *)plan_data(plan, t) + (int64_t)pair * t->size[2] * t->size[3];
@@ -44,7 +20,17 @@ static void fill(float *to, int64_t count, const float *from) {
         memset(to, 0, (size_t)count * sizeof *to);
 }
 
-void graph_fill(const TrainGraph *g, Plan *plan, int pair, const Sample *sample) {
+/* The block matcher's word on a pair: a teacher for where no other is. */
+static int fill_match(const TrainGraph *g, Plan *plan, Pool *pool, int pair, const Sample *sample) {
+    float *target = plane(plan, g->match_target, pair), *weight = plane(plan, g->match_weight, pair);
+    if (g->options.rule == LOSS_REFERENCE)
+        return ncc_match_reference(pool, sample->left.rgb, sample->right.rgb, sample->width, sample->height, 3, target,
+                                   weight);
+    return ncc_match(pool, sample->left.rgb, sample->right.rgb, sample->width, sample->height, 3, NULL, target, weight,
+                     NULL);
+}
+
+int graph_fill(const TrainGraph *g, Plan *plan, Pool *pool, int pair, const Sample *sample) {
     int w = g->options.width, h = g->options.height;
     BUG_IF(sample->width != w || sample->height != h, "a sample of %dx%d for a graph of %dx%d", sample->width,
            sample->height, w, h);
@@ -52,21 +38,14 @@ void graph_fill(const TrainGraph *g, Plan *plan, int pair, const Sample *sample)
     uint8_t *pictures = plan_data(plan, g->pictures);
     memcpy(pictures + (size_t)pair * picture, sample->left.rgb, picture);
     memcpy(pictures + (size_t)(g->options.pairs + pair) * picture, sample->right.rgb, picture);
-    if (g->options.forward) return;
+    if (g->options.part == GRAPH_FORWARD) return 0;
     const SampleEye *eye = &sample->left;
     int64_t pixels = (int64_t)w * h;
-    fill(plane(plan, g->full.disparity, pair), pixels, eye->disparity);
-    fill(plane(plan, g->full.valid, pair), pixels, eye->valid);
-    fill(plane(plan, g->full.visible, pair), pixels, eye->occlusion);
-    fill(plane(plan, g->full.judged, pair), pixels, sample->occlusion_known ? eye->valid : NULL);
-    float *disparity = plane(plan, g->quarter.disparity, pair), *valid = plane(plan, g->quarter.valid, pair),
-          *visible = plane(plan, g->quarter.visible, pair), *judged = plane(plan, g->quarter.judged, pair);
-    int64_t at = 0;
-    for (int y = 0; y < h; y += COARSE)
-        for (int x = 0; x < w; x += COARSE, at++) {
-            coarse_block(eye, w, x, y, &disparity[at], &visible[at], &valid[at]);
-            judged[at] = sample->occlusion_known ? valid[at] : 0;
-        }
+    fill(plane(plan, g->disparity, pair), pixels, eye->disparity);
+    fill(plane(plan, g->valid, pair), pixels, eye->valid);
+    fill(plane(plan, g->visible, pair), pixels, eye->occlusion);
+    if (g->judged) fill(plane(plan, g->judged, pair), pixels, sample->occlusion_known ? eye->valid : NULL);
+    return g->match_target ? fill_match(g, plan, pool, pair, sample) : 0;
 }
 
 void graph_set_seed(const TrainGraph *g, Plan *plan, double seed) {
@@ -89,78 +68,70 @@ static void add_term(TrainGraph *g, const char *name, double weight, Tensor *val
     program_output(g->program, output, value);
 }
 
-/* -(y ln p + (1-y) ln(1-p)) */
-static Tensor *cross_entropy(Tensor *p, Tensor *y) {
-    Tensor *c = t_clamp(p, 1e-3, 1 - 1e-3);
-    Tensor *yes = t_mul(y, t_log(c)), *no = t_mul(t_affine(y, -1, 1), t_log(t_affine(c, -1, 1)));
-    return t_affine(t_add(yes, no), -1, 0);
+/* Every stage of the network learns from truth. */
+static void matching_loss(TrainGraph *g) {
+    MatchTruth truth = {g->disparity, g->valid, g->visible, g->judged};
+    MatchingWeights w = matching_weights;
+    Matching m = loss_matching(&g->stages, truth, w);
+    add_term(g, "disparity", w.disparity, m.disparity);
+    add_term(g, "concentration", w.concentration, m.concentration);
+    add_term(g, "occlusion", w.occlusion, m.occlusion);
+    add_term(g, "confidence", w.confidence, m.confidence);
+    add_term(g, "error", 0, m.error);
 }
 
-/* Where a stage's own error is below `limit`, for the confidence it should have had. */
-static Tensor *is_close(Tensor *disparity, Tensor *truth, double limit) {
-    return t_affine(t_at_least(t_detach(t_abs(t_sub(disparity, truth))), limit), -1, 1);
+static Tensor *eye(const TrainGraph *g, int which) {
+    return t_from_u8(t_slice(g->pictures, 0, which * g->options.pairs, g->options.pairs), 1.0 / 255, 0);
 }
 
-static Tensor *tap(const TrainGraph *g, const char *name) {
-    Tensor *t = program_find(g->program, name);
-    BUG_IF(!t, "the network has no tap %s", name);
-    return t;
-}
-
-/* Truth in hand, every stage of the network learns from it: the transport plan where both eyes see a point, what
- * follows everywhere. Errors at a quarter of the size are in pixels of that size. */
-static void supervised_loss(TrainGraph *g) {
-    Tensor *truth = g->quarter.disparity, *valid = g->quarter.valid, *seen = t_mul(valid, g->quarter.visible);
-    Tensor *d0 = tap(g, "d0"), *cv = tap(g, "cv");
-    Tensor *mass = t_transport_mass(cv, g->full.disparity, g->full.valid, .radius = 1, .factor = COARSE);
-    add_term(g, "matching", 1, loss_weighted_mean(t_affine(t_log(t_clamp(mass, 1e-4, 1)), -1, 0), seen));
-    Tensor *sure = loss_weighted_mean(cross_entropy(tap(g, "conf0"), is_close(d0, truth, 1)), valid);
-    Tensor *matched = loss_weighted_mean(cross_entropy(tap(g, "occ0"), g->quarter.visible), g->quarter.judged);
-    add_term(g, "plan", 0.5, t_add(sure, matched));
-    add_term(g, "context", 0.5, loss_weighted_mean(t_abs(t_sub(tap(g, "d_global"), truth)), valid));
-    Tensor *refined = NULL;
-    int rounds = g->options.network.refine_iterations;
-    for (int k = 1; k <= rounds; k++) {
-        char name[32];
-        snprintf(name, sizeof name, "d_iter%d", k);
-        Tensor *e = loss_weighted_mean(t_abs(t_sub(tap(g, name), truth)), valid);
-        e = t_affine(e, pow(0.8, rounds - k), 0);
-        refined = refined ? t_add(refined, e) : e;
-    }
-    if (refined) add_term(g, "refined", 1, refined);
-    Tensor *error = t_abs(t_sub(g->out.disparity, g->full.disparity));
-    add_term(g, "disparity", 1, loss_weighted_mean(error, g->full.valid));
-    add_term(g, "occlusion", 1, loss_weighted_mean(cross_entropy(g->out.occlusion, g->full.visible), g->full.judged));
-    Tensor *close = is_close(g->out.disparity, g->full.disparity, 4);
-    add_term(g, "confidence", 1, loss_weighted_mean(cross_entropy(g->out.confidence, close), g->full.valid));
+/* Films have no truth: the two pictures themselves, a teacher's anchors, and block matching. */
+static void cinematic_loss(TrainGraph *g) {
+    const CinematicWeights *w = g->options.cinematic;
+    CinematicInputs in = {.left = eye(g, 0),
+                          .right = eye(g, 1),
+                          .anchor = {g->disparity, g->valid, g->visible},
+                          .teacher = g->options.teacher,
+                          .match_target = g->match_target,
+                          .match_weight = g->match_weight,
+                          .rule = g->options.rule};
+    Cinematic c = loss_cinematic(g->out.disparity, in, *w);
+    if (c.photometric) add_term(g, "photometric", w->photometric, c.photometric);
+    if (c.anchor) add_term(g, "anchor", w->anchor, c.anchor);
+    if (c.sign_magnitude) add_term(g, "sign_magnitude", w->sign_magnitude, c.sign_magnitude);
+    if (c.smoothness) add_term(g, "smoothness", w->smoothness, c.smoothness);
+    if (c.translucency) add_term(g, "translucency", w->translucency, c.translucency);
+    if (c.mask) add_term(g, "translucent_share", 0, c.mask);
 }
 
 /* ---- recording ---- */
 
-static Tensor *map_input(Program *p, const char *name, int64_t n, int64_t h, int64_t w) {
-    return program_input(p, name, DTYPE_F32, 4, (int64_t[]){n, 1, h, w});
+static Tensor *map_input(const TrainGraph *g, const char *name) {
+    const GraphOptions *o = &g->options;
+    return program_input(g->program, name, DTYPE_F32, 4, (int64_t[]){o->pairs, 1, o->height, o->width});
 }
 
-static void record_truth(TrainGraph *g) {
-    int64_t n = g->options.pairs, h = g->options.height, w = g->options.width;
-    Program *p = g->program;
-    g->full.disparity = map_input(p, "gt_disparity", n, h, w);
-    g->full.valid = map_input(p, "gt_valid", n, h, w);
-    g->full.visible = map_input(p, "gt_occlusion", n, h, w);
-    g->full.judged = map_input(p, "gt_judged", n, h, w);
-    g->quarter.disparity = map_input(p, "gt_disparity_4", n, h / COARSE, w / COARSE);
-    g->quarter.valid = map_input(p, "gt_valid_4", n, h / COARSE, w / COARSE);
-    g->quarter.visible = map_input(p, "gt_occlusion_4", n, h / COARSE, w / COARSE);
-    g->quarter.judged = map_input(p, "gt_judged_4", n, h / COARSE, w / COARSE);
+static void record_losses(TrainGraph *g) {
+    g->disparity = map_input(g, "gt_disparity");
+    g->valid = map_input(g, "gt_valid");
+    g->visible = map_input(g, "gt_occlusion");
+    if (g->options.cinematic) {
+        g->match_target = map_input(g, "match_target");
+        g->match_weight = map_input(g, "match_weight");
+        cinematic_loss(g);
+    } else {
+        g->judged = map_input(g, "gt_occlusion_valid");
+        matching_loss(g);
+    }
+    for (int i = 0; i < g->terms; i++) {
+        if (g->term[i].weight == 0) continue;
+        Tensor *weighted = t_affine(g->term[i].value, g->term[i].weight, 0);
+        g->loss = g->loss ? t_add(g->loss, weighted) : weighted;
+    }
+    program_output(g->program, "loss", g->loss);
 }
 
 static int record_gradients(TrainGraph *g, const ParameterList *list) {
     Program *p = g->program;
-    for (int i = 0; i < g->terms; i++) {
-        Tensor *weighted = t_affine(g->term[i].value, g->term[i].weight, 0);
-        g->loss = g->loss ? t_add(g->loss, weighted) : weighted;
-    }
-    program_output(p, "loss", g->loss);
     g->seed = program_input(p, "loss_scale", DTYPE_F32, 1, (int64_t[]){1});
     BackwardOptions options = {.seed = g->seed,
                                .frozen = g->options.frozen,
@@ -190,11 +161,11 @@ int graph_record(const GraphOptions *options, const ParameterList *list, TrainGr
     Net net = {g->program};
     g->pictures = program_input(g->program, "pictures", DTYPE_U8, 4,
                                 (int64_t[]){2 * options->pairs, 3, options->height, options->width});
-    g->out = s2m2(&net, g->pictures, options->network);
-    if (options->forward) return 0;
-    record_truth(g);
-    supervised_loss(g);
-    int code = record_gradients(g, list);
+    g->stages = s2m2_stages(&net, g->pictures, options->network);
+    g->out = g->stages.full;
+    if (options->part == GRAPH_FORWARD) return 0;
+    record_losses(g);
+    int code = options->part == GRAPH_TRAIN ? record_gradients(g, list) : 0;
     if (code) graph_drop(g);
     return code;
 }

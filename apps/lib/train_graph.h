@@ -4,16 +4,29 @@
 #define PANUM_APPS_LIB_TRAIN_GRAPH_H
 #include "data/sample.h"
 #include "exec/plan.h"
+#include "losses/losses.h"
 #include "models/s2m2.h"
 #include "nn/parameters.h"
 
 enum { GRAPH_TERMS_MAX = 12 };
 
+typedef enum {
+    GRAPH_TRAIN,   /* network, losses and gradients */
+    GRAPH_LOSSES,  /* to measure with */
+    GRAPH_FORWARD, /* the network alone */
+} GraphPart;
+
 typedef struct {
     S2m2Options network;
-    int width, height;         /* of every picture, multiples of 32 */
-    int pairs;                 /* run at once */
-    bool forward;              /* the network alone */
+    GraphPart part;
+    int width, height; /* of every picture, multiples of 32 */
+    int pairs;         /* run at once */
+    /* NULL: samples have truth, and every stage of the network learns from it (losses/matching.c). Else the losses of
+     * films, with these weights (losses/cinematic.c): samples have anchors, their `valid` being the teacher's
+     * confidence. */
+    const CinematicWeights *cinematic;
+    LossRule rule;             /* of the cinematic losses */
+    AnchorTeacher teacher;     /* of the anchors */
     const char *const *frozen; /* patterns of parameters that are not trained */
     int frozen_count;
     const char *const *recompute; /* patterns of scopes whose results are computed twice instead of kept */
@@ -23,13 +36,12 @@ typedef struct {
 typedef struct {
     GraphOptions options;
     Program *program;
-    Tensor *pictures; /* (2N,3,H,W) u8, left ones first */
-    /* at full and at a quarter of the size: disparity in pixels of that size, 1 where it is known, 1 where both eyes
-     * see the point, 1 where that is known */
-    struct {
-        Tensor *disparity, *valid, *visible, *judged;
-    } full, quarter;
-    S2m2Output out;
+    Tensor *pictures;                    /* (2N,3,H,W) u8, left ones first */
+    Tensor *disparity, *valid, *visible; /* (N,1,H,W) of truth or anchors */
+    Tensor *judged;                      /* 1 where `visible` is known; NULL for films */
+    Tensor *match_target, *match_weight; /* of the block matcher; NULL unless for films */
+    MatchStages stages;
+    MatchMaps out;
     Tensor *seed; /* [1]: what gradients are multiplied by (loss scale) */
     Tensor *loss; /* [1]: the weighted sum of the terms */
     struct {
@@ -45,7 +57,7 @@ typedef struct {
 int graph_record(const GraphOptions *options, const ParameterList *list, TrainGraph *graph);
 void graph_drop(TrainGraph *graph);
 /* Puts a sample in place `pair` of the graph's inputs. Its size must be the graph's. */
-void graph_fill(const TrainGraph *graph, Plan *plan, int pair, const Sample *sample);
+int graph_fill(const TrainGraph *graph, Plan *plan, Pool *pool, int pair, const Sample *sample);
 void graph_set_seed(const TrainGraph *graph, Plan *plan, double seed);
 /* Adds the gradients of the last run to a block laid out as the list (or writes them, for the first of several runs).
  */

@@ -28,7 +28,7 @@ struct Trainer {
 
 static int build(Trainer *t) {
     GraphOptions forward = t->options.graph;
-    forward.forward = true;
+    forward.part = GRAPH_FORWARD;
     int code = graph_record(&forward, NULL, &t->graph);
     if (!code) code = store_make_trainable(t->graph.program, &t->store);
     if (code) return code;
@@ -137,7 +137,8 @@ static int run_part(Trainer *t, Loader *loader, int part, TrainerStep *step) {
     for (int i = 0; i < pairs; i++) {
         int code = next_sample(t, loader);
         if (code) return code;
-        graph_fill(&t->graph, t->plan, i, &t->sample);
+        code = graph_fill(&t->graph, t->plan, t->pool, i, &t->sample);
+        if (code) return code;
         t->batch[part * pairs + i] = t->sample.index;
     }
     double loaded = clock_seconds();
@@ -170,7 +171,7 @@ static int tell_skipped(Trainer *t, const TrainerStep *step) {
 
 int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
     int parts = t->options.batch / t->options.graph.pairs;
-    *step = (TrainerStep){.rate = rate_at(&t->options.schedule, t->state.step)};
+    *step = (TrainerStep){.rate = rate_at(&t->options.schedule, t->state.step - t->options.first_step)};
     double began = clock_seconds();
     for (int part = 0; part < parts; part++) {
         int code = run_part(t, loader, part, step);

@@ -15,6 +15,7 @@ typedef struct {
     int batch;          /* a multiple of graph.pairs */
     OptimOptions optim;
     RateSchedule schedule;
+    int64_t first_step;   /* with which the schedule begins */
     LossScale loss_scale; /* {1} for f32 */
     uint64_t seed;        /* of the initial weights */
 } TrainerOptions;

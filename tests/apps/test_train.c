@@ -41,7 +41,7 @@ static State read_state(const char *folder) {
                             .width = 64,
                             .height = 64,
                             .pairs = 1,
-                            .forward = true};
+                            .part = GRAPH_FORWARD};
     TrainGraph graph;
     must(graph_record(&options, NULL, &graph));
     s.list = parameters_of(graph.program);
