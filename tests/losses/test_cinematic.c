@@ -89,37 +89,57 @@ static Tensor *record_term(Tensor *const m[MAPS], Term term, LossRule rule) {
     return NULL;
 }
 
-/* The value, and where wanted the gradient with respect to the disparity (to be freed). */
-static double evaluate(const Sample *s, Term term, LossRule rule, RunKind kind, real **gradient) {
-    Program *p = program_make();
-    Tensor *m[MAPS];
+/* A term recorded, with its maps filled. */
+typedef struct {
+    Program *program;
+    Runner *runner;
+    Tensor *map[MAPS], *loss;
+} Recorded;
+
+typedef enum { VALUE_ALONE, WITH_GRADIENT } Wanted;
+
+static Recorded recorded_make(const Sample *s, Term term, LossRule rule, Wanted wanted) {
+    Recorded r = {.program = program_make()};
     for (int k = 0; k < MAPS; k++)
-        m[k] = program_input(p, map_names[k], DTYPE_F32, 4, (int64_t[]){s->n, is_picture(k) ? 3 : 1, s->h, s->w});
-    Tensor *loss = record_term(m, term, rule);
-    assert_int_equal(loss->rank, 1);
-    assert_int_equal(loss->size[0], 1);
-    if (gradient) assert_int_equal(backward(loss, &(BackwardOptions){.inputs = true}), 0);
-    Runner *runner = runner_make(p);
+        r.map[k] =
+            program_input(r.program, map_names[k], DTYPE_F32, 4, (int64_t[]){s->n, is_picture(k) ? 3 : 1, s->h, s->w});
+    r.loss = record_term(r.map, term, rule);
+    assert_int_equal(r.loss->rank, 1);
+    assert_int_equal(r.loss->size[0], 1);
+    if (wanted == WITH_GRADIENT) assert_int_equal(backward(r.loss, &(BackwardOptions){.inputs = true}), 0);
+    r.runner = runner_make(r.program);
     for (int k = 0; k < MAPS; k++) {
-        real *to = runner_data(runner, m[k]);
+        const Tensor *t = r.map[k];
+        real *to = runner_data(r.runner, t);
         int64_t i = 0;
         for (int64_t n = 0; n < s->n; n++)
-            for (int64_t c = 0; c < m[k]->size[1]; c++)
+            for (int64_t c = 0; c < t->size[1]; c++)
                 for (int64_t y = 0; y < s->h; y++)
                     for (int64_t x = 0; x < s->w; x++, i++)
-                        to[n * m[k]->stride[0] + c * m[k]->stride[1] + y * m[k]->stride[2] + x * m[k]->stride[3]] =
-                            s->map[k][i];
+                        to[n * t->stride[0] + c * t->stride[1] + y * t->stride[2] + x * t->stride[3]] = s->map[k][i];
     }
-    runner_run(runner, (RunWay){.kind = kind});
-    real *value = runner_copy(runner, loss);
+    return r;
+}
+
+static double recorded_run(const Recorded *r, RunKind kind) {
+    runner_run(r->runner, (RunWay){.kind = kind});
+    real *value = runner_copy(r->runner, r->loss);
     const double result = value[0];
     mem_free(value);
-    if (gradient) {
-        *gradient = gradient_of(m[DISPARITY]) ? runner_copy(runner, gradient_of(m[DISPARITY])) : NULL;
-        for (int k = 0; k < WEIGHT; k++) assert_true(k == DISPARITY || term != MASK || !gradient_of(m[k]));
-    }
-    runner_drop(runner);
-    program_drop(p);
+    return result;
+}
+
+static void recorded_drop(Recorded *r) {
+    runner_drop(r->runner);
+    program_drop(r->program);
+}
+
+/* The value, and where wanted the gradient with respect to the disparity (to be freed). */
+static double evaluate(const Sample *s, Term term, LossRule rule, RunKind kind, real **gradient) {
+    Recorded r = recorded_make(s, term, rule, gradient ? WITH_GRADIENT : VALUE_ALONE);
+    const double result = recorded_run(&r, kind);
+    if (gradient) *gradient = runner_copy(r.runner, gradient_of(r.map[DISPARITY]));
+    recorded_drop(&r);
     return result;
 }
 
@@ -352,12 +372,14 @@ static void one_sign(void **state) {
             double least[6];
             for (int t = 0; t < 6; t++) {
                 least[t] = INFINITY;
+                Recorded r = recorded_make(&s, terms[t], (LossRule)rule, VALUE_ALONE);
                 for (int tried = -9; tried <= 9; tried++) {
-                    for (int k = 0; k < count; k++) s.map[DISPARITY][k] = (real)tried;
-                    const double value =
-                        evaluate(&s, terms[t], (LossRule)rule, F32_OR_F64(RUN_FAST, RUN_DEFINITION), NULL);
+                    real *disparity = runner_data(r.runner, r.map[DISPARITY]); /* one channel: a plane */
+                    for (int k = 0; k < count; k++) disparity[k] = (real)tried;
+                    const double value = recorded_run(&r, F32_OR_F64(RUN_FAST, RUN_DEFINITION));
                     if (value < least[t]) least[t] = value, smallest[t] = tried;
                 }
+                recorded_drop(&r);
             }
             print_message("plane at d = %+d, %s: smallest at photometric %+d, sign and magnitude %+d, anchor %+d, "
                           "translucency %+d (mask %+d), phase 3 %+d\n",
