@@ -129,6 +129,34 @@ static const ScopeEntry *recomputed_in(const Node *node, const BackwardOptions *
     return found;
 }
 
+/* What gradients read instead of `x`: `x` itself, or where it is light, or a view of what is, its second result, which
+ * is recorded when it is first asked for. */
+static Tensor *for_gradients(Walk *walk, Tensor *x, const BackwardOptions *options) {
+    Tensor *input[NODE_INPUTS_MAX];
+    const Node *node = x->node;
+    if (walk->slot[x->id].again) return walk->slot[x->id].again;
+    if (!node || options->keep_all || recomputed_in(node, options)) return x; /* what leaves a scope is kept */
+    bool other = node->op->light && node->op->light(node);
+    if (!other && x->base == x) return x;
+    for (int k = 0; k < node->inputs; k++) {
+        input[k] = node->input[k] ? for_gradients(walk, node->input[k], options) : NULL;
+        other = other || input[k] != node->input[k];
+    }
+    if (!other) return x;
+    const Node *again = program_repeat(node->program, node, input);
+    for (int k = 0; k < node->outputs; k++) walk->slot[node->output[k]->id].again = again->output[k];
+    return walk->slot[x->id].again;
+}
+
+/* The node as its gradient sees it. */
+static const Node *seen_by_gradient(Walk *walk, const Node *node, const BackwardOptions *options) {
+    Node *seen = program_alloc(node->program, sizeof *seen);
+    *seen = *node;
+    for (int k = 0; k < node->inputs; k++)
+        if (node->input[k]) seen->input[k] = for_gradients(walk, node->input[k], options);
+    return seen;
+}
+
 /* Node `last` and all before it in the same scope, once more. */
 static void repeat_scope(Walk *walk, const Program *program, int last, const BackwardOptions *options) {
     const ScopeEntry *scope = recomputed_in(program_node(program, last), options);
@@ -137,17 +165,14 @@ static void repeat_scope(Walk *walk, const Program *program, int last, const Bac
     for (int i = first; i <= last; i++) {
         const Node *node = program_node(program, i);
         Tensor *input[NODE_INPUTS_MAX];
-        for (int k = 0; k < node->inputs; k++) {
-            Tensor *x = node->input[k];
-            input[k] = x && walk->slot[x->id].again ? walk->slot[x->id].again : x;
-        }
-        program_borrow_scope(node->program, node->scope);
+        for (int k = 0; k < node->inputs; k++)
+            input[k] = node->input[k] ? for_gradients(walk, node->input[k], options) : NULL;
         walk->node[i] = program_repeat(node->program, node, input);
         for (int k = 0; k < node->outputs; k++) walk->slot[node->output[k]->id].again = walk->node[i]->output[k];
     }
 }
 
-static int walk_node(Walk *walk, const Node *node) {
+static int walk_node(Walk *walk, const Node *node, const BackwardOptions *options) {
     Tensor *d_output[NODE_OUTPUTS_MAX] = {NULL}, *d_input[NODE_INPUTS_MAX] = {NULL};
     bool reached = false, wanted = false;
     for (int k = 0; k < node->inputs; k++) wanted = wanted || (node->input[k] && walk->slot[node->input[k]->id].wanted);
@@ -163,6 +188,7 @@ static int walk_node(Walk *walk, const Node *node) {
                     "the operator %s in %s (%s:%d) has no gradient, and the loss depends on weights through it; write "
                     "it, or put t_detach before it",
                     node->op->name, node->scope[0] ? node->scope : "the model", node->file, node->line);
+    if (walk->node[node->id] == node) walk->node[node->id] = seen_by_gradient(walk, node, options);
     node->op->gradient(walk->node[node->id], d_output, d_input);
     for (int k = 0; k < node->inputs; k++)
         if (d_input[k] && node->input[k] && walk->slot[node->input[k]->id].wanted)
@@ -191,7 +217,7 @@ int backward(Tensor *loss, const BackwardOptions *options) {
     for (int i = loss->node ? loss->node->id : -1; i >= 0 && !code; i--) {
         const Node *node = program_node(program, i);
         if (walk.node[i] == node && recomputed_in(node, options)) repeat_scope(&walk, program, i, options);
-        code = walk_node(&walk, node);
+        code = walk_node(&walk, node, options);
     }
     program_borrow_scope(program, NULL);
     for (int i = 0; i < tensors && !code; i++) {

@@ -21,6 +21,7 @@ typedef struct {
     int frozen_count;
     const char *const *recompute; /* patterns of scopes, each taken as a whole every time it is entered */
     int recompute_count;
+    bool keep_all; /* also what operators call light (tensor/op.h), which is else computed again where it is read */
 } BackwardOptions;
 
 /* Records d(loss)/d(t) for every tensor on a path from a wanted weight or input to the loss. ERR_FAILED with the

@@ -91,6 +91,9 @@ struct Op {
      * kernel wants that. d_input[k] may have a larger shape when input k broadcasts; its sums are backward()'s work.
      * What is recorded for an input that nobody asks about never runs. NULL: not differentiable, or not written yet. */
     void (*gradient)(const Node *node, Tensor *const *d_output, Tensor **d_input);
+    /* Should gradients that read the result compute it again rather than have it kept? Where that is little work, from
+     * inputs that the operator's own gradient has kept anyway, or that are no larger together. NULL: never. */
+    bool (*light)(const Node *node);
 };
 
 /* Stops with scope, line and what is wrong unless `condition`. For shape rules in recording functions. */

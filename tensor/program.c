@@ -280,6 +280,7 @@ Node *program_repeat(Program *program, const Node *node, Tensor *const *input) {
     copy->attributes = node->attributes;
     copy->segments = node->segments;
     copy->again = true;
+    copy->scope = node->scope;
     for (int k = 0; k < node->outputs; k++) {
         const Tensor *t = node->output[k];
         Tensor *own = new_tensor(program, t->kind, t->dtype, t->rank, t->size);

@@ -317,11 +317,21 @@ static void cat_gradient(const Node *node, Tensor *const *d_output, Tensor **d_i
     }
 }
 
+static bool cat_light(const Node *node) {
+    (void)node;
+    return true;
+}
+
 static void cat_print(const Node *node, FILE *to) {
     fprintf(to, " axis=%d", ((const CatAttributes *)node->attributes)->axis);
 }
 
-const Op op_cat = {.name = "cat", .kind = OP_HEAVY, .define = cat_define, .print = cat_print, .gradient = cat_gradient};
+const Op op_cat = {.name = "cat",
+                   .kind = OP_HEAVY,
+                   .define = cat_define,
+                   .print = cat_print,
+                   .gradient = cat_gradient,
+                   .light = cat_light};
 
 Tensor *t_cat_at(int axis, int count, Tensor *const *x, T_AT) {
     Program *program = x[0]->program;

@@ -276,6 +276,12 @@ static void norm_print(const Node *node, FILE *to) {
     fprintf(to, " eps=%g", attributes->eps);
 }
 
+/* From x, which its gradient reads: once over it. */
+static bool norm_light(const Node *node) {
+    (void)node;
+    return true;
+}
+
 static const Op layer_norm_op = {
     .name = "layer_norm",
     .kind = OP_HEAVY,
@@ -289,6 +295,7 @@ static const Op layer_norm_op = {
     .cost = norm_cost,
     .print = norm_print,
     .gradient = norm_gradient,
+    .light = norm_light,
 };
 
 static const Op group_norm_op = {
@@ -304,6 +311,7 @@ static const Op group_norm_op = {
     .cost = norm_cost,
     .print = norm_print,
     .gradient = norm_gradient,
+    .light = norm_light,
 };
 
 static Tensor *record_norm(const Op *op, Tensor *x, Tensor *weight, Tensor *bias, NormAttributes attributes, T_AT) {

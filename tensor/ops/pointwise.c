@@ -346,6 +346,25 @@ static void pointwise_gradient(const Node *node, Tensor *const *d_output, Tensor
     }
 }
 
+/* Those whose gradient reads their operands, but not those whose gradient reads their value. */
+static bool pointwise_light(const Node *node) {
+    switch (((const PointwiseAttributes *)node->attributes)->function) {
+    case FN_GELU:
+    case FN_SQUARE:
+    case FN_ABS:
+    case FN_AFFINE:
+    case FN_CLAMP:
+    case FN_LOGIT:
+    case FN_FROM_U8:
+    case FN_MUL:
+    case FN_MAX:
+    case FN_MIN:
+        return true;
+    default:
+        return false;
+    }
+}
+
 const Op op_pointwise = {
     .name = "pointwise",
     .kind = OP_POINTWISE,
@@ -356,6 +375,7 @@ const Op op_pointwise = {
     .cost = pointwise_cost,
     .print = pointwise_print,
     .gradient = pointwise_gradient,
+    .light = pointwise_light,
 };
 
 /* The layout of a result of the shape of x. */

@@ -446,6 +446,11 @@ static const Op adaptive_avg_pool_op = {
     .gradient = adaptive_avg_pool_gradient,
 };
 
+/* What enlarges is had again from less. */
+static bool enlarges(const Node *node) {
+    return tensor_count(node->output[0]) > tensor_count(node->input[0]);
+}
+
 static const Op resize_bilinear_op = {
     .name = "resize_bilinear",
     .kind = OP_HEAVY,
@@ -457,6 +462,7 @@ static const Op resize_bilinear_op = {
 #endif
     .cost = resize_cost,
     .gradient = resize_bilinear_gradient,
+    .light = enlarges,
 };
 
 static const Op upsample2_nearest_op = {
@@ -468,6 +474,7 @@ static const Op upsample2_nearest_op = {
 #endif
     .cost = resize_cost,
     .gradient = upsample2_nearest_gradient,
+    .light = enlarges,
 };
 
 static Tensor *record(const Op *op, Tensor *x, int64_t h, int64_t w, T_AT) {

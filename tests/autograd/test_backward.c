@@ -24,7 +24,7 @@ static Tensor *inner(Net *net, Tensor *y, Tensor *a, Tensor *shift) {
 }
 
 /* Residual blocks over tokens, each scope entered twice: shared weights, values read by several nodes. */
-static Program *blocks_program(const char *const *recompute, int count) {
+static Program *blocks_program(BackwardOptions options) {
     Program *program = program_make();
     assert_non_null(program);
     Net net = {program};
@@ -39,7 +39,7 @@ static Program *blocks_program(const char *const *recompute, int count) {
         }
     Tensor *loss = t_mean(t_square(t_sub(y, truth)));
     program_output(program, "loss", loss);
-    must(backward(loss, &(BackwardOptions){.recompute = recompute, .recompute_count = count}));
+    must(backward(loss, &options));
     for (int i = 0; i < program_tensors(program); i++) {
         Tensor *t = program_tensor(program, i);
         char name[128];
@@ -84,7 +84,7 @@ static float *outputs_of(Program *program, PlanOptions options, int threads, int
 
 static void replay_is_the_interpreter_bit_for_bit(void **state) {
     (void)state;
-    Program *program = blocks_program(NULL, 0);
+    Program *program = blocks_program((BackwardOptions){0});
     int64_t n;
     PlanFacts plain, fused;
     float *truth = outputs_of(program, (PlanOptions){.definitions = true}, 1, &n, NULL);
@@ -108,18 +108,22 @@ static void recompute_takes_less_memory_and_gives_the_same_bits(void **state) {
     (void)state;
     static const char *const by_block[] = {"block*"}, *const inner[] = {"*.inner"}, *const one[] = {"block1"};
     const struct {
-        const char *const *pattern;
+        BackwardOptions options;
         const char *what;
-    } way[] = {{by_block, "each block"}, {inner, "the inner scopes"}, {one, "one block"}};
+    } way[] = {{{.keep_all = false}, "what is light"},
+               {{.recompute = by_block, .recompute_count = 1}, "each block"},
+               {{.recompute = inner, .recompute_count = 1}, "the inner scopes"},
+               {{.recompute = one, .recompute_count = 1}, "one block and what is light"},
+               {{.recompute = by_block, .recompute_count = 1, .keep_all = true}, "each block, all else kept"}};
     PlanFacts kept;
     int64_t n;
-    Program *program = blocks_program(NULL, 0);
+    Program *program = blocks_program((BackwardOptions){.keep_all = true});
     float *want = outputs_of(program, (PlanOptions){0}, 2, &n, &kept);
     program_drop(program);
     assert_true(kept.flops_again == 0 && kept.kept > 0);
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
         PlanFacts facts;
-        program = blocks_program(way[i].pattern, 1);
+        program = blocks_program(way[i].options);
         float *got = outputs_of(program, (PlanOptions){0}, 2, &n, &facts);
         assert_memory_equal(got, want, (size_t)n * sizeof *want);
         mem_free(got);

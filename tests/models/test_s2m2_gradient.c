@@ -269,6 +269,12 @@ static void gradients_of_a_block_of_each_size(void **state) {
     check_gradients("gradient_l", (PlanOptions){0}, 10, 2e-5);
 }
 
+/* 406 million parameters: 3.2 GiB for them and their packed copies. */
+static void gradients_of_a_block_of_xl(void **state) {
+    (void)state;
+    check_gradients("gradient_xl", (PlanOptions){.exact = true}, 10, 2e-5);
+}
+
 /* ---- ten steps ---- */
 
 enum { STEPS = 10, RESULTS = 3 };
@@ -367,6 +373,7 @@ static void check_steps(const char *which, OptimOptions options, double rate) {
 static void ten_steps_follow_pytorch(void **state) {
     (void)state;
     check_steps("steps_adamw", (OptimOptions){.method = OPTIM_ADAMW, .decay = 1e-2}, 2e-4);
+    check_steps("steps_sgd", (OptimOptions){.method = OPTIM_SGD, .momentum = 0.9}, 3e-8);
 }
 #endif
 
@@ -375,6 +382,7 @@ int main(void) {
         cmocka_unit_test(gradients_of_xs_are_the_references),
 #ifndef PANUM_F64
         cmocka_unit_test(gradients_of_a_block_of_each_size),
+        cmocka_unit_test(gradients_of_a_block_of_xl),
         cmocka_unit_test(ten_steps_follow_pytorch),
 #endif
     };
