@@ -200,6 +200,60 @@ static bool make_row(const Actor *a, int eye, double s, Row *row) {
     }
 }
 
+/* ---- texture look-ups ---- */
+
+static Vec4 texel(const uint8_t *p) {
+    Bytes4 b;
+    memcpy(&b, p, 4);
+    return __builtin_convertvector(b, Vec4);
+}
+
+static int whole(float v) {
+    int i = (int)v;
+    return i - ((float)i > v);
+}
+
+static inline Vec4 bilinear(const Texture *texture, int level, float u, float v) {
+    float shrink = 1 / (float)(1 << level);
+    u = u * shrink - 0.5f, v = v * shrink - 0.5f;
+    int side = TEXTURE_SIDE >> level, mask = side - 1, x = whole(u), y = whole(v);
+    float fx = u - (float)x, fy = v - (float)y;
+    int x0 = x & mask, x1 = (x + 1) & mask;
+    const uint8_t *top = texture->level[level] + (size_t)((y & mask) * side) * 4,
+                  *bottom = texture->level[level] + (size_t)(((y + 1) & mask) * side) * 4;
+    Vec4 a = texel(top + 4 * x0), b = texel(top + 4 * x1), c = texel(bottom + 4 * x0), d = texel(bottom + 4 * x1);
+    a += (b - a) * fx, c += (d - c) * fx;
+    return a + (c - a) * fy;
+}
+
+static inline float field_at(const Texture *texture, int level, float u, float v) {
+    float shrink = 1 / (float)(1 << level);
+    u = u * shrink - 0.5f, v = v * shrink - 0.5f;
+    int side = TEXTURE_SIDE >> level, mask = side - 1, x = whole(u), y = whole(v);
+    float fx = u - (float)x, fy = v - (float)y;
+    int x0 = (x & mask) * 4 + 3, x1 = ((x + 1) & mask) * 4 + 3;
+    const uint8_t *top = texture->level[level] + (size_t)((y & mask) * side) * 4,
+                  *bottom = texture->level[level] + (size_t)(((y + 1) & mask) * side) * 4;
+    float a = (float)top[x0], b = (float)top[x1], c = (float)bottom[x0], d = (float)bottom[x1];
+    a += (b - a) * fx, c += (d - c) * fx;
+    return (a + (c - a) * fy) * (1.0f / 255);
+}
+
+/* `footprint`: texels in a pixel's side. Blends the two copies that lie about it. */
+static Vec4 filtered(const Texture *texture, float u, float v, float footprint) {
+    if (!(footprint > 1)) return bilinear(texture, 0, u, v);
+    uint32_t bits;
+    memcpy(&bits, &footprint, 4);
+    int level = (int)(bits >> 23) - 127;
+    if (level >= TEXTURE_LEVELS - 1) return bilinear(texture, TEXTURE_LEVELS - 1, u, v);
+    /* the blend takes the middle half of the way from one copy to the next, so that often one look-up will do */
+    float part = (float)(bits & 0x7fffff) * 0x1p-22f - 0.5f;
+    if (part <= 0) return bilinear(texture, level, u, v);
+    if (part >= 1) return bilinear(texture, level + 1, u, v);
+    Vec4 fine = bilinear(texture, level, u, v);
+    return fine + (bilinear(texture, level + 1, u, v) - fine) * part;
+}
+
 /* ---- inverse depth along a row ---- */
 
 static inline __attribute__((always_inline)) void meet_flat(const Actor *a, const Row *row, const float *t, int n,
@@ -251,18 +305,27 @@ static float rounded(float v) {
     return (v + 12582912.0f) - 12582912.0f;
 }
 
-/* A sheet's inverse depth and its slope across, at place (x, s) between the eyes. */
-static inline void sheet_at(const Sheet *h, float x, float s, float *rho, float *slope) {
+/* One wave's share of a sheet's inverse depth and of its slope across; two parabolas for a sine. */
+static inline __attribute__((always_inline)) void add_wave(const float wave[4], float x, float s, float *rho,
+                                                           float *slope) {
+    float u = wave[0] * x + wave[1] * s + wave[2];
+    u -= rounded(u);
+    float bend = fabsf(u);
+    *rho += wave[3] * (16 * u * (0.5f - bend));
+    *slope += wave[3] * wave[0] * (8 - 32 * bend);
+}
+
+/* A sheet's inverse depth and its slope across, at place (x, s) between the eyes. Written out wave by wave, or loops
+ * over it would not be vectorised. */
+static inline __attribute__((always_inline)) void sheet_at(const Sheet *h, float x, float s, float *rho, float *slope) {
     float r = h->rho + h->slope_x * (x - h->x) + h->slope_y * (s - h->y), g = h->slope_x;
-    for (int k = 0; k < SHEET_WAVES; k++) {
-        float u = h->wave[k][0] * x + h->wave[k][1] * s + h->wave[k][2];
-        u -= rounded(u);
-        float bend = fabsf(u); /* two parabolas for a sine */
-        r += h->wave[k][3] * (16 * u * (0.5f - bend));
-        g += h->wave[k][3] * h->wave[k][0] * (8 - 32 * bend);
-    }
+    add_wave(h->wave[0], x, s, &r, &g);
+    add_wave(h->wave[1], x, s, &r, &g);
+    add_wave(h->wave[2], x, s, &r, &g);
+    add_wave(h->wave[3], x, s, &r, &g);
     *rho = r, *slope = g;
 }
+_Static_assert(SHEET_WAVES == 4, "sheet_at adds four waves");
 
 /* Which place x between the eyes an eye sees at t: x + half_span (rho(x) - 1) = t, by Newton's steps from x = t; then
  * the inverse depth is what puts x at t, which the last step has made exact to rounding. */
@@ -273,20 +336,19 @@ static inline __attribute__((always_inline)) void meet_sheet(const Draw *draw, c
     float v = (s - h.y) / h.half_height, per_half_width = 1 / h.half_width;
     Outline outline = a->thing->outline;
     float room = outline == OUTLINE_NONE ? 1e30f : outline == OUTLINE_ELLIPSE ? 1 - v * v : fabsf(v) <= 1 ? 1 : -1;
-    for (int i = 0; i < n; i++) {
-        float x = t[i], r, g;
-        for (int step = 0; step < 3; step++) {
+    for (int i = 0; i < n; i++) rho[i] = t[i]; /* first the place x, then the inverse depth */
+    for (int step = 0; step < 3; step++)
+        for (int i = 0; i < n; i++) {
+            float x = rho[i], r, g;
             sheet_at(&h, x, s, &r, &g);
-            x -= (x + half_span * (r - 1) - t[i]) / (1 + half_span * g);
+            rho[i] = x - (x + half_span * (r - 1) - t[i]) / (1 + half_span * g);
         }
-        r = 1 + (t[i] - x) * per_half_span;
-        float u = (x - h.x) * per_half_width;
+    for (int i = 0; i < n; i++) {
+        float x = rho[i], r = 1 + (t[i] - x) * per_half_span, u = (x - h.x) * per_half_width;
         r = r > 0 ? r : 0;
         rho[i] = u * u <= room ? r : 0;
     }
 }
-
-static inline float field_at(const Texture *texture, int level, float u, float v);
 
 typedef struct {
     void (*meet)(const Draw *draw, const Actor *a, const Row *row, int eye, float s, const float *t, int n, float *rho);
@@ -417,58 +479,6 @@ static float truth_of(const Draw *draw, float rho, float veil, uint16_t over) {
 }
 
 /* ---- colour ---- */
-
-static Vec4 texel(const uint8_t *p) {
-    Bytes4 b;
-    memcpy(&b, p, 4);
-    return __builtin_convertvector(b, Vec4);
-}
-
-static int whole(float v) {
-    int i = (int)v;
-    return i - ((float)i > v);
-}
-
-static inline Vec4 bilinear(const Texture *texture, int level, float u, float v) {
-    float shrink = 1 / (float)(1 << level);
-    u = u * shrink - 0.5f, v = v * shrink - 0.5f;
-    int side = TEXTURE_SIDE >> level, mask = side - 1, x = whole(u), y = whole(v);
-    float fx = u - (float)x, fy = v - (float)y;
-    int x0 = x & mask, x1 = (x + 1) & mask;
-    const uint8_t *top = texture->level[level] + (size_t)((y & mask) * side) * 4,
-                  *bottom = texture->level[level] + (size_t)(((y + 1) & mask) * side) * 4;
-    Vec4 a = texel(top + 4 * x0), b = texel(top + 4 * x1), c = texel(bottom + 4 * x0), d = texel(bottom + 4 * x1);
-    a += (b - a) * fx, c += (d - c) * fx;
-    return a + (c - a) * fy;
-}
-
-static inline float field_at(const Texture *texture, int level, float u, float v) {
-    float shrink = 1 / (float)(1 << level);
-    u = u * shrink - 0.5f, v = v * shrink - 0.5f;
-    int side = TEXTURE_SIDE >> level, mask = side - 1, x = whole(u), y = whole(v);
-    float fx = u - (float)x, fy = v - (float)y;
-    int x0 = (x & mask) * 4 + 3, x1 = ((x + 1) & mask) * 4 + 3;
-    const uint8_t *top = texture->level[level] + (size_t)((y & mask) * side) * 4,
-                  *bottom = texture->level[level] + (size_t)(((y + 1) & mask) * side) * 4;
-    float a = (float)top[x0], b = (float)top[x1], c = (float)bottom[x0], d = (float)bottom[x1];
-    a += (b - a) * fx, c += (d - c) * fx;
-    return (a + (c - a) * fy) * (1.0f / 255);
-}
-
-/* `footprint`: texels in a pixel's side. Blends the two copies that lie about it. */
-static Vec4 filtered(const Texture *texture, float u, float v, float footprint) {
-    if (!(footprint > 1)) return bilinear(texture, 0, u, v);
-    uint32_t bits;
-    memcpy(&bits, &footprint, 4);
-    int level = (int)(bits >> 23) - 127;
-    if (level >= TEXTURE_LEVELS - 1) return bilinear(texture, TEXTURE_LEVELS - 1, u, v);
-    /* the blend takes the middle half of the way from one copy to the next, so that often one look-up will do */
-    float part = (float)(bits & 0x7fffff) * 0x1p-22f - 0.5f;
-    if (part <= 0) return bilinear(texture, level, u, v);
-    if (part >= 1) return bilinear(texture, level + 1, u, v);
-    Vec4 fine = bilinear(texture, level, u, v);
-    return fine + (bilinear(texture, level + 1, u, v) - fine) * part;
-}
 
 /* The colour, 0..255 and beyond, of the actor's surface at rho along the ray of (t, s). */
 static Vec4 shade(const Draw *draw, const Actor *a, const Row *row, int eye, float t, float s, float rho) {
