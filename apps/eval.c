@@ -3,6 +3,7 @@
 #include "apps/lib/metrics_show.h"
 #include "apps/lib/options.h"
 #include "apps/lib/run.h"
+#include "apps/lib/validate.h"
 #include "base/json.h"
 
 #include <math.h>
@@ -131,7 +132,11 @@ const Verb verb_eval = {
                    "off, D1 more than 3 px and 5 % "
                    "of the truth off, sign right the share with the truth's sign among those more than 2 px off the "
                    "screen; in these a pixel "
-                   "without prediction counts as wrong.",
+                   "without prediction counts as wrong.\n\n"
+                   "What a map says by itself, without a truth too: minimum and 98th percentile of d, NegPix (the "
+                   "share with d < -0.5 px) and asymmetry (the median of |d| > 0.5 px in the left half over that in "
+                   "the right one, - where a half has none), as s2m2cinematic defines them. They describe a map; "
+                   "they do not say that it is right.",
     .examples = "  panum eval d.pfm --truth gt.pfm --mask m.png --json\n"
                 "  panum eval d.npz --truth disp1.png --truth-scale 3 --shift 24\n"
                 "  panum eval d.pfm --truth gt.pfm --require 'bad-2<5' --require 'sign>98'\n"
@@ -149,6 +154,7 @@ typedef struct {
     double truth_scale;                    /* 0: not given */
     int64_t shift;
     MetricFigures figures;
+    SelfFigures self;
     bool failed;
 } Pair;
 
@@ -170,6 +176,11 @@ static int compare(const EvalOptions *o, Pair *pair) {
     Image mask = {0};
     Metrics metrics;
     int rc = read_map(pair->prediction, o->scale, o->kind, &prediction);
+    if (!rc) rc = self_figures(&pair->self, &prediction);
+    if (!rc && !pair->truth) { /* nothing to compare it with */
+        map_free(&prediction);
+        return 0;
+    }
     if (!rc) rc = read_map(pair->truth, pair->truth_scale, o->truth_kind, &truth);
     if (!rc && pair->mask) rc = mask_read(pair->mask, &mask);
     if (!rc && o->reference) prediction.reference_right = truth.reference_right = o->reference == 2;
@@ -294,6 +305,14 @@ static int read_list(const EvalOptions *o, Arena *arena, Pairs *list) {
 
 /* ---- output ---- */
 
+static void print_self(const SelfFigures *self) {
+    char text[32];
+    for (int f = 0; f < SELF_FIGURES; f++)
+        printf("%s%s %s", f ? ", " : "by itself: ", self_figure_heads[f],
+               self_figure_text(text, sizeof text, (SelfFigure)f, self->value[f]));
+    printf("\n");
+}
+
 static void print_list_table(const Pairs *list, const MetricFigures *mean) {
     static const int shown[] = {FIGURE_EPE, FIGURE_BAD + 1, FIGURE_BAD + 2, FIGURE_BAD + 3, FIGURE_D1, FIGURE_SIGN};
     enum { SHOWN = sizeof shown / sizeof *shown };
@@ -312,15 +331,25 @@ static void print_list_table(const Pairs *list, const MetricFigures *mean) {
     metrics_table(stdout, mean);
 }
 
-static void print_names(const Pair *p) {
+static void print_pair(const Pair *p) {
     char quoted[2048];
     printf("{\"prediction\":%s", json_quote(quoted, sizeof quoted, p->prediction));
+    if (!p->truth) {
+        printf(",\"validate\":");
+        self_figures_json(stdout, &p->self);
+        printf("}");
+        return;
+    }
     printf(",\"truth\":%s", json_quote(quoted, sizeof quoted, p->truth));
     if (p->mask) printf(",\"mask_file\":%s", json_quote(quoted, sizeof quoted, p->mask));
     printf(",\"shift\":%lld,\"metrics\":", (long long)p->shift);
+    metrics_json(stdout, &p->figures);
+    printf(",\"validate\":");
+    self_figures_json(stdout, &p->self);
+    printf("}");
 }
 
-static void print_json(const Pairs *list, bool is_list, const MetricFigures *mean) {
+static void print_json(const Pairs *list, bool is_list, const MetricFigures *mean, const SelfFigures *self) {
     if (is_list) printf("{\"pairs\":[");
     bool first = true;
     for (int64_t i = 0; i < list->count; i++) {
@@ -328,13 +357,13 @@ static void print_json(const Pairs *list, bool is_list, const MetricFigures *mea
         if (p->failed) continue;
         if (!first) printf(",");
         first = false;
-        print_names(p);
-        metrics_json(stdout, &p->figures);
-        printf("}");
+        print_pair(p);
     }
     if (is_list) {
         printf("],\"mean\":");
         metrics_json(stdout, mean);
+        printf(",\"mean_validate\":");
+        self_figures_json(stdout, self);
         printf("}");
     }
     printf("\n");
@@ -354,13 +383,29 @@ static int check_limits(const EvalOptions *o, const MetricFigures *figures) {
     return rc;
 }
 
+/* Over the `count` pairs that did not fail. */
+static int means(const Pairs *list, int64_t count, MetricFigures *mean, SelfFigures *self) {
+    MetricFigures *good = mem_array((size_t)count, sizeof *good);
+    SelfFigures *selves = good ? mem_array((size_t)count, sizeof *selves) : NULL;
+    int64_t n = 0;
+    for (int64_t i = 0; selves && i < list->count; i++) {
+        if (list->pairs[i].failed) continue;
+        good[n] = list->pairs[i].figures;
+        selves[n++] = list->pairs[i].self;
+    }
+    if (selves) metric_figures_mean(mean, good, n), self_figures_mean(self, selves, n);
+    int rc = selves ? 0 : err_code();
+    mem_free(good), mem_free(selves);
+    return rc;
+}
+
 static int evaluate(const EvalOptions *o, Pairs *list) {
     int64_t failed = 0;
     for (int64_t i = 0; i < list->count; i++) {
         Pair *p = &list->pairs[i];
         if (run_stopped()) return run_stop("nothing was printed");
         if (!compare(o, p)) {
-            doubt_sign(p);
+            if (p->truth) doubt_sign(p);
             continue;
         }
         if (!o->list || !o->keep_going) return err_code();
@@ -370,25 +415,23 @@ static int evaluate(const EvalOptions *o, Pairs *list) {
     }
     if (failed == list->count) return fail(ERR_FAILED, "none of the %lld pairs could be measured", (long long)failed);
     MetricFigures mean;
-    MetricFigures *good = mem_array((size_t)(list->count - failed), sizeof *good);
-    if (!good) return err_code();
-    int64_t n = 0;
-    for (int64_t i = 0; i < list->count; i++)
-        if (!list->pairs[i].failed) good[n++] = list->pairs[i].figures;
-    metric_figures_mean(&mean, good, n);
-    mem_free(good);
+    SelfFigures self;
+    int rc = means(list, list->count - failed, &mean, &self);
+    if (rc) return rc;
     if (o->json)
-        print_json(list, o->list != NULL, &mean);
+        print_json(list, o->list != NULL, &mean, &self);
     else if (o->list)
         print_list_table(list, &mean);
-    else
+    else if (list->pairs[0].truth)
         metrics_table(stdout, &mean);
+    if (!o->json) print_self(&self);
     if (failed)
         return fail(ERR_FAILED, "%lld of %lld pairs could not be measured", (long long)failed, (long long)list->count);
     return check_limits(o, &mean);
 }
 
 int app_eval(int argc, char **argv) {
+    static const char *const truth_only[] = {"mask", "truth-scale", "shift", "truth-kind", "require"};
     EvalOptions o = {0};
     Parsed parsed;
     int rc = options_parse(&verb_eval, argc, argv, &o, &parsed);
@@ -402,7 +445,9 @@ int app_eval(int argc, char **argv) {
     if (!rc && o.list && (parsed.operand_count || o.truth || o.mask))
         rc = usage_error(&verb_eval, "with --list the files are in the list; leave out PREDICTION, --truth and --mask");
     if (!rc && !o.list && !parsed.operand_count) rc = usage_error(&verb_eval, "the map to measure is missing");
-    if (!rc && !o.list && !o.truth) rc = usage_error(&verb_eval, "--truth FILE is missing");
+    for (size_t i = 0; i < sizeof truth_only / sizeof *truth_only && !rc && !o.list && !o.truth; i++)
+        if (option_given(&verb_eval, &parsed, truth_only[i]))
+            rc = usage_error(&verb_eval, "--%s needs the truth: add --truth FILE", truth_only[i]);
     if (!rc && o.list) {
         rc = read_list(&o, parsed.arena, &list);
     } else if (!rc) {

@@ -3,6 +3,8 @@
 #include "data/map.h"
 #include "tests/lib/random_dot.h"
 
+#include <math.h>
+
 /* The random-dot pair in a folder: truth in every form, and the prediction that is the truth with the square 1.5 px
  * off. */
 static char folder[512];
@@ -145,8 +147,8 @@ static void test_refusals(void **state) {
     (void)state;
     write_files();
     char arguments[2000];
-    snprintf(arguments, sizeof arguments, "%s", in_folder("found.pfm"));
-    assert_int_equal(eval(arguments), 2); /* no truth */
+    snprintf(arguments, sizeof arguments, "%s --require 'epe<1'", in_folder("found.pfm"));
+    assert_int_equal(eval(arguments), 2); /* no truth to keep it to */
     assert_int_equal(eval("--truth x.pfm"), 2);
     snprintf(arguments, sizeof arguments, "%s --truth %s --shift 3", in_folder("found.pfm"), in_folder("truth.pfm"));
     assert_int_equal(eval(arguments), 3);
@@ -234,15 +236,56 @@ static void test_demo(void **state) {
     assert_int_equal(run_command(text, sizeof text, "%s demo -q --width 320 -o %s/", panum_program(), out), 2);
 }
 
+static void write_map(const char *name, int width, int height, const float *values) {
+    Map map;
+    assert_int_equal(map_make(&map, width, height, MAP_DISPARITY), 0);
+    memcpy(map.values, values, (size_t)width * (size_t)height * sizeof *values);
+    assert_int_equal(map_write(in_folder(name), OUT_OVERWRITE, &map, NULL, NULL), 0);
+    map_free(&map);
+}
+
+/* Without a truth, and beside it: the figures by which the reference program judges a frame, worked out by hand. */
+static void test_by_itself(void **state) {
+    (void)state;
+    write_files();
+    char arguments[2000];
+    /* five columns: two make the left half. -0.5 is neither negative nor off the screen. */
+    write_map("small.pfm", 5, 2, (const float[]){-3, -0.5f, 0.25f, 4, NAN, 1, -8, 2, 0.5f, -6});
+    snprintf(arguments, sizeof arguments, "%s --json", in_folder("small.pfm"));
+    assert_int_equal(eval(arguments), 0);
+    assert_true(number_of("values", 0) == 9 && number_of("min", 0) == -8);
+    /* in order: -8 -6 -3 -0.5 0.25 0.5 1 2 4; rank 0.98 * 8 = 7.84 */
+    assert_true(fabs(number_of("p98", 0) - 3.68) < 1e-5);
+    assert_true(fabs(number_of("negpix", 0) - 100.0 / 3) < 1e-3);
+    /* left: 1 3 8, right: 2 4 6 */
+    assert_true(fabs(number_of("asymmetry", 0) - 0.75) < 1e-5);
+    /* an even number: the mean of the middle two; the least divisor */
+    write_map("even.pfm", 4, 1, (const float[]){1, 4, 0.6f, 0.7f});
+    snprintf(arguments, sizeof arguments, "%s --json", in_folder("even.pfm"));
+    assert_int_equal(eval(arguments), 0);
+    assert_true(fabs(number_of("asymmetry", 0) - 2.5 / 0.65) < 1e-4);
+    /* empty sets cannot be said, and are no failure */
+    write_map("flat.pfm", 4, 1, (const float[]){0, 0.5f, -0.25f, 3});
+    snprintf(arguments, sizeof arguments, "%s --json", in_folder("flat.pfm"));
+    assert_int_equal(eval(arguments), 0);
+    assert_non_null(strstr(text, "\"asymmetry\":null"));
+    assert_true(number_of("negpix", 0) == 0 && number_of("min", 0) == -0.25);
+    write_map("none.pfm", 2, 1, (const float[]){NAN, NAN});
+    assert_int_equal(eval(in_folder("none.pfm")), 0);
+    assert_non_null(strstr(text, "minimum -, P98 -, NegPix -, asymmetry -"));
+    /* parallax is turned round first, and truth does not matter to it */
+    snprintf(arguments, sizeof arguments, "%s --json --truth %s", in_folder("parallax.d16.png"),
+             in_folder("truth.pfm"));
+    assert_int_equal(eval(arguments), 0);
+    assert_true(number_of("min", 0) == -5 && number_of("p98", 0) == 9.5);
+    assert_true(number_of("epe", VISIBLE_FRONT) == 1.5);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_list),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_wrong_sign_is_said),
-        cmocka_unit_test(test_benchmarks),
-        cmocka_unit_test(test_demo),
+        cmocka_unit_test(test_by_itself),  cmocka_unit_test(test_forms),    cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_list),       cmocka_unit_test(test_refusals), cmocka_unit_test(test_wrong_sign_is_said),
+        cmocka_unit_test(test_benchmarks), cmocka_unit_test(test_demo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
