@@ -262,6 +262,85 @@ static void gradients_of_xs_are_the_references(void **state) {
     check_gradients("gradient_xs", (PlanOptions){0}, 10, 2e-5);
 }
 
+/* ---- one program, many ways to run it ---- */
+
+/* The gradients of all parameters of XS one after another; the loss is half the sum of squares of its results. */
+static float *all_gradients(BackwardOptions walk, PlanOptions options, int threads, int64_t *count, PlanFacts *facts) {
+    Case c = open_case("gradient_xs");
+    ParameterStore *store = seeded_store(&c);
+    Program *program = program_make();
+    assert_non_null(program);
+    Tensor *pictures = record_network(&c, program), *loss = NULL;
+    for (int i = 0; i < MAPS; i++) {
+        Tensor *part = t_affine(t_mean(t_square(program_find(program, maps[i]))), 0.5, 0);
+        loss = loss ? t_add(loss, part) : part;
+    }
+    must(backward(loss, &walk));
+    *count = 0;
+    for (int k = 0; k < c.parameters; k++) {
+        Tensor *d = gradient_of(program_find(program, c.name[k]));
+        assert_non_null(d);
+        program_output(program, c.name[k], d);
+        *count += tensor_count(d);
+    }
+    WeightSource source = store_source(store);
+    Pool *pool = pool_make(threads);
+    Plan *plan;
+    must(plan_make(program, &source, pool, options, &plan));
+    fill_pictures(&c, plan_data(plan, pictures));
+    must(plan_run(plan));
+    float *all = mem_array((size_t)*count, sizeof *all), *to = all;
+    assert_non_null(all);
+    for (int k = 0; k < c.parameters; k++) {
+        const Tensor *d = program_output_at(program, program_outputs(program) - c.parameters + k, NULL);
+        memcpy(to, plan_data(plan, d), tensor_bytes(d));
+        to += tensor_count(d);
+    }
+    *facts = plan_facts(plan);
+    plan_drop(plan);
+    pool_drop(pool);
+    program_drop(program);
+    store_close(store);
+    close_case(&c);
+    return all;
+}
+
+static void neither_threads_nor_recompute_change_a_bit(void **state) {
+    (void)state;
+    static const char *const scopes[] = {"cnn_backbone", "transformer.*", "*.refine_unet", "refiner", "upsample*"};
+    const struct {
+        const char *what;
+        BackwardOptions walk;
+        int threads;
+        bool less; /* than the first in memory */
+    } way[] = {{"everything kept", {.keep_all = true}, 2, false},
+               {"three threads", {.keep_all = true}, 3, false},
+               {"what is light recomputed", {.keep_all = false}, 1, true},
+               {"scopes recomputed", {.recompute = scopes, .recompute_count = 5}, 2, true}};
+    float *first = NULL;
+    int64_t n;
+    PlanFacts kept = {0}, facts;
+    for (size_t i = 0; i < sizeof way / sizeof *way; i++) {
+        float *got = all_gradients(way[i].walk, (PlanOptions){0}, way[i].threads, &n, &facts);
+        print_message("  %-26s %6.1f MiB, %5.1f kept, %.2f GFLOP\n", way[i].what, (double)facts.bytes / 1048576,
+                      (double)facts.kept / 1048576, facts.flops / 1e9);
+        if (!first) {
+            first = got;
+            kept = facts;
+            continue;
+        }
+        if (memcmp(first, got, (size_t)n * sizeof *got) != 0) fail_msg("%s: other bits", way[i].what);
+        assert_true(!way[i].less || facts.bytes < kept.bytes);
+        mem_free(got);
+    }
+    float *exact = all_gradients((BackwardOptions){0}, (PlanOptions){.exact = true}, 2, &n, &facts);
+    float *plain = all_gradients((BackwardOptions){0}, (PlanOptions){.exact = true, .interpret = true}, 2, &n, &facts);
+    assert_close_f32("interpreter", plain, exact, n, 1e-10);
+    mem_free(first);
+    mem_free(exact);
+    mem_free(plain);
+}
+
 static void gradients_of_a_block_of_each_size(void **state) {
     (void)state;
     check_gradients("gradient_s", (PlanOptions){0}, 10, 2e-5);
@@ -384,6 +463,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_xs_are_the_references),
 #ifndef PANUM_F64
+        cmocka_unit_test(neither_threads_nor_recompute_change_a_bit),
         cmocka_unit_test(gradients_of_a_block_of_each_size),
         cmocka_unit_test(gradients_of_a_block_of_xl),
         cmocka_unit_test(ten_steps_follow_pytorch),
