@@ -41,11 +41,20 @@ static const Option options[] = {
      .kind = OPTION_FLAG,
      AT(synthetic),
      .group = TRAIN_DATA,
-     .help = "scenes that panum renders itself, with exact truth of both signs, endless; the default"},
+     .help = "scenes that panum renders itself, with exact truth of both signs, endless; the default, and with --data "
+             "in turn with it"},
+    {.name = "data",
+     .kind = OPTION_PATHS,
+     .value = "PATH",
+     AT(data),
+     .group = TRAIN_DATA,
+     .help =
+         "pairs with truth: a folder laid out as Middlebury, ETH3D, KITTI, Sintel or SceneFlow are, or a list (first "
+         "line: left, right, truth, between tabs); may be repeated"},
     {.name = "crop",
      .kind = OPTION_TEXT,
      .value = "WxH",
-     .standard = "256x128",
+     .shown = "256x128; 960x512 for films",
      AT(crop),
      .group = TRAIN_DATA,
      .help = "size of the pictures of a step, multiples of 32"},
@@ -97,7 +106,7 @@ static const Option options[] = {
     {.name = "schedule",
      .kind = OPTION_CHOICE,
      .value = "SHAPE",
-     .choices = "one-cycle|cosine|constant",
+     .choices = TRAIN_SCHEDULES,
      .standard = "one-cycle",
      AT(schedule),
      .group = TRAIN_RECIPE,
@@ -148,6 +157,99 @@ static const Option options[] = {
      AT(seed),
      .group = TRAIN_RECIPE,
      .help = "everything drawn at random follows from it"},
+    {.name = "films",
+     .kind = OPTION_PATH,
+     .value = "ROOT",
+     AT(films),
+     .group = TRAIN_FILMS,
+     .help =
+         "fine-tune on frames of 3-D films instead, without truth: ROOT/frames/sbs/frame_000123.jpg or ROOT/left and "
+         "ROOT/right, ROOT/film_structure.json; sets --batch 1, --lr 1e-5, --clip 5, --average 0, a constant rate"},
+    {.name = "anchors",
+     .kind = OPTION_PATH,
+     .value = "FOLDER",
+     AT(anchors),
+     .shown = "ROOT/disparities",
+     .group = TRAIN_FILMS,
+     .help = "a teacher's maps, frame_000123.npz with disparity, confidence, occlusion"},
+    {.name = "signed-anchors",
+     .kind = OPTION_FLAG,
+     AT(signed_anchors),
+     .group = TRAIN_FILMS,
+     .help = "the teacher knows both signs; otherwise only what it has more than 2 px in front counts"},
+    {.name = "phase1",
+     .kind = OPTION_WHOLE,
+     .value = "EPOCHS",
+     .least = 0,
+     .most = 1e6,
+     .standard = "5",
+     AT(phase1),
+     .group = TRAIN_FILMS,
+     .help = "at first the encoder stays as it is and the pictures are large"},
+    {.name = "phase1-crop",
+     .kind = OPTION_TEXT,
+     .value = "WxH",
+     .standard = "1920x1056",
+     AT(phase1_crop),
+     .group = TRAIN_FILMS,
+     .help = "size of the pictures then"},
+    {.name = "phase2",
+     .kind = OPTION_WHOLE,
+     .value = "EPOCHS",
+     .least = 0,
+     .most = 1e6,
+     .standard = "45",
+     AT(phase2),
+     .group = TRAIN_FILMS,
+     .help = "then everything learns, at the size of --crop"},
+    {.name = "lr-encoder",
+     .kind = OPTION_REAL,
+     .value = "RATE",
+     .least = 0,
+     .most = 100,
+     .standard = "1e-6",
+     AT(rate_encoder),
+     .group = TRAIN_FILMS,
+     .help = "learning rate of the encoder in phase 2"},
+    {.name = "translucent",
+     .kind = OPTION_FLAG,
+     AT(translucent),
+     .group = TRAIN_FILMS,
+     .help = "a third phase with a loss for translucent things, the encoder kept"},
+    {.name = "translucent-epochs",
+     .kind = OPTION_WHOLE,
+     .value = "EPOCHS",
+     .least = 1,
+     .most = 1e6,
+     .standard = "10",
+     AT(translucent_epochs),
+     .group = TRAIN_FILMS,
+     .help = "how long"},
+    {.name = "lr-translucent",
+     .kind = OPTION_REAL,
+     .value = "RATE",
+     .least = 1e-12,
+     .most = 100,
+     .standard = "2.5e-6",
+     AT(rate_translucent),
+     .group = TRAIN_FILMS,
+     .help = "learning rate then"},
+    {.name = "min-delta",
+     .kind = OPTION_REAL,
+     .value = "X",
+     .least = 0,
+     .most = 1e9,
+     .standard = "0.0005",
+     AT(min_delta),
+     .group = TRAIN_FILMS,
+     .help = "by how much a loss must be lower to count as better"},
+    {.name = "reference",
+     .kind = OPTION_FLAG,
+     AT(reference),
+     .group = TRAIN_FILMS,
+     .help =
+         "the losses as s2m2cinematic published them: block matching of the opposite sign, without zero and without "
+         "tests, and all parameters learn; to compare with"},
     {.name = "output",
      .letter = 'o',
      .kind = OPTION_PATH,
@@ -156,6 +258,14 @@ static const Option options[] = {
      AT(output),
      .group = "Running",
      .help = "checkpoints, weights, tables and report.html; a folder with checkpoints in it is gone on with"},
+    {.name = "overfit",
+     .kind = OPTION_PATHS,
+     .value = "FRAME",
+     AT(overfit),
+     .group = "Running",
+     .help =
+         "a quick test instead: so many --steps (100) of phase 1 of the recipe for films on this frame alone, and a "
+         "table of before and after; may be repeated; keeps nothing"},
     {.name = "resume",
      .kind = OPTION_FLAG,
      .standard = "on",
@@ -172,10 +282,16 @@ static const Option options[] = {
      .value = "N",
      .least = 1,
      .most = 1e9,
-     .standard = "500",
      AT(validate_every),
+     .shown = "500, or an epoch of films",
      .group = "Running",
      .help = "steps between measurements on samples that are never trained on"},
+    {.name = "validate",
+     .kind = OPTION_PATH,
+     .value = "PATH",
+     AT(validate),
+     .group = "Running",
+     .help = "measure on pairs with truth from there too, as --data takes them"},
     {.name = "validate-samples",
      .kind = OPTION_WHOLE,
      .value = "N",
@@ -208,7 +324,7 @@ static const Option options[] = {
      .value = "N",
      .least = 0,
      .most = 1e9,
-     .standard = "0",
+     .shown = "0; 7 for films",
      AT(patience),
      .group = "Running",
      .help = "stop after so many measurements in a row without a better one; 0: never"},
@@ -262,7 +378,9 @@ const Verb verb_train = {
         "what comes out is, bit for bit, what an unbroken run gives. Results depend on the seed, not on threads.",
     .examples = "  panum train stereo --steps 20000 -o runs/a     trains XS from scratch\n"
                 "  panum train stereo -o runs/a                   goes on where it stopped\n"
-                "  panum train stereo --init runs/a/best.safetensors --lr 1e-4 -o runs/b",
+                "  panum train stereo --init runs/a/best.safetensors --lr 1e-4 -o runs/b\n"
+                "  panum train stereo --init s2m2-L.pth --size L --films /films --phase1 5 --phase2 45 -o runs/c\n"
+                "  panum train stereo --init s2m2-L.pth --size L --overfit frame_001000.jpg --steps 100",
     .least = 1,
     .most = 1,
     .run = app_train,
@@ -274,6 +392,23 @@ static void tell(const char *sentence) {
     say_always("panum train: %s; using an older one", sentence);
 }
 
+/* What is not given and depends on what is trained. */
+static void fill_in(TrainOptions *o, const Parsed *parsed) {
+    bool films = o->films || o->overfit.count;
+    if (!o->crop && !o->overfit.count) o->crop = films ? "960x512" : "256x128";
+    if (!films) {
+        if (!o->validate_every) o->validate_every = 500;
+        return;
+    }
+    if (!option_given(&verb_train, parsed, "batch")) o->batch = 1;
+    if (!option_given(&verb_train, parsed, "lr")) o->rate = 1e-5;
+    if (!option_given(&verb_train, parsed, "clip")) o->clip = 5;
+    if (!option_given(&verb_train, parsed, "average")) o->average = 0;
+    if (!option_given(&verb_train, parsed, "schedule")) o->schedule = TRAIN_CONSTANT;
+    if (!option_given(&verb_train, parsed, "patience")) o->patience = 7;
+    if (o->overfit.count && !option_given(&verb_train, parsed, "steps")) o->steps = 100;
+}
+
 /* Options again, with what the checkpoint says where nothing is given now. */
 static int merge(const Checkpoint *from, int argc, char **argv, TrainOptions *o, Parsed *parsed, Parsed *merged) {
     int count;
@@ -282,6 +417,7 @@ static int merge(const Checkpoint *from, int argc, char **argv, TrainOptions *o,
     if (code) return code;
     memset(o, 0, sizeof *o);
     code = options_parse(&verb_train, count, arguments, o, merged);
+    if (!code) fill_in(o, merged);
     if (!code && !o->resume_anyway) code = settings_compare(&verb_train, o, from, parsed->arena);
     return code;
 }
@@ -314,7 +450,14 @@ int app_train(int argc, char **argv) {
     if (!code && strcmp(parsed.operands[0], "stereo") != 0)
         code = usage_error(&verb_train, "'%s' is nothing that can be trained; write panum train stereo",
                            show_path(parsed.operands[0]));
-    if (!code) code = train(argc, argv, &o, &parsed);
+    if (!code) fill_in(&o, &parsed);
+    if (!code && o.overfit.count) {
+        int crop[2] = {0};
+        if (o.crop) code = train_parse_crop(&verb_train, "crop", o.crop, crop);
+        if (!code) code = train_overfit(&verb_train, &o, crop, parsed.arena);
+    } else if (!code) {
+        code = train(argc, argv, &o, &parsed);
+    }
     parsed_free(&parsed);
     return code;
 }

@@ -14,9 +14,8 @@ static void curves_of_loss(Html *html, const TrainReport *r) {
     int n = 0;
     const double *steps = train_log_column(r->log, LOG_STEP);
     curves[n++] = (HtmlCurve){"sum", steps, train_log_column(r->log, LOG_LOSS), train_log_rows(r->log)};
-    for (int i = 0; i < r->graph->terms && n < HTML_CURVES_MAX; i++)
-        curves[n++] =
-            (HtmlCurve){r->graph->term[i].name, steps, train_log_column(r->log, LOG_TERMS + i), train_log_rows(r->log)};
+    for (int i = 0; i < r->term_count && n < HTML_CURVES_MAX; i++)
+        curves[n++] = (HtmlCurve){r->terms[i], steps, train_log_column(r->log, LOG_TERMS + i), train_log_rows(r->log)};
     html_curves(html, curves, n, "step", 0, NULL,
                 "The loss and its terms (before their weights) on the samples that were learned from.");
 }
@@ -41,6 +40,54 @@ static void curves_of_validation(Html *html, const TrainReport *r) {
                 "whose truth is more than 2 px off it).");
     mem_free(wrong);
 }
+
+/* ---- films ---- */
+
+static void curves_of_films(Html *html, const TrainReport *r) {
+    HtmlCurve curves[HTML_CURVES_MAX];
+    int n = 0;
+    int64_t rows = train_log_rows(r->validation);
+    const double *steps = train_log_column(r->validation, FILM_STEP);
+    curves[n++] = (HtmlCurve){"sum", steps, train_log_column(r->validation, FILM_LOSS), rows};
+    for (int i = 0; i < FILM_TERMS; i++)
+        curves[n++] = (HtmlCurve){train_film_terms[i], steps, train_log_column(r->validation, FILM_TERM + i), rows};
+    html_curves(
+        html, curves, n, "step", 0, NULL,
+        "The loss and its terms (before their weights) on frames of films that were never learned from. Phases have "
+        "weights and picture sizes of their own: sums of two phases are not to be compared.");
+    HtmlCurve shares[] = {{"98th percentile, px", steps, train_log_column(r->validation, FILM_P98), rows},
+                          {"below -0.5 px, %", steps, train_log_column(r->validation, FILM_BEHIND), rows}};
+    html_curves(html, shares, 2, "step", 0, NULL, "What the disparities look like; there is no truth to compare with.");
+}
+
+static int show_frame(Html *html, const TrainReport *r, int index) {
+    Sample sample = {0};
+    Map disparity = {0};
+    Image left = {0}, right = {0}, pictures[2] = {{0}};
+    int code = film_judge_frame(r->judge, index, &sample, &disparity);
+    if (!code) code = sample_images(&sample, &left, &right);
+    if (!code) code = anaglyph_make(&pictures[0], &left, &right, ANAGLYPH_DUBOIS);
+    if (!code) code = colour_map(&pictures[1], &disparity, &(ColourOptions){0}, NULL);
+    if (!code) {
+        html_figures_begin(html, 2);
+        html_image(html, &pictures[0], "red-cyan anaglyph", "For red-cyan glasses.");
+        html_image(html, &pictures[1], "signed map of the disparity found", "Found.");
+        html_figures_end(html);
+    }
+    image_free(&pictures[0]), image_free(&pictures[1]), image_free(&left), image_free(&right);
+    map_free(&disparity);
+    sample_free(&sample);
+    return code;
+}
+
+static int show_films(Html *html, const TrainReport *r) {
+    int code = 0;
+    html_heading(html, "Frames that were never learned from");
+    for (int i = 0; !code && i < WORST && i < r->judged; i++) code = show_frame(html, r, i);
+    return code;
+}
+
+/* ---- pairs with truth ---- */
 
 static int order_errors(const void *a, const void *b, void *context) {
     const double *error = context;
@@ -99,6 +146,24 @@ static int show_worst(Html *html, const TrainReport *r) {
     return code;
 }
 
+static int show_truth(Html *html, const TrainReport *r) {
+    html_heading(html, "How right it is now");
+    html_text(html, "Best held-out error so far %.3f px at step %lld; semi-global matching has %.3f px there.",
+              r->state->best, (long long)r->state->best_step, r->sgm->epe);
+    metrics_html(
+        html, &r->result->figures,
+        "Held-out samples together. EPE is the mean error in pixels; bad x the share of pixels more than x pixels "
+        "off; sign right among pixels more than 2 pixels off the screen.");
+    html_text(html,
+              "Confidence ranks errors to %.3f (0 is perfect, 1 is chance). What is hidden from the other eye is found "
+              "with an average precision of %.3f.",
+              r->result->sparsification, r->result->occlusion);
+    metrics_html(html, &r->sgm->figures, "The same samples by semi-global matching.");
+    return show_worst(html, r);
+}
+
+/* ---- the page ---- */
+
 static void show_settings(Html *html, const TrainReport *r) {
     static const char *const heads[] = {"option", "value"};
     html_heading(html, "The recipe");
@@ -125,27 +190,18 @@ int train_report(const TrainReport *r) {
               "lies behind it; white is on it.");
     html_text(
         &html,
-        "Step %lld, %lld samples of %d x %d pixels, %.2f hours of computing on %d threads; %lld steps skipped. Best "
-        "held-out error so far %.3f px at step %lld; semi-global matching has %.3f px there.",
-        (long long)r->state->step, (long long)r->state->position, r->graph->options.width, r->graph->options.height,
-        r->state->seconds / 3600, r->threads, (long long)r->state->skipped, r->state->best,
-        (long long)r->state->best_step, r->sgm->epe);
+        "Step %lld, %lld samples, now of %d x %d pixels, %.2f hours of computing on %d threads; %lld steps skipped.",
+        (long long)r->state->step, (long long)r->state->position, r->width, r->height, r->state->seconds / 3600,
+        r->threads, (long long)r->state->skipped);
     html_heading(&html, "On the way");
     html_figures_begin(&html, 2);
-    curves_of_validation(&html, r);
+    if (r->judge)
+        curves_of_films(&html, r);
+    else
+        curves_of_validation(&html, r);
     curves_of_loss(&html, r);
     html_figures_end(&html);
-    html_heading(&html, "How right it is now");
-    metrics_html(
-        &html, &r->result->figures,
-        "Held-out samples together. EPE is the mean error in pixels; bad x the share of pixels more than x pixels "
-        "off; sign right among pixels more than 2 pixels off the screen.");
-    html_text(&html,
-              "Confidence ranks errors to %.3f (0 is perfect, 1 is chance). What is hidden from the other eye is found "
-              "with an average precision of %.3f.",
-              r->result->sparsification, r->result->occlusion);
-    metrics_html(&html, &r->sgm->figures, "The same samples by semi-global matching.");
-    code = show_worst(&html, r);
+    code = r->judge ? show_films(&html, r) : show_truth(&html, r);
     show_settings(&html, r);
     int end = html_end(&html);
     if (!code) code = end;

@@ -5,7 +5,9 @@
 #include "apps/lib/options.h"
 #include "apps/lib/progress.h"
 #include "apps/lib/run.h"
+#include "apps/lib/train_data.h"
 #include "apps/lib/train_eval.h"
+#include "apps/lib/train_films.h"
 #include "apps/lib/train_log.h"
 #include "apps/lib/trainer.h"
 #include "base/rng.h"
@@ -18,12 +20,18 @@ typedef struct {
     OptionList freeze;
     int64_t refinements;
     bool synthetic;
+    OptionList data;
     const char *crop;
     int64_t steps, batch, micro_batch, warmup, seed;
     double rate, decay, clip, average;
     int schedule, method;
+    const char *films, *anchors, *phase1_crop;
+    int64_t phase1, phase2, translucent_epochs;
+    double rate_encoder, rate_translucent, min_delta;
+    bool translucent, reference, signed_anchors;
     /* how it runs: free to change from one run to the next */
-    const char *output;
+    const char *output, *validate;
+    OptionList overfit;
     bool resume, resume_anyway, json;
     int64_t threads, loader_threads, checkpoint_every, validate_every, validate_samples, log_every, patience;
     double hours;
@@ -32,10 +40,23 @@ typedef struct {
     TalkOptions talk;
 } TrainOptions;
 
+/* In the order of --schedule. */
+enum { TRAIN_ONE_CYCLE, TRAIN_COSINE, TRAIN_CONSTANT };
+#define TRAIN_SCHEDULES "one-cycle|cosine|constant"
+
 /* Groups of the option table whose options are settings. */
 #define TRAIN_NETWORK "The network"
 #define TRAIN_DATA "What it learns from"
 #define TRAIN_RECIPE "The recipe"
+#define TRAIN_FILMS "Films"
+
+/* The parts of the network that the cinematic recipe keeps at first, and changes slowly later. */
+#define TRAIN_ENCODER \
+    { "*cnn_backbone*", "*feat_pyramid*", "*transformer*" }
+#define TRAIN_ENCODER_COUNT 3
+#define TRAIN_ENCODER_PATTERNS "*cnn_backbone*,*feat_pyramid*,*transformer*"
+/* WxH, both multiples of 32, 64 to 8192; ERR_USAGE naming the option. */
+int train_parse_crop(const Verb *verb, const char *option, const char *text, int size[2]);
 
 /* ---- train_settings.c ---- */
 /* All settings as notes of a checkpoint ("option.batch" = "4"); the texts live in the arena. Returns how many. */
@@ -48,6 +69,10 @@ int settings_compare(const Verb *verb, const void *values, const Checkpoint *wit
 
 /* ---- train_run.c ---- */
 int train_stereo(const Verb *verb, const TrainOptions *options, Arena *arena, const Checkpoint *from);
+
+/* ---- train_overfit.c ---- */
+/* `crop` 0x0: as large as the frames are. */
+int train_overfit(const Verb *verb, const TrainOptions *options, const int crop[2], Arena *arena);
 
 /* ---- train_report.c ---- */
 /* Columns of the two tables. */
@@ -64,18 +89,42 @@ enum {
     VALID_VISIBLE_BAD2,
     VALID_OCCLUSION,
     VALID_SPARSIFICATION,
+    VALID_FOLDER_EPE, /* of --validate */
+    VALID_FOLDER_BAD2,
+    VALID_FOLDER_SIGN,
     VALID_COLUMNS
+};
+/* The terms of the losses of films, in the order of both tables; and the columns of their validation. */
+enum { FILM_TERMS = 6 };
+extern const char *const train_film_terms[FILM_TERMS];
+enum {
+    FILM_STEP,
+    FILM_SECONDS,
+    FILM_PHASE,
+    FILM_LOSS,
+    FILM_TERM,
+    FILM_LEAST = FILM_TERM + FILM_TERMS,
+    FILM_P98,
+    FILM_BEHIND,
+    FILM_ASYMMETRY,
+    FILM_COLUMNS
 };
 typedef struct {
     const char *folder, *title;
     const SafetensorsNote *settings;
     int setting_count;
     const TrainerState *state;
-    const TrainGraph *graph;
+    int width, height;
+    const char *const *terms; /* of log.csv */
+    int term_count;
     const TrainLog *log, *validation;
+    /* pairs with truth */
     Evaluator *evaluator;
     const EvalResult *result; /* of the weights that the evaluator holds */
     const EvalResult *sgm;
+    /* or films */
+    FilmJudge *judge;
+    int judged; /* frames */
     int threads;
 } TrainReport;
 /* Writes folder/report.html. */

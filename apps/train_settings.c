@@ -8,8 +8,8 @@
 static const char prefix[] = "option.";
 
 static bool is_setting(const Option *option) {
-    static const char *const groups[] = {TRAIN_NETWORK, TRAIN_DATA, TRAIN_RECIPE};
-    for (int i = 0; i < 3; i++)
+    static const char *const groups[] = {TRAIN_NETWORK, TRAIN_DATA, TRAIN_RECIPE, TRAIN_FILMS};
+    for (int i = 0; i < 4; i++)
         if (strcmp(option->group, groups[i]) == 0) return true;
     return false;
 }

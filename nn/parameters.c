@@ -61,6 +61,15 @@ int parameters_find(const ParameterList *list, const char *name) {
     return names_find(list->sorted, list->count, name);
 }
 
+void parameters_copy(const ParameterList *list, real *to, const ParameterList *from_list, const real *from) {
+    for (int i = 0; i < list->count; i++) {
+        const Parameter *p = &list->at[i];
+        int k = parameters_find(from_list, p->name);
+        BUG_IF(k < 0 || from_list->at[k].count != p->count, "parameter %s is not there, or of another shape", p->name);
+        memcpy(to + p->offset, from + from_list->at[k].offset, (size_t)p->count * sizeof *to);
+    }
+}
+
 bool name_matches(const char *patterns, const char *name) {
     char pattern[2 * WEIGHT_NAME_MAX];
     for (;;) {

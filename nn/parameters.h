@@ -35,6 +35,9 @@ ParameterList *parameters_of(const Program *program);
 void parameters_drop(ParameterList *list);                        /* NULL is fine */
 int parameters_find(const ParameterList *list, const char *name); /* -1: not there */
 
+/* Fills `to` with the parameters of the same names in `from`; all must be there, in the same shapes. */
+void parameters_copy(const ParameterList *list, real *to, const ParameterList *from_list, const real *from);
+
 /* Is a name of one of the forms in `patterns` ("*.bias,disp_init.*")? Commas part them; each is as text_matches has it.
  */
 bool name_matches(const char *patterns, const char *name);

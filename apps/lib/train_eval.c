@@ -189,13 +189,7 @@ static int finish(Evaluator *e, const Metrics *sum, EvalResult *result) {
 }
 
 int evaluator_run(Evaluator *e, const ParameterList *list, const float *weights, EvalResult *result) {
-    const ParameterList *own = store_parameters(e->store);
-    for (int i = 0; i < own->count; i++) {
-        int k = parameters_find(list, own->at[i].name);
-        BUG_IF(k < 0 || list->at[k].count != own->at[i].count, "parameter %s is not there", own->at[i].name);
-        memcpy(store_block(e->store) + own->at[i].offset, weights + list->at[k].offset,
-               (size_t)own->at[i].count * sizeof *weights);
-    }
+    parameters_copy(store_parameters(e->store), store_block(e->store), list, weights);
     plan_repack(e->plan);
     Metrics sum = {0};
     e->pixel.count = e->pixel.hidden_count = 0;

@@ -93,6 +93,12 @@ int trainer_load_weights(Trainer *t, const char *path, const char *model) {
     return code;
 }
 
+void trainer_take_weights(Trainer *t, const float *weights) {
+    memcpy(store_block(t->store), weights, (size_t)store_parameters(t->store)->block * sizeof *weights);
+    restart_average(t);
+    weights_changed(t);
+}
+
 TrainerState *trainer_state(Trainer *t) {
     return &t->state;
 }
@@ -202,7 +208,7 @@ int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
 
 /* ---- checkpoints ---- */
 
-enum { STATE_NOTES = 13, NOTE_TEXT = 40 };
+enum { STATE_NOTES = 15, NOTE_TEXT = 40 };
 
 /* Every field of the state by name, for writing and reading alike. */
 typedef struct {
@@ -222,6 +228,8 @@ static int state_fields(Trainer *t, int64_t *steps, StateField fields[STATE_NOTE
                                          {"best", NULL, &s->best},
                                          {"best_step", &s->best_step, NULL},
                                          {"stale", &s->stale, NULL},
+                                         {"phase", &s->phase, NULL},
+                                         {"phase_step", &s->phase_step, NULL},
                                          {"log_bytes", &s->log_bytes[0], NULL},
                                          {"validation_bytes", &s->log_bytes[1], NULL},
                                          {"optim_steps", steps, NULL},

@@ -28,9 +28,10 @@ typedef struct {
     int64_t bad_samples; /* that could not be made */
     double seconds;      /* of all runs together */
 
-    double best;              /* lowest validation error so far, infinity before the first */
-    int64_t best_step, stale; /* stale: validations since */
-    int64_t log_bytes[2];     /* of the tables that belong to this step */
+    double best;               /* lowest held-out error of this phase so far, infinity before the first */
+    int64_t best_step, stale;  /* stale: validations since */
+    int64_t phase, phase_step; /* of a recipe with several: which, and the step it began with */
+    int64_t log_bytes[2];      /* of the tables that belong to this step */
 } TrainerState;
 
 typedef struct {
@@ -45,6 +46,9 @@ int trainer_make(const TrainerOptions *options, Pool *pool, Trainer **trainer);
 void trainer_drop(Trainer *trainer); /* NULL is fine */
 /* Begins from weights instead of the seed. */
 int trainer_load_weights(Trainer *trainer, const char *path, const char *model);
+
+/* The same from a block in memory, laid out as that of a trainer of the same network. */
+void trainer_take_weights(Trainer *trainer, const float *weights);
 
 /* One step. A loss or a gradient that is not finite changes no weight and is told; SKIPPED_MOST in a row are
  * ERR_FAILED. ERR_INPUT when the loader has no more samples. */
