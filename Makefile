@@ -53,6 +53,15 @@ $(BUILD)/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2
 $(BUILD)/%_bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mprefer-vector-width=512 -ffp-contract=fast
 endif
 
+# The weights that are shipped are looked for under the prefix too; another prefix compiles that file again.
+$(BUILD)/apps/lib/model_files.o: CPPFLAGS += -DPANUM_PREFIX='"$(PREFIX)"'
+$(BUILD)/apps/lib/model_files.o: $(BUILD)/prefix
+.PHONY: always
+always:
+$(BUILD)/prefix: always
+	@mkdir -p $(@D)
+	@echo '$(PREFIX)' | cmp -s - $@ || echo '$(PREFIX)' >$@
+
 # stb shifts signed numbers into their sign bit on purpose.
 $(BUILD)/base/stb.o: CFLAGS += -fwrapv -fno-sanitize=shift
 
@@ -194,17 +203,22 @@ $(BUILD)/install/libpanum.a: $(LIB_OBJ)
 PREFIX ?= /usr/local
 MAN = $(DESTDIR)$(PREFIX)/share/man/man1
 COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-install: all $(BUILD)/install/libpanum.a ## installs program, library, header, man pages, completion (PREFIX, DESTDIR)
+SHARE = $(DESTDIR)$(PREFIX)/share/panum
+SHIPPED := $(wildcard weights/*.safetensors)
+install: all $(BUILD)/install/libpanum.a ## installs program, weights, library, header, man pages, completion (PREFIX, DESTDIR)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include $(MAN) $(COMPLETION)
 	install -m 755 $(BUILD)/panum $(DESTDIR)$(PREFIX)/bin/panum
 	install -m 644 $(BUILD)/install/libpanum.a $(DESTDIR)$(PREFIX)/lib/libpanum.a
 	install -m 644 panum.h $(DESTDIR)$(PREFIX)/include/panum.h
+	$(if $(SHIPPED),install -d $(SHARE) && install -m 644 $(SHIPPED) $(SHARE)/)
 	$(BUILD)/panum help --man >$(MAN)/panum.1
 	for v in $(VERBS); do $(BUILD)/panum help --man $$v >$(MAN)/panum-$$v.1 || exit 1; done
 	$(BUILD)/panum help --completion bash >$(COMPLETION)/panum
 uninstall: ## removes what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/panum $(DESTDIR)$(PREFIX)/lib/libpanum.a $(DESTDIR)$(PREFIX)/include/panum.h
 	rm -f $(MAN)/panum.1 $(VERBS:%=$(MAN)/panum-%.1) $(COMPLETION)/panum
+	rm -f $(patsubst weights/%,$(SHARE)/%,$(SHIPPED))
+	rmdir $(SHARE) 2>/dev/null || true
 
 clean: ## removes the build folder
 	rm -rf $(BUILD)

@@ -19,6 +19,7 @@
 typedef struct {
     const char *output;
     bool overwrite, json;
+    int model;
     int64_t width, seed, threads;
     TalkOptions talk;
 } DemoOptions;
@@ -56,6 +57,14 @@ static const Option options[] = {
      .at = offsetof(DemoOptions, seed),
      .group = "Scene",
      .help = "another number paints the same things with other textures"},
+    {.name = "model",
+     .kind = OPTION_CHOICE,
+     .value = "NAME",
+     .choices = MATCHER_MODELS,
+     .standard = "auto",
+     .at = offsetof(DemoOptions, model),
+     .group = "Scene",
+     .help = "who matches: " MATCHER_MODELS "; auto takes the one that panum match takes"},
     OPTION_THREADS(DemoOptions, threads, "Machine"),
     OPTIONS_TALK(DemoOptions, talk),
 };
@@ -67,8 +76,8 @@ const Verb verb_demo = {
     .summary = "render a stereo scene with known depth, match it, say how right that is, and leave a page to look at",
     .description = "Draws a small scene for two eyes: things in front of the screen, on it and behind it, thin, "
                    "slanted, round, hiding "
-                   "each other. The depth of every pixel is known exactly. Then the matcher that needs no weights "
-                   "finds the depth from the "
+                   "each other. The depth of every pixel is known exactly. Then the matcher that panum match "
+                   "takes finds the depth from the "
                    "two pictures alone, and both are compared.\n\n"
                    "Open index.html in the folder: it is one file, needs no network, and shows everything.",
     .examples = "  panum demo            leaves panum-demo/index.html\n"
@@ -266,9 +275,14 @@ int app_demo(int argc, char **argv) {
     rc = talk_begin(&o.talk);
     if (!rc) rc = prepare_folder(&o, parsed.arena);
     MatcherOptions how = matcher_defaults();
-    how.model = MODEL_SGM; /* needs no weights, so the demonstration is the same everywhere */
+    how.model = (MatcherModel)o.model;
     how.threads = (int)o.threads;
     if (!rc) rc = matcher_open(&how, &matcher);
+    if (!rc && matcher_weights(matcher))
+        say("%s matches, with the weights %s", matcher_model_name(matcher_model(matcher)),
+            show_path(matcher_weights(matcher)));
+    else if (!rc)
+        say("sgm matches, which needs no weights");
     if (!rc) rc = compute(&o, matcher, &d);
     if (!rc && run_stopped()) rc = run_stop("nothing was written");
     const FileMeta meta = {.version = "panum " PANUM_VERSION, .command = "panum demo"};

@@ -200,12 +200,13 @@ static const Option options[] = {
      AT(model),
      .group = "Matching",
      .help = "who matches: " MATCHER_MODELS
-             "; auto is the largest s2m2 whose weights are found, else sgm, which needs none"},
+             "; auto is the largest s2m2 whose weights are found (s2m2-XS may come with panum), else sgm, which needs "
+             "none"},
     {.name = "weights",
      .kind = OPTION_PATH,
      .value = "FILE",
      AT(weights),
-     .shown = "looked for in $PANUM_MODELS, ./models and ~/.local/share/panum/models",
+     .shown = "looked for in $PANUM_MODELS, ./models, ~/.local/share/panum/models, and among what came with panum",
      .group = "Matching",
      .help = "weights of the model, .safetensors or .pth"},
     {.name = "range",
@@ -289,7 +290,7 @@ const Verb verb_match = {
         "of the screen, negative behind it. Parallax is its negative. Films stay within about 3 % of the "
         "width on either side; "
         "public s2m2 weights are good to about -40 px and poor far beyond.\n\n"
-        "The first line says what was decided about the input, the last one sums up what was found.",
+        "The first lines say who matches and what was decided about the input, the last one sums up what was found.",
     .examples = "  panum match left.png right.png -o d.pfm -o d.npz -o d.png\n"
                 "  panum match sbs.jpg --layout sbs --quantity parallax -y -o p.npz\n"
                 "  panum match left.png right.png --range -3:3% --quantity parallax -o p.d16.png\n"
@@ -517,6 +518,15 @@ void match_tell_unused(const Matcher *matcher, const char *s2m2_only, bool range
         several ? "they are" : "it is", ranged ? " where --range is given" : ", since no weights were found");
 }
 
+void match_tell_matcher(const Matcher *matcher, const MatcherOptions *asked) {
+    if (matcher_weights(matcher))
+        say("%s matches, with the weights %s", matcher_model_name(matcher_model(matcher)),
+            show_path(matcher_weights(matcher)));
+    else if (asked->model == MODEL_AUTO && !asked->ranged)
+        say("%s matches: no weights of a network were found (panum model list tells where they are looked for)",
+            matcher_model_name(matcher_model(matcher)));
+}
+
 static int run_jobs(const Work *work) {
     const MatchOptions *o = work->o;
     MatcherOptions how = matcher_options(o);
@@ -528,6 +538,7 @@ static int run_jobs(const Work *work) {
     int rc = matcher_open(&how, &matcher), failed = 0;
     if (rc) return rc;
     talk_hold();
+    if (!o->dry_run) match_tell_matcher(matcher, &how);
     match_tell_unused(matcher, work->s2m2_only, o->range.given);
     progress_begin(&progress, (ProgressStyle)o->progress, "match", single ? "%" : "pictures",
                    single ? 100 : work->count);

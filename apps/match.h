@@ -52,6 +52,8 @@ bool match_is_folder(const char *path);
 /* Makes the folders that were named with a / at their end and are not there. */
 int match_make_folders(const MatchOptions *options);
 
+/* Who matches, and with which file of weights, when that is more than what was asked for by name. */
+void match_tell_matcher(const Matcher *matcher, const MatcherOptions *asked);
 /* apps/match.c: options for s2m2 (as Work.s2m2_only) that sgm does not heed are told of. */
 void match_tell_unused(const Matcher *matcher, const char *s2m2_only, bool ranged);
 #endif

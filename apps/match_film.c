@@ -634,6 +634,7 @@ static int run_film(Run *run) {
     if (!rc) rc = matcher_open(&q->matcher, &run->matcher);
     if (!rc) rc = begin_journal(run);
     if (rc) return rc;
+    match_tell_matcher(run->matcher, &q->matcher);
     match_tell_unused(run->matcher, q->s2m2_only, q->matcher.ranged);
     if (!read_ranges(run)) {
         rc = look_ahead(run);

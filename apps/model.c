@@ -13,6 +13,7 @@
 
 typedef struct {
     const char *output, *model, *strip;
+    OptionList notes;
     bool overwrite, json, tensors, allow_nonfinite;
     int dtype;
     TalkOptions talk;
@@ -45,6 +46,13 @@ static const Option options[] = {
      AT(strip),
      .group = "convert",
      .help = "take this off the front of the names that have it (module. for one)"},
+    {.name = "note",
+     .kind = OPTION_PATHS,
+     .value = "KEY=TEXT",
+     AT(notes),
+     .group = "convert",
+     .help = "say this in the file (licence=Apache-2.0), where panum model info reads it; what the file said under the "
+             "key before is gone, and KEY= leaves nothing; may be repeated"},
     {.name = "allow-nonfinite",
      .kind = OPTION_FLAG,
      AT(allow_nonfinite),
@@ -71,7 +79,8 @@ const Verb verb_model = {
     .description =
         "list: the models there are and where their weights were found. info FILE: what a file holds. "
         "convert FILE: a .pth "
-        "(zip or legacy) or .safetensors file as safetensors. verify FILE: every byte is read, every number "
+        "(zip or legacy) or .safetensors file as safetensors, with what it says about itself. verify FILE: every byte "
+        "is read, every number "
         "is finite, and all "
         "tensors of the model are there in their shapes; every name that differs is listed. seed NAME: a file of the "
         "network's shapes with made-up "
@@ -79,6 +88,7 @@ const Verb verb_model = {
         "Weights are data here: nothing in a file is executed, and no path in it is opened.",
     .examples = "  panum model info CH128NTR1.pth\n"
                 "  panum model convert CH128NTR1.pth -o models/s2m2-S.safetensors\n"
+                "  panum model convert best.safetensors --dtype f16 --note licence=Apache-2.0 -o s2m2-XS.safetensors\n"
                 "  panum model verify models/s2m2-S.safetensors --model s2m2-S\n"
                 "  panum model seed s2m2-S -o seeded.safetensors",
     .least = 1,
@@ -96,6 +106,8 @@ static int list(const ModelOptions *o) {
         size_t used = strlen(folders);
         snprintf(folders + used, sizeof folders - used, "%s%s", used ? ", " : "", show_path(folder));
     }
+    const MatcherOptions usual = matcher_defaults();
+    const MatcherModel chosen = matcher_choice(&usual);
     if (o->json) printf("[");
     for (int i = MODEL_S2M2_XS; i <= MODEL_S2M2_XL; i++) {
         MatcherModel model = (MatcherModel)i;
@@ -107,7 +119,8 @@ static int list(const ModelOptions *o) {
             printf("%s{\"name\":\"%s\",\"parameters\":%lld,\"weights\":%s,", i > MODEL_S2M2_XS ? "," : "",
                    matcher_model_name(model), (long long)parameters,
                    found ? json_quote(quoted, sizeof quoted, path) : "null");
-            printf("\"origin\":%s}", json_quote(quoted, sizeof quoted, model_origin(model)));
+            printf("\"default\":%s,\"origin\":%s}", model == chosen ? "true" : "false",
+                   json_quote(quoted, sizeof quoted, model_origin(model)));
             continue;
         }
         printf("%-8s %6.1f M parameters; %s\n", matcher_model_name(model), (double)parameters / 1e6,
@@ -120,7 +133,8 @@ static int list(const ModelOptions *o) {
     if (o->json)
         printf("]\n");
     else
-        printf("%-8s needs no weights\nlooked for in %s\n", "sgm", folders);
+        printf("%-8s needs no weights\nlooked for in %s\npanum match takes %s unless it is told otherwise\n", "sgm",
+               folders, matcher_model_name(chosen));
     return 0;
 }
 
@@ -189,6 +203,23 @@ static int seed(const ModelOptions *o, const char *name, Arena *arena) {
     return rc;
 }
 
+/* KEY=TEXT as it was given, into what the file is to say. */
+static int parse_notes(const ModelOptions *o, Arena *arena, SafetensorsNote **notes) {
+    *notes = arena_alloc(arena, (size_t)(o->notes.count + 1) * sizeof **notes);
+    if (!*notes) return ERR_MEMORY;
+    for (int i = 0; i < o->notes.count; i++) {
+        const char *text = o->notes.items[i], *equals = strchr(text, '=');
+        if (!equals || equals == text)
+            return usage_error(&verb_model, "--note '%s' is not KEY=TEXT, as in licence=Apache-2.0", show_path(text));
+        (*notes)[i] = (SafetensorsNote){arena_format(arena, "%.*s", (int)(equals - text), text), equals + 1};
+        if (!(*notes)[i].key) return ERR_MEMORY;
+        for (int k = 0; k < i; k++)
+            if (strcmp((*notes)[k].key, (*notes)[i].key) == 0)
+                return usage_error(&verb_model, "--note says '%s' twice", show_path((*notes)[i].key));
+    }
+    return 0;
+}
+
 static int convert(const ModelOptions *o, const Weights *w, const char *input, Arena *arena) {
     static const WeightDType dtypes[] = {
         [DTYPE_TO_F32] = WEIGHT_F32, [DTYPE_TO_F16] = WEIGHT_F16, [DTYPE_TO_BF16] = WEIGHT_BF16};
@@ -198,7 +229,12 @@ static int convert(const ModelOptions *o, const Weights *w, const char *input, A
                           .strip_prefix = o->strip};
     const char *slash = strrchr(input, '/'), *dot = strrchr(slash ? slash : input, '.'), *path;
     Out *out;
-    int rc = open_output(o, input, (int)(dot ? dot - input : (long)strlen(input)), arena, &path, &out);
+    SafetensorsNote *notes;
+    int rc = parse_notes(o, arena, &notes);
+    if (rc) return rc;
+    how.notes = notes;
+    how.note_count = o->notes.count;
+    rc = open_output(o, input, (int)(dot ? dot - input : (long)strlen(input)), arena, &path, &out);
     if (!rc) rc = finish_output(weights_convert(w, &how, out), &out);
     if (!rc)
         say("%s: %d tensors%s%s", show_path(path), weights_count(w), how.keep_dtype ? "" : ", floats as ",
@@ -211,9 +247,10 @@ static int check_usage(const Parsed *parsed, const char *subject, bool *needs_fi
     enum { SUBJECTS = sizeof subjects / sizeof *subjects };
     static const struct {
         const char *option, *subject, *other; /* other: NULL, or a second one that it belongs to */
-    } owners[] = {{"output", "convert", "seed"},     {"overwrite", "convert", "seed"},     {"dtype", "convert", NULL},
-                  {"strip-prefix", "convert", NULL}, {"allow-nonfinite", "convert", NULL}, {"model", "verify", NULL},
-                  {"tensors", "info", NULL}};
+    } owners[] = {{"output", "convert", "seed"}, {"overwrite", "convert", "seed"},
+                  {"dtype", "convert", NULL},    {"strip-prefix", "convert", NULL},
+                  {"note", "convert", NULL},     {"allow-nonfinite", "convert", NULL},
+                  {"model", "verify", NULL},     {"tensors", "info", NULL}};
     bool known = false;
     for (int i = 0; i < SUBJECTS; i++) known |= strcmp(subject, subjects[i]) == 0;
     if (!known) {

@@ -52,6 +52,22 @@ static int model_of_weights(const char *path, MatcherModel *model) {
                 err_printable(name, sizeof name, path));
 }
 
+MatcherModel matcher_choice(const MatcherOptions *options) {
+    if (options->ranged) return MODEL_SGM; /* the one that searches a range */
+    for (size_t i = 0; i < sizeof preference / sizeof *preference; i++) {
+        const MatcherBackend *b = backends[preference[i]];
+        if (b && (!b->ready || b->ready(options, preference[i]))) return preference[i];
+    }
+    return MODEL_SGM;
+}
+
+/* Weights that nobody named did not do: the way out belongs into the sentence. */
+static int refuse_found(int code) {
+    char sentence[1024];
+    snprintf(sentence, sizeof sentence, "%s", err_sentence());
+    return code == ERR_WEIGHTS ? fail(ERR_WEIGHTS, "%s; the model sgm needs none", sentence) : code;
+}
+
 int matcher_open(const MatcherOptions *options, Matcher **matcher) {
     *matcher = NULL;
     MatcherModel model = options->model;
@@ -59,11 +75,8 @@ int matcher_open(const MatcherOptions *options, Matcher **matcher) {
         int code = model_of_weights(options->weights, &model);
         if (code) return code;
     }
-    if (model == MODEL_AUTO && options->ranged) model = MODEL_SGM; /* the one that searches a range */
-    for (size_t i = 0; model == MODEL_AUTO && i < sizeof preference / sizeof *preference; i++) {
-        const MatcherBackend *b = backends[preference[i]];
-        if (b && (!b->ready || b->ready(options, preference[i]))) model = preference[i];
-    }
+    const bool found = model == MODEL_AUTO;
+    if (found) model = matcher_choice(options);
     const MatcherBackend *backend = backends[model];
     if (!backend)
         return fail(ERR_WEIGHTS, "the model %s is not in this build; use --model sgm, which needs no weights",
@@ -76,7 +89,7 @@ int matcher_open(const MatcherOptions *options, Matcher **matcher) {
     if (rc) {
         pool_drop(m->pool);
         mem_free(m);
-        return rc;
+        return found ? refuse_found(rc) : rc;
     }
     *matcher = m;
     return 0;
@@ -114,6 +127,10 @@ bool matcher_searched(const Matcher *matcher, int range[2]) {
 
 MatcherModel matcher_model(const Matcher *matcher) {
     return matcher->model;
+}
+
+const char *matcher_weights(const Matcher *matcher) {
+    return matcher->backend->weights ? matcher->backend->weights(matcher->state) : NULL;
 }
 
 Pool *matcher_pool(Matcher *matcher) {

@@ -47,7 +47,9 @@ typedef struct {
 MatcherOptions matcher_defaults(void);
 
 typedef struct Matcher Matcher;
-/* auto takes the best S2M2 whose weights are found, else sgm; and sgm when a range is given. */
+/* auto takes the best S2M2 whose weights are found, else sgm; and sgm when a range is given. What is found is not
+ * passed over when it turns out damaged: that is an error. */
+MatcherModel matcher_choice(const MatcherOptions *options); /* what auto comes to; options->weights is not looked at */
 int matcher_open(const MatcherOptions *options, Matcher **matcher);
 int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps);
 void matcher_close(Matcher *matcher); /* NULL is fine */
@@ -57,7 +59,8 @@ void matcher_close(Matcher *matcher); /* NULL is fine */
 void matcher_search(Matcher *matcher, const int range[2]);
 bool matcher_searched(const Matcher *matcher, int range[2]);
 
-MatcherModel matcher_model(const Matcher *matcher); /* never MODEL_AUTO */
+MatcherModel matcher_model(const Matcher *matcher);  /* never MODEL_AUTO */
+const char *matcher_weights(const Matcher *matcher); /* the file; NULL for a matcher that needs none */
 Pool *matcher_pool(Matcher *matcher);
 /* What the last match did, without a final point: "sgm, -24 to 32 px searched (found in the picture)". */
 const char *matcher_describe(const Matcher *matcher);
@@ -73,6 +76,7 @@ typedef struct {
     /* NULL: it looks everywhere. */
     void (*search)(void *state, const int range[2]);
     void (*searched)(const void *state, int range[2]);
+    const char *(*weights)(const void *state); /* NULL: it needs none */
 } MatcherBackend;
 extern const MatcherBackend matcher_sgm, matcher_s2m2;
 #endif

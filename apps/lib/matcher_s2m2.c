@@ -180,4 +180,9 @@ static bool s2m2_ready(const MatcherOptions *options, MatcherModel model) {
     return !options->weights && model_file_find(model, path, sizeof path);
 }
 
-const MatcherBackend matcher_s2m2 = {.open = s2m2_open, .match = s2m2_run, .close = s2m2_close, .ready = s2m2_ready};
+static const char *s2m2_weights(const void *state) {
+    return ((const S2m2State *)state)->weights;
+}
+
+const MatcherBackend matcher_s2m2 = {
+    .open = s2m2_open, .match = s2m2_run, .close = s2m2_close, .ready = s2m2_ready, .weights = s2m2_weights};

@@ -2,7 +2,14 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+/* Where `make install` puts the weights that come with panum; the Makefile says the prefix. */
+#ifndef PANUM_PREFIX
+#define PANUM_PREFIX "/usr/local"
+#endif
+#define INSTALLED PANUM_PREFIX "/share/panum"
 
 static const char *published_name(MatcherModel model) {
     switch (model) {
@@ -22,12 +29,42 @@ static const char *published_name(MatcherModel model) {
     return NULL;
 }
 
+/* The folder that the running program lies in, without the final slash ("" for the root); false where the system does
+ * not tell. */
+static bool program_folder(char *out, size_t size) {
+    ssize_t n = readlink("/proc/self/exe", out, size);
+    if (n <= 0 || (size_t)n >= size) return false;
+    out[n] = 0;
+    char *slash = strrchr(out, '/');
+    if (!slash) return false;
+    *slash = 0;
+    return true;
+}
+
+/* The folders of what comes with panum itself: beside the program; as the source tree has it, the program being in
+ * build/; as it is installed, the program being in bin/; and, for programs that panum is linked into, where it was
+ * installed when it was built. */
+static bool own_folder(int index, char *out, size_t size) {
+    char program[2048];
+    bool known = program_folder(program, sizeof program);
+    if (known && index-- == 0) return snprintf(out, size, "%s/", program) < (int)size;
+    char *slash = known ? strrchr(program, '/') : NULL;
+    if (slash) {
+        *slash = 0;
+        if (index-- == 0) return snprintf(out, size, "%s/weights", program) < (int)size;
+        if (index-- == 0) return snprintf(out, size, "%s/share/panum", program) < (int)size;
+        strncat(program, "/share/panum", sizeof program - strlen(program) - 1);
+        if (strcmp(program, INSTALLED) == 0) return false;
+    }
+    return index == 0 && snprintf(out, size, INSTALLED) < (int)size;
+}
+
 bool model_folder(int index, char *out, size_t size) {
     const char *models = getenv("PANUM_MODELS"), *home = getenv("HOME");
     if (models && *models && index-- == 0) return snprintf(out, size, "%s", models) < (int)size;
     if (index-- == 0) return snprintf(out, size, "models") < (int)size;
     if (home && *home && index-- == 0) return snprintf(out, size, "%s/.local/share/panum/models", home) < (int)size;
-    return false;
+    return own_folder(index, out, size);
 }
 
 const char *model_file_names(MatcherModel model, char *out, size_t size) {
@@ -42,9 +79,12 @@ bool model_file_find(MatcherModel model, char *out, size_t size) {
     snprintf(own, sizeof own, "%s.safetensors", matcher_model_name(model));
     snprintf(own_pth, sizeof own_pth, "%s.pth", matcher_model_name(model));
     const char *names[] = {own, own_pth, published_name(model)};
-    for (int f = 0; model_folder(f, folder, sizeof folder); f++)
+    for (int f = 0; model_folder(f, folder, sizeof folder); f++) {
+        const char *between = folder[strlen(folder) - 1] == '/' ? "" : "/";
         for (int i = 0; i < 3; i++)
-            if (names[i] && snprintf(out, size, "%s/%s", folder, names[i]) < (int)size && access(out, R_OK) == 0)
-                return true;
+            if (names[i] && snprintf(out, size, "%s%s%s", folder, between, names[i]) < (int)size &&
+                access(out, F_OK) == 0)
+                return true; /* one that is there and cannot be read is said, not passed over */
+    }
     return false;
 }

@@ -2,7 +2,9 @@
  *
  * In this order: the file that --weights names; then, in PANUM_MODELS, ./models, ~/.local/share/panum/models, for each
  * model: its own name (s2m2-S.safetensors, s2m2-S.pth), then the name the authors published it under (CH128NTR1.pth).
- */
+ * Last come the folders of the weights that panum brings along: that of the program itself; `weights` beside that
+ * folder, which is the source tree's for a program in build/; and share/panum under the prefix of an installed program
+ * (the one it lies under, then the one it was built for). */
 #ifndef PANUM_APPS_LIB_MODEL_FILES_H
 #define PANUM_APPS_LIB_MODEL_FILES_H
 #include "apps/lib/matcher.h"

@@ -10,7 +10,7 @@
 
 const char *model_origin(MatcherModel model) {
     return model == MODEL_S2M2_XS
-               ? "a size of our own; no weights have been published"
+               ? "a size of our own; its weights are made by panum train, Apache-2.0 (weights/README.md)"
                : "weights by the authors of S2M2, CC BY-NC 4.0: not for commercial use, not distributed here";
 }
 

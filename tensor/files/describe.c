@@ -131,12 +131,18 @@ static int write_all(const Weights *weights, const WeightsConvert *convert, Safe
         weights_metadata_at(weights, i, &note.key, &note.value);
         bool replaced = false;
         for (int k = 0; k < 3; k++) replaced = replaced || strcmp(note.key, ours[k]) == 0;
+        for (int k = 0; k < convert->note_count; k++) replaced |= strcmp(note.key, convert->notes[k].key) == 0;
         if (!replaced) notes[note_count++] = note;
     }
     const char *slash = strrchr(weights_path(weights), '/');
-    notes[note_count++] = (SafetensorsNote){ours[0], slash ? slash + 1 : weights_path(weights)};
-    notes[note_count++] = (SafetensorsNote){ours[1], sha256};
-    notes[note_count++] = (SafetensorsNote){ours[2], "panum " PANUM_VERSION};
+    const char *texts[] = {slash ? slash + 1 : weights_path(weights), sha256, "panum " PANUM_VERSION};
+    for (int k = 0; k < 3; k++) {
+        bool replaced = false;
+        for (int i = 0; i < convert->note_count; i++) replaced |= strcmp(ours[k], convert->notes[i].key) == 0;
+        if (!replaced) notes[note_count++] = (SafetensorsNote){ours[k], texts[k]};
+    }
+    for (int i = 0; i < convert->note_count; i++)
+        if (*convert->notes[i].value) notes[note_count++] = convert->notes[i];
     size_t prefix = convert->strip_prefix ? strlen(convert->strip_prefix) : 0;
     int placed = 0;
     for (size_t width = 8; width > 0; width /= 2) {
@@ -167,7 +173,8 @@ int weights_convert(const Weights *weights, const WeightsConvert *convert, Out *
                convert->dtype != WEIGHT_BF16,
            "weights_convert to %s", weight_dtype_name(convert->dtype));
     SafetensorsTensor *tensors = mem_zero((size_t)weights_count(weights), sizeof *tensors);
-    SafetensorsNote *notes = mem_zero((size_t)weights_metadata_count(weights) + 3, sizeof *notes);
+    SafetensorsNote *notes =
+        mem_zero((size_t)weights_metadata_count(weights) + (size_t)convert->note_count + 3, sizeof *notes);
     int *order = mem_array((size_t)weights_count(weights), sizeof *order);
     int rc = tensors && notes && order ? write_all(weights, convert, tensors, notes, order, out) : (int)ERR_MEMORY;
     mem_free(tensors);

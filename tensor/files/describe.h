@@ -2,6 +2,7 @@
 #ifndef PANUM_TENSOR_FILES_DESCRIBE_H
 #define PANUM_TENSOR_FILES_DESCRIBE_H
 #include "base/file.h"
+#include "tensor/files/safetensors.h"
 #include "tensor/files/weights.h"
 
 /* Which published model the names and shapes are of: "s2m2-S", "s2m2-M", "s2m2-L", "s2m2-XL", or "s2m2 (C 96, T 1)" for
@@ -30,6 +31,10 @@ typedef struct {
     bool allow_nonfinite; /* NaN and infinity are copied; otherwise they, and f32 values that overflow f16, are refused
                            */
     const char *strip_prefix; /* taken off the names that have it; NULL for none */
+    /* Said in the file besides, each key once; the old metadata's value for such a key is left out, and an empty value
+     * is not written at all. */
+    const SafetensorsNote *notes;
+    int note_count;
 } WeightsConvert;
 /* Writes all tensors, row-major, wider elements first and else in the order of the file, with the old metadata and
  * where they came from ("source", "source_sha256", "converted_by"). Integers stay as they are. The caller opens and

@@ -21,7 +21,11 @@ static void test_match(void **state) {
     assert_int_equal(random_dot_make(&pair, NULL), 0);
     int w = pair.left.width, h = pair.left.height;
     PanumMatcher *matcher;
-    assert_int_equal(panum_open(NULL, &matcher), 0);
+    assert_int_equal(panum_open(NULL, &matcher), 0); /* whatever weights there are */
+    panum_close(matcher);
+    PanumOptions sgm = PANUM_OPTIONS;
+    sgm.model = "sgm";
+    assert_int_equal(panum_open(&sgm, &matcher), 0);
     assert_null(panum_disparity(matcher));
     assert_int_equal(panum_match(matcher, pair.left.bytes, w, pair.right.bytes, w, w, h, 1), 0);
     assert_true(panum_width(matcher) == w && panum_height(matcher) == h);
