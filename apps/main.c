@@ -15,6 +15,7 @@
     X(info)      \
     X(eval)      \
     X(pack)      \
+    X(gt)        \
     X(train)     \
     X(demo)      \
     X(model)     \

@@ -108,6 +108,9 @@ bool option_given(const Verb *verb, const Parsed *parsed, const char *name);
 /* For what the table cannot say: "--fov needs a .ply output". Returns ERR_USAGE. */
 int usage_error(const Verb *verb, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The line that was typed, quoted for a shell: "panum match 'my film.mkv' -o out/". NULL when there is no memory. */
+char *command_line(Arena *arena, int argc, char **argv);
+
 /* The nearest of `count` names to `text`, NULL when none is near. `stride` bytes lie between the name pointers. */
 const char *nearest_name(const char *text, const void *names, int count, size_t stride);
 

@@ -290,3 +290,28 @@ void program_markdown(FILE *out, const Verb *const *verbs, int count) {
         fprintf(out, "` | %s |\n", verbs[i]->summary);
     }
 }
+
+/* ---- the line that was typed ---- */
+
+char *command_line(Arena *arena, int argc, char **argv) {
+    size_t size = 7;
+    for (int i = 0; i < argc; i++) size += 4 * strlen(argv[i]) + 3;
+    char *text = arena_alloc(arena, size);
+    if (!text) return NULL;
+    char *to = text + sprintf(text, "panum");
+    for (int i = 0; i < argc; i++) {
+        static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:%,@";
+        bool quote = !*argv[i] || strspn(argv[i], plain) != strlen(argv[i]);
+        *to++ = ' ';
+        if (quote) *to++ = '\'';
+        for (const char *c = argv[i]; *c; c++) {
+            if (*c == '\'')
+                to += sprintf(to, "'\\''");
+            else
+                *to++ = *c;
+        }
+        if (quote) *to++ = '\'';
+    }
+    *to = 0;
+    return text;
+}
