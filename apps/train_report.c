@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WORST = 4 };
+enum { WORST = 4, LEGEND_WIDTH = 256 };
 
 static void curves_of_loss(Html *html, const TrainReport *r) {
     HtmlCurve curves[HTML_CURVES_MAX];
@@ -67,7 +67,8 @@ static int show_frame(Html *html, const TrainReport *r, int index) {
     int code = film_judge_frame(r->judge, index, &sample, &disparity);
     if (!code) code = sample_images(&sample, &left, &right);
     if (!code) code = anaglyph_make(&pictures[0], &left, &right, ANAGLYPH_DUBOIS);
-    if (!code) code = colour_map(&pictures[1], &disparity, &(ColourOptions){0}, NULL);
+    if (!code)
+        code = colour_map(&pictures[1], &disparity, &(ColourOptions){.no_legend = sample.width < LEGEND_WIDTH}, NULL);
     if (!code) {
         html_figures_begin(html, 2);
         html_image(html, &pictures[0], "red-cyan anaglyph", "For red-cyan glasses.");
@@ -105,7 +106,9 @@ static int show_sample(Html *html, const TrainReport *r, int index) {
     if (!code) code = sample_images(sample, &left, &right);
     if (!code) code = sample_truth(sample, &truth, &mask);
     double range = code ? 1 : colour_range(&truth);
-    ColourOptions found = {.range = range, .occlusion = &maps.occlusion}, true_colours = {.range = range};
+    bool small = sample->width < LEGEND_WIDTH;
+    ColourOptions found = {.range = range, .occlusion = &maps.occlusion, .no_legend = small};
+    ColourOptions true_colours = {.range = range, .no_legend = small};
     if (!code) code = anaglyph_make(&pictures[0], &left, &right, ANAGLYPH_DUBOIS);
     if (!code) code = colour_map(&pictures[1], &maps.disparity, &found, NULL);
     if (!code) code = colour_map(&pictures[2], &truth, &true_colours, NULL);

@@ -366,14 +366,14 @@ void html_curves(Html *html, const HtmlCurve *curves, int count, const char *x_n
     PlotArea area = area_of(curves, count, flat);
     int names = count + (can_show(flat) ? 1 : 0);
     print(html, "<figure><svg viewBox=\"0 0 640 %d\" width=\"860\" role=\"img\" aria-label=\"curves\">\n",
-          PLOT_TOP + PLOT_HEIGHT + 46 + 18 * ((names + 3) / 4));
+          PLOT_TOP + PLOT_HEIGHT + 46 + 18 * ((names + 2) / 3));
     plot_axes(html, &area, x_name);
     if (can_show(flat))
         print(html, "<path d=\"M%d %.1fH%d\" stroke=\"var(--ink)\" stroke-dasharray=\"5 4\"/>\n", PLOT_LEFT,
               plot_y(&area, flat), PLOT_LEFT + PLOT_WIDTH);
     for (int c = 0; c < count; c++) plot_line(html, &area, &curves[c], curve_colours[c]);
     for (int n = 0; n < names; n++) {
-        int x = PLOT_LEFT + 145 * (n % 4), y = PLOT_TOP + PLOT_HEIGHT + 56 + 18 * (n / 4);
+        int x = PLOT_LEFT + 195 * (n % 3), y = PLOT_TOP + PLOT_HEIGHT + 56 + 18 * (n / 3);
         print(html, "<path d=\"M%d %dh18\" stroke=\"%s\" stroke-width=\"2\"%s/><text x=\"%d\" y=\"%d\">", x, y - 4,
               n < count ? curve_colours[n] : "var(--ink)", n < count ? "" : " stroke-dasharray=\"5 4\"", x + 24, y);
         escaped(html, n < count ? curves[n].name : flat_name);
