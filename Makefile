@@ -158,6 +158,27 @@ $(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/libpanum.a
 bench: all $(BENCH_BIN) ## measures the kernels against the peaks of this machine
 	$(BUILD)/panum bench
 
+# What the weights that ship are held to: real pairs with truth (which never train anything), and synthetic scenes.
+# WEIGHTS=FILE judges another file of s2m2-XS.
+GT ?= ../shared/data/stereo_gt
+WEIGHTS ?= weights/s2m2-XS.safetensors
+judged = --model sgm $(if $(wildcard $(WEIGHTS)),--model s2m2-XS --weights $(WEIGHTS),)
+.PHONY: judge weights ship
+judge: all ## measures sgm and the weights that ship (WEIGHTS) on real pairs and synthetic scenes, beside StereoSGBM
+	$(BUILD)/panum judge bench/stereo_gt/pairs.tsv --folder $(GT) $(judged) --beside bench/stereo_gt/StereoSGBM.tsv
+	$(BUILD)/panum judge synthetic --count 48 $(judged)
+
+# From nothing to the file that ships. Training may be stopped at any time and goes on when it is called again.
+RUN ?= runs/xs
+weights: all ## trains the weights that ship from nothing into RUN (runs/xs), by weights/recipe.args: hours
+	$(BUILD)/panum train stereo @weights/recipe.args -o $(RUN)
+ship: all ## turns RUN's best weights into weights/s2m2-XS.safetensors: f16, with what they are written into the file
+	$(BUILD)/panum model verify $(RUN)/best.safetensors --model s2m2-XS
+	$(BUILD)/panum model convert $(RUN)/best.safetensors --dtype f16 -y -o weights/s2m2-XS.safetensors \
+	    --note licence=Apache-2.0 --note date=$(shell date -u +%F) \
+	    --note "data=synthetic scenes drawn by panum; no picture and no truth of anybody else"
+	$(BUILD)/panum model info weights/s2m2-XS.safetensors
+
 layers: ## checks that includes go down only and that every header compiles alone
 	@CC="$(CC)" sh tools/layers.sh
 

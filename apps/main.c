@@ -14,6 +14,7 @@
     X(match)     \
     X(info)      \
     X(eval)      \
+    X(judge)     \
     X(pack)      \
     X(gt)        \
     X(train)     \

@@ -273,12 +273,13 @@ typedef enum {
     COLUMN_TRUTH_RIGHT,
     COLUMN_SCALE,
     COLUMN_MASK,
+    COLUMN_TRUTH_SEEN,
     COLUMN_NAME,
     COLUMN_GROUP,
     COLUMNS
 } Column;
-static const char *const column_names[COLUMNS] = {"left",  "right", "truth", "truth_right",
-                                                  "scale", "mask",  "name",  "group"};
+static const char *const column_names[COLUMNS] = {"left", "right",      "truth", "truth_right", "scale",
+                                                  "mask", "truth_seen", "name",  "group"};
 
 static const char *list_path(Pairs *pairs, const char *folder, const char *text) {
     if (!text || !*text) return NULL;
@@ -335,6 +336,13 @@ int pairs_list_parse(Pairs *pairs, const char *folder, const uint8_t *bytes, siz
         e.name = value[COLUMN_NAME] ? value[COLUMN_NAME] : value[COLUMN_LEFT];
         e.group = value[COLUMN_GROUP] ? value[COLUMN_GROUP] : e.name;
         e.mask_form = e.mask ? MASK_SEEN : MASK_NONE;
+        if (value[COLUMN_TRUTH_SEEN]) {
+            if (e.mask)
+                return fail(ERR_INPUT, "line %lld has both a mask and a truth_seen; one of them is enough",
+                            (long long)number);
+            e.mask = list_path(pairs, folder, value[COLUMN_TRUTH_SEEN]);
+            e.mask_form = MASK_TRUTH;
+        }
         if (!e.left || !e.right || !e.truth)
             return fail(ERR_INPUT, "line %lld lacks a left picture, a right picture or a truth", (long long)number);
         if (value[COLUMN_SCALE]) {
@@ -349,12 +357,12 @@ int pairs_list_parse(Pairs *pairs, const char *folder, const uint8_t *bytes, siz
     return code;
 }
 
-static int find_list(Pairs *pairs, const char *path) {
+static int find_list(Pairs *pairs, const char *path, const char *folder) {
     uint8_t *bytes;
     size_t size;
     if (file_read(path, LIST_BYTES_MAX, &bytes, &size)) return err_code();
     const char *slash = strrchr(path, '/');
-    const char *folder = slash ? arena_format(pairs->arena, "%.*s", (int)(slash - path), path) : ".";
+    if (!folder) folder = slash ? arena_format(pairs->arena, "%.*s", (int)(slash - path), path) : ".";
     int code = pairs_list_parse(pairs, folder, bytes, size);
     mem_free(bytes);
     char name[300];
@@ -390,7 +398,7 @@ int pairs_find(const char *path, PairsLayout layout, Pairs *pairs) {
         pairs->layout = layout == PAIRS_AUTO ? recognise(pairs, root) : layout;
         switch (pairs->layout) {
         case PAIRS_LIST:
-            code = find_list(pairs, path);
+            code = find_list(pairs, path, NULL);
             break;
         case PAIRS_KITTI:
             code = find_kitti(pairs, root);
@@ -420,6 +428,16 @@ int pairs_find(const char *path, PairsLayout layout, Pairs *pairs) {
     if (pairs->layout != PAIRS_LIST)
         qsort(pairs->entries, (size_t)pairs->count, sizeof *pairs->entries, compare_entries);
     return 0;
+}
+
+int pairs_find_list(const char *path, const char *folder, Pairs *pairs) {
+    char name[300];
+    *pairs = (Pairs){.arena = arena_make(), .layout = PAIRS_LIST};
+    if (!pairs->arena) return err_code();
+    int code = find_list(pairs, path, folder);
+    if (!code && !pairs->count) code = fail(ERR_INPUT, "%s: holds no pair", err_printable(name, sizeof name, path));
+    if (code) pairs_free(pairs);
+    return code;
 }
 
 void pairs_free(Pairs *pairs) {

@@ -7,9 +7,10 @@
  * disp_noc_0; with or without `training` above Sintel       clean_left (or final_left), clean_right, disparities,
  * occlusions, outofframe; or `training` above SceneFlow    frames_cleanpass (or
  * frames_finalpass)/.../left|right/NAME.png, disparity/.../left|right/NAME.pfm A list is a text file whose first line
- * names columns separated by tabs, of `left`, `right`, `truth`, and if wanted `truth_right`, `scale`, `mask`, `name`,
- * `group`; each further line is a pair, paths count from the list's folder. `scale` is how many steps of an integer map
- * make a pixel, `mask` a picture as Middlebury's.
+ * names columns separated by tabs, of `left`, `right`, `truth`, and if wanted `truth_right`, `scale`, `mask`,
+ * `truth_seen`, `name`, `group`; each further line is a pair, paths count from the list's folder. `scale` is how many
+ * steps of an integer map make a pixel, `mask` a picture as Middlebury's, `truth_seen` a second map of truth that has
+ * values only where both eyes see, as KITTI's.
  *
  * What is incomplete is not passed over in silence: it is counted among the rejected, with the reason of the first
  * ones. Truth that is missing is valid 0. Whether a point is hidden comes from the benchmark's own mask, else from
@@ -61,6 +62,8 @@ typedef struct {
 
 /* ERR_INPUT when nothing is found; `pairs` is then empty. */
 int pairs_find(const char *path, PairsLayout layout, Pairs *pairs);
+/* A list whose paths count from `folder`. */
+int pairs_find_list(const char *path, const char *folder, Pairs *pairs);
 void pairs_free(Pairs *pairs);
 /* The text of a list, into pairs that have an arena. */
 int pairs_list_parse(Pairs *pairs, const char *folder, const uint8_t *bytes, size_t size);

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 const double metric_bads[METRIC_BADS] = {0.5, 1, 2, 3};
@@ -83,6 +84,30 @@ int metrics_shift(Map *truth, Image *mask, int shift) {
     }
     truth->width = width;
     if (mask) mask->width = width;
+    return 0;
+}
+
+static int ascending(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y ? 1 : 0;
+}
+
+int metrics_plane(const Map *truth, double percent, int *shift) {
+    BUG_IF(!(percent >= 0 && percent <= 100), "a percentile of %g", percent);
+    *shift = 0;
+    int64_t pixels = (int64_t)truth->width * truth->height, count = 0;
+    float *known = mem_array((size_t)pixels, sizeof *known);
+    if (!known) return ERR_MEMORY;
+    for (int64_t i = 0; i < pixels; i++)
+        if (isfinite(truth->values[i])) known[count++] = truth->values[i];
+    if (count) {
+        qsort(known, (size_t)count, sizeof *known, ascending);
+        double place = percent / 100 * (double)(count - 1);
+        int64_t below = (int64_t)place, above = below + 1 < count ? below + 1 : below;
+        double low = (double)known[below], high = (double)known[above];
+        *shift = (int)lrint(low + (high - low) * (place - (double)below));
+    }
+    mem_free(known);
     return 0;
 }
 

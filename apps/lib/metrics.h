@@ -44,6 +44,9 @@ int metrics_measure(Metrics *metrics, const Map *prediction, const Map *truth, c
  * the other sides: d'(y, x) = d(y, x) - shift over the first width + shift columns. The mask (8 bits, 1 channel; may be
  * NULL) is cut alike. */
 int metrics_shift(Map *truth, Image *mask, int shift);
+/* The shift that puts the screen at a percentile of the truth: the value below which `percent` of the truth lies,
+ * between two of them in proportion, rounded to whole pixels (halves to even). 0 where there is no truth. */
+int metrics_plane(const Map *truth, double percent, int *shift);
 
 double metric_epe(const MetricShare *share);        /* px; NaN when nothing was predicted */
 double metric_percent(int64_t part, int64_t whole); /* NaN when whole is 0 */

@@ -214,7 +214,8 @@ static void test_demo(void **state) {
     (void)state;
     char out[600];
     snprintf(out, sizeof out, "%s", scratch_folder("demo"));
-    assert_int_equal(run_command(text, sizeof text, "%s demo -q --model sgm --json --width 320 -o %s/", panum_program(), out), 0);
+    assert_int_equal(
+        run_command(text, sizeof text, "%s demo -q --model sgm --json --width 320 -o %s/", panum_program(), out), 0);
     assert_true(number_of("sign", VISIBLE_ALL) > 97 && number_of("bad_2", VISIBLE_ALL) < 10);
     static const char *const files[] = {"left.png",      "right.png", "truth.pfm",  "mask.png",     "disparity.pfm",
                                         "disparity.png", "truth.png", "errors.png", "anaglyph.png", "index.html"};
@@ -233,7 +234,8 @@ static void test_demo(void **state) {
     assert_int_equal(eval(arguments), 0);
     assert_true(number_of("sign", VISIBLE_ALL) == sign);
     /* and nothing is replaced unasked */
-    assert_int_equal(run_command(text, sizeof text, "%s demo -q --model sgm --width 320 -o %s/", panum_program(), out), 2);
+    assert_int_equal(run_command(text, sizeof text, "%s demo -q --model sgm --width 320 -o %s/", panum_program(), out),
+                     2);
 }
 
 static void write_map(const char *name, int width, int height, const float *values) {

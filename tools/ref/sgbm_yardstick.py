@@ -5,6 +5,7 @@ Needs numpy and opencv-python-headless in the Python that runs it, and build/ben
 
   python3 tools/ref/sgbm_yardstick.py [--data ../shared/data/stereo_gt] [--bench build/bench/bench_sgm]
           [--scratch build/yardstick] [--rounds 5] [--threads 1] [--cpu] [--choose]
+  python3 tools/ref/sgbm_yardstick.py --record bench/stereo_gt/StereoSGBM.tsv    (what panum judge --beside reads)
 
 Each scene is shown three times under the signed rule (whole-pixel crop, no resampling): c is the 25th, 50th and 75th
 percentile of the truth, so that a quarter, half and three quarters of the scene lie in front of the screen. A pixel is
@@ -159,6 +160,18 @@ def choose(cases):
     print("best:", best[2])
 
 
+def record(cases, path):
+    with open(path, "w") as f:
+        f.write(f"# OpenCV {cv2.__version__} StereoSGBM (MODE_HH, blocks of 3, uniqueness 10, speckles below 100 out, gaps filled along the row with the\n"
+                "# farther neighbour), given the true range of each pair, under the signed rule with the screen at this percentile of the\n"
+                "# truth. Written by tools/ref/sgbm_yardstick.py --record. bad_2 and sign in percent of pixels that both eyes see.\n"
+                "name\tplane\tbad_2\tsign\n")
+        for c in cases:
+            bad, sign = judge(run_sgbm(c, SGBM)[0], c["truth"])
+            name, plane = c["name"].rsplit("_", 1)
+            f.write(f"{name}\t{plane}\t{bad:.4f}\t{sign:.4f}\n")
+
+
 def write_cases(cases, scratch):
     os.makedirs(scratch, exist_ok=True)
     with open(os.path.join(scratch, "list.txt"), "w") as f:
@@ -190,12 +203,15 @@ def main():
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--cpu", action="store_true", help="time by the process's CPU time, steadier on a busy machine")
     p.add_argument("--choose", action="store_true")
+    p.add_argument("--record", metavar="FILE", help="write StereoSGBM's figures, then stop")
     p.add_argument("--write-only", action="store_true", help="write the pictures and bench_sgm's list, then stop")
     a = p.parse_args()
     cv2.setNumThreads(1)
     cases = list(signed_cases(a.data))
     if a.choose:
         return choose(cases)
+    if a.record:
+        return record(cases, a.record)
     write_cases(cases, a.scratch)
     if a.write_only:
         return
