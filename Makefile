@@ -18,9 +18,9 @@ say = $(if $(V)$(quiet_make),,@printf '%-6s %s\n' $(1) $(2))
 ARCH := $(shell $(CC) -dumpmachine)
 
 # Every .c of a room belongs to the library; tests and verbs find themselves by name.
-ROOMS = base tensor tensor/ops tensor/files autograd exec nn models losses data apps/lib
+ROOMS = base tensor tensor/ops tensor/files cuda cuda/kernels autograd exec nn models losses data apps/lib
 LIB_SRC := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/cuda/embedded.o
 APP_SRC := $(wildcard apps/*.c)
 APP_OBJ := $(APP_SRC:%.c=$(BUILD)/%.o)
 TEST_SRC := $(wildcard tests/*/test_*.c tests/test_*.c)
@@ -65,6 +65,9 @@ $(BUILD)/prefix: always
 # stb shifts signed numbers into their sign bit on purpose.
 $(BUILD)/base/stb.o: CFLAGS += -fwrapv -fno-sanitize=shift
 
+$(BUILD)/cuda/embedded.o: $(BUILD)/cuda/embedded.c
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
@@ -73,6 +76,20 @@ $(BUILD)/%.o: %.c
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
+
+# The text of the kernels, which NVRTC compiles while the program runs, as an array.
+KERNEL_TEXT := $(wildcard cuda/device/*.h cuda/kernels/*.h cuda/kernels/*.cu)
+$(BUILD)/cuda/embedded.c: tools/embed.sh $(KERNEL_TEXT)
+	@mkdir -p $(@D)
+	$(call say,EMBED,cuda)
+	$(Q)sh tools/embed.sh $(KERNEL_TEXT) >$@
+
+# Tests of the GPU code run on an emulated device, whose kernels are compiled while the test runs and call back into it.
+SIMT_SRC := $(wildcard tests/cuda/simt/*.c)
+SIMT_OBJ := $(SIMT_SRC:%.c=$(BUILD)/%.o)
+$(BUILD)/tests/cuda/%: $(BUILD)/tests/cuda/%.o $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -rdynamic -o $@ $< $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
 
 # A libc whose calls fail when they are told to; loaded before the program by the test of that name.
 $(BUILD)/tests/bad/faults.so: tests/bad/faults.c
@@ -248,4 +265,4 @@ help: ## this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_BIN:=.d) $(TEST_LIB_OBJ:.o=.d) $(REPLAY_BIN:=.d) $(BENCH_BIN:=.d) $(F64_OBJ:.o=.d) $(F64_TESTS:=.d) $(TEST_LIB_SRC:%.c=$(BUILD)/f64/%.d)
+-include $(SIMT_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_BIN:=.d) $(TEST_LIB_OBJ:.o=.d) $(REPLAY_BIN:=.d) $(BENCH_BIN:=.d) $(F64_OBJ:.o=.d) $(F64_TESTS:=.d) $(TEST_LIB_SRC:%.c=$(BUILD)/f64/%.d)

@@ -7,8 +7,9 @@ bad=0
 # room: rooms it may include from
 rules='base: base
 tensor: tensor base
+cuda: cuda tensor base
 autograd: autograd tensor base
-exec: exec tensor base
+exec: exec tensor cuda base
 nn: nn autograd tensor base
 models: models nn tensor base
 losses: losses nn tensor base
@@ -30,8 +31,15 @@ echo "$rules" | {
     done
 } || bad=1
 
+# A kernel sees the vocabulary and its arguments, and no CUDA built-in by its own name.
+if grep -nE '^[[:space:]]*#[[:space:]]*include' cuda/kernels/*.cu 2>/dev/null | grep -vE '"cuda/(device|kernels)/[a-z0-9_]+\.h"' ||
+    grep -nE '__(shared|global|device|syncthreads|shfl|CUDA_ARCH)|(thread|block)Idx|asm' cuda/kernels/*.cu 2>/dev/null; then
+    echo "layers: the lines above are not in the words of cuda/device/"
+    bad=1
+fi
+
 # Only apps/ prints and exits; base/err.c does so when the program itself is wrong.
-rooms=$(for r in base tensor autograd exec nn models losses data; do [ -d $r ] && echo $r; done)
+rooms=$(for r in base tensor cuda autograd exec nn models losses data; do [ -d $r ] && echo $r; done)
 # shellcheck disable=SC2086
 if grep -rnE --include='*.[ch]' '(^|[^_[:alnum:]])(printf|puts|putchar|perror|exit|abort)[[:space:]]*\(|(^|[^_[:alnum:]])(stdout|stderr)([^_[:alnum:]]|$)' $rooms |
     grep -vE '^base/err\.c:|:[[:space:]]*(/?\*|//)|__attribute__|/\*.*(stdout|stderr|printf|exit|abort).*\*/'; then
@@ -40,6 +48,7 @@ if grep -rnE --include='*.[ch]' '(^|[^_[:alnum:]])(printf|puts|putchar|perror|ex
 fi
 
 for header in $(find $rooms apps panum.h -name '*.h' 2>/dev/null | sort); do
+    case $header in cuda/device/*) continue ;; esac # read by NVRTC, and by the emulated device of the tests
     case $header in *_kernel.h | *_kernels.h | *_simd.h | *_template.h) continue ;; esac # bodies included by a .c that defines what they need
     printf '#include "%s"\n' "$header" | ${CC:-cc} -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-psabi -DPANUM_VERSION='""' -I. -fsyntax-only -x c - ||
         { echo "layers: $header does not compile alone"; bad=1; }

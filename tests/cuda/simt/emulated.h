@@ -1,0 +1,28 @@
+/* tests/cuda/simt/emulated.h - a device behind cuda/gpu.h that is this processor, and watches.
+ *
+ * Kernel text is given to the C compiler as it would be to NVRTC (only the headers that came with it are found) and run
+ * by simt.c. Work given to a stream runs as late as order permits: when somebody waits for it, and then only what must
+ * be. A missing event therefore gives a wrong result or a report. Until a copy to the host has run its target holds
+ * NaNs; a source that the host changes before its copy has run is reported. Fresh device memory holds NaNs. What the
+ * watchers report ends the device as an illegal address would: the sentence names file and line.
+ *
+ * One at a time; compiled kernels are kept below $PANUM_BUILD/simt by what they were made of. */
+#ifndef PANUM_TESTS_CUDA_SIMT_EMULATED_H
+#define PANUM_TESTS_CUDA_SIMT_EMULATED_H
+#include "cuda/gpu.h"
+
+typedef struct {
+    int arch;              /* 0: 80 */
+    size_t memory;         /* bytes of device memory; 0: 1 GB */
+    size_t shared_a_block; /* bytes; 0: 99 KB, what sm_86, 89 and 120 have */
+    unsigned order;        /* of threads: 0 forwards, 1 backwards, else the seed of a shuffle */
+} Emulated;
+int emulated_open(Emulated facts, Gpu **gpu);
+void emulated_order(Gpu *gpu, unsigned order); /* from now on */
+
+typedef struct {
+    size_t memory, memory_peak; /* bytes of device memory now and at most */
+    int64_t allocations, launches, copies, modules;
+} EmulatedUse;
+EmulatedUse emulated_use(const Gpu *gpu);
+#endif
