@@ -147,19 +147,24 @@ static void print_lines(const char *text) {
     }
 }
 
+static int compare(const ModelOptions *o, const Weights *w, MatcherModel model) {
+    WeightsDifference difference = {0};
+    int rc = model_fits(w, model, &difference);
+    if (rc && difference.report && !o->json) print_lines(difference.report);
+    weights_difference_free(&difference);
+    return rc;
+}
+
+/* A model that was asked for is compared first: names and shapes stand in the header, values may be many gigabytes. One
+ * that is only guessed is compared last, since damage says more than what a damaged file does not fit. */
 static int verify(const ModelOptions *o, const Weights *w) {
     char guess[64];
     MatcherModel model = MODEL_AUTO;
-    int rc = weights_check_all(w);
-    if (!rc && o->model) rc = model_by_name(o->model, &model);
-    if (!rc && !o->model && weights_guess_model(w, guess, sizeof guess) && model_by_name(guess, &model))
-        model = MODEL_AUTO;
-    if (!rc && model != MODEL_AUTO) {
-        WeightsDifference difference = {0};
-        rc = model_fits(w, model, &difference);
-        if (rc && difference.report && !o->json) print_lines(difference.report);
-        weights_difference_free(&difference);
-    }
+    int rc = o->model ? model_by_name(o->model, &model) : 0;
+    if (!rc && model != MODEL_AUTO) rc = compare(o, w, model);
+    if (!rc) rc = weights_check_all(w);
+    if (!rc && !o->model && weights_guess_model(w, guess, sizeof guess) && !model_by_name(guess, &model))
+        rc = compare(o, w, model);
     if (rc) return rc;
     char quoted[2048];
     if (o->json) {
