@@ -103,6 +103,7 @@ static int overfit(const TrainOptions *o, Pool *pool, Frames *frames) {
                           .pairs = 1,
                           .cinematic = &cinematic_phase_1,
                           .rule = o->reference ? LOSS_REFERENCE : LOSS_OURS,
+                          .teacher = o->positive_anchors ? ANCHOR_POSITIVE : ANCHOR_SIGNED,
                           .frozen = encoder,
                           .frozen_count = o->init ? TRAIN_ENCODER_COUNT : 0,
                           .recompute = o->recompute.items,

@@ -180,7 +180,7 @@ static GraphOptions graph_of(const Training *r, const Phase *p) {
                           .pairs = (int)o->micro_batch,
                           .cinematic = p->losses,
                           .rule = o->reference ? LOSS_REFERENCE : LOSS_OURS,
-                          .teacher = o->signed_anchors ? ANCHOR_SIGNED : ANCHOR_POSITIVE,
+                          .teacher = o->positive_anchors ? ANCHOR_POSITIVE : ANCHOR_SIGNED,
                           .frozen = p->frozen,
                           .frozen_count = p->frozen_count,
                           .recompute = o->recompute.items,

@@ -28,7 +28,7 @@ typedef struct {
     const char *films, *anchors, *phase1_crop;
     int64_t phase1, phase2, translucent_epochs;
     double rate_encoder, rate_translucent, min_delta;
-    bool translucent, reference, signed_anchors;
+    bool translucent, reference, positive_anchors;
     /* how it runs: free to change from one run to the next */
     const char *output, *validate;
     OptionList overfit;
