@@ -1,23 +1,13 @@
-/* apps/eval.c - how right a map is: one prediction against one truth, or a list of such pairs. */
+/* apps/eval.c - how right a map is: one prediction against one truth, or a list of such pairs; what a map says by
+ * itself. Two predictions side by side have apps/eval_compare.c. */
+#include "apps/eval.h"
 #include "apps/lib/map_any.h"
 #include "apps/lib/metrics_show.h"
-#include "apps/lib/options.h"
-#include "apps/lib/run.h"
 #include "apps/lib/validate.h"
 #include "base/json.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct {
-    const char *truth, *mask, *list;
-    double truth_scale, scale;
-    int64_t shift;
-    int kind, truth_kind, reference; /* 0: as the file says; 1 and 2 as the option's choices */
-    OptionList require;
-    bool json, keep_going;
-    TalkOptions talk;
-} EvalOptions;
 
 static const Option options[] = {
     {.name = "truth",
@@ -101,6 +91,45 @@ static const Option options[] = {
      .at = offsetof(EvalOptions, keep_going),
      .group = "What is compared",
      .help = "with --list, go on after a pair that cannot be read, and exit 1 at the end"},
+    {.name = "compare",
+     .kind = OPTION_FLAG,
+     .at = offsetof(EvalOptions, compare),
+     .group = "Two predictions",
+     .help = "set two maps, or two folders of maps of the same names, side by side: what each says by itself, how far "
+             "they are apart, and with --truth (a file or a folder) how right each is"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = OPTION_PATH,
+     .value = "PATH",
+     .at = offsetof(EvalOptions, output),
+     .group = "Two predictions",
+     .help = "a .png of the comparison, or for folders a folder of them: the left picture, both maps in one scale, "
+             "their difference"},
+    OPTION_OVERWRITE(EvalOptions, overwrite, "Two predictions"),
+    {.name = "left",
+     .kind = OPTION_PATH,
+     .value = "PATH",
+     .at = offsetof(EvalOptions, left),
+     .group = "Two predictions",
+     .help = "the left eye's picture, or a folder of them; files with both eyes will do"},
+    {.name = "map-range",
+     .kind = OPTION_LENGTH,
+     .value = "R",
+     .least = 0.001,
+     .most = 32768,
+     .at = offsetof(EvalOptions, map_range),
+     .shown = "found in the maps",
+     .group = "Two predictions",
+     .help =
+         "disparity at full colour, to both sides: 3% of the width, or 24 pixels; one for both maps and all frames"},
+    {.name = "palette",
+     .kind = OPTION_CHOICE,
+     .value = "P",
+     .choices = "default|cvd",
+     .standard = "default",
+     .at = offsetof(EvalOptions, palette),
+     .group = "Two predictions",
+     .help = "colours: red in front and blue behind, or orange and blue for colour-blind eyes (cvd)"},
     {.name = "require",
      .kind = OPTION_PATHS,
      .value = "LIMIT",
@@ -121,8 +150,8 @@ static const Option options[] = {
 int app_eval(int argc, char **argv);
 const Verb verb_eval = {
     .name = "eval",
-    .operands = "[PREDICTION]",
-    .summary = "measure a disparity map against the truth",
+    .operands = "[PREDICTION [OTHER]]",
+    .summary = "measure a disparity map: against the truth, by itself, or beside another",
     .description = "Compares a map with the truth, both disparity d = x_left - x_right in pixels, positive in front of "
                    "the screen; parallax is turned "
                    "round first. Tells what both eyes see from what only one does, and what the truth has in front of "
@@ -140,9 +169,10 @@ const Verb verb_eval = {
     .examples = "  panum eval d.pfm --truth gt.pfm --mask m.png --json\n"
                 "  panum eval d.npz --truth disp1.png --truth-scale 3 --shift 24\n"
                 "  panum eval d.pfm --truth gt.pfm --require 'bad-2<5' --require 'sign>98'\n"
-                "  panum eval --list pairs.txt",
+                "  panum eval --list pairs.txt\n"
+                "  panum eval --compare before/ after/ --left frames/ -o pictures/",
     .least = 0,
-    .most = 1,
+    .most = 2,
     .run = app_eval,
     .options = options,
     .count = sizeof options / sizeof *options,
@@ -158,7 +188,7 @@ typedef struct {
     bool failed;
 } Pair;
 
-static int read_map(const char *path, double scale, int kind, Map *map) {
+int eval_read_map(const char *path, double scale, int kind, Map *map) {
     MapReadOptions how = {.scale = scale, .kind_given = kind > 0, .kind = kind == 2 ? MAP_PARALLAX : MAP_DISPARITY};
     ReadNotes notes = {0};
     int rc = map_any_read(path, &how, map, &notes);
@@ -175,13 +205,13 @@ static int compare(const EvalOptions *o, Pair *pair) {
     Map prediction = {0}, truth = {0};
     Image mask = {0};
     Metrics metrics;
-    int rc = read_map(pair->prediction, o->scale, o->kind, &prediction);
+    int rc = eval_read_map(pair->prediction, o->scale, o->kind, &prediction);
     if (!rc) rc = self_figures(&pair->self, &prediction);
     if (!rc && !pair->truth) { /* nothing to compare it with */
         map_free(&prediction);
         return 0;
     }
-    if (!rc) rc = read_map(pair->truth, pair->truth_scale, o->truth_kind, &truth);
+    if (!rc) rc = eval_read_map(pair->truth, pair->truth_scale, o->truth_kind, &truth);
     if (!rc && pair->mask) rc = mask_read(pair->mask, &mask);
     if (!rc && o->reference) prediction.reference_right = truth.reference_right = o->reference == 2;
     if (!rc && prediction.reference_right != truth.reference_right)
@@ -430,6 +460,29 @@ static int evaluate(const EvalOptions *o, Pairs *list) {
     return check_limits(o, &mean);
 }
 
+/* What belongs to --compare and what does not. */
+static int check_compare(const EvalOptions *o, const Parsed *parsed) {
+    static const char *const its_own[] = {"output", "overwrite", "left", "map-range", "palette"}, *const others[] = {
+                                                                                                      "list", "mask",
+                                                                                                      "shift",
+                                                                                                      "require",
+                                                                                                      "keep-going"};
+    for (size_t i = 0; !o->compare && i < sizeof its_own / sizeof *its_own; i++)
+        if (option_given(&verb_eval, parsed, its_own[i]))
+            return usage_error(&verb_eval, "--%s is for --compare", its_own[i]);
+    for (size_t i = 0; o->compare && i < sizeof others / sizeof *others; i++)
+        if (option_given(&verb_eval, parsed, others[i]))
+            return usage_error(&verb_eval, "--%s and --compare exclude each other", others[i]);
+    if (o->compare && parsed->operand_count != 2)
+        return usage_error(&verb_eval, "--compare needs two maps, or two folders of maps");
+    if (!o->compare && parsed->operand_count > 1)
+        return usage_error(&verb_eval, "there are two maps; --compare sets them side by side, --list measures many");
+    for (size_t i = 1; o->compare && !o->output && i < sizeof its_own / sizeof *its_own; i++)
+        if (option_given(&verb_eval, parsed, its_own[i]))
+            return usage_error(&verb_eval, "--%s is for the pictures, and there is no -o", its_own[i]);
+    return 0;
+}
+
 int app_eval(int argc, char **argv) {
     static const char *const truth_only[] = {"mask", "truth-scale", "shift", "truth-kind", "require"};
     EvalOptions o = {0};
@@ -442,12 +495,19 @@ int app_eval(int argc, char **argv) {
         MetricLimit limit;
         rc = metric_limit_parse(o.require.items[i], &limit);
     }
-    if (!rc && o.list && (parsed.operand_count || o.truth || o.mask))
-        rc = usage_error(&verb_eval, "with --list the files are in the list; leave out PREDICTION, --truth and --mask");
-    if (!rc && !o.list && !parsed.operand_count) rc = usage_error(&verb_eval, "the map to measure is missing");
+    if (!rc) rc = check_compare(&o, &parsed);
     for (size_t i = 0; i < sizeof truth_only / sizeof *truth_only && !rc && !o.list && !o.truth; i++)
         if (option_given(&verb_eval, &parsed, truth_only[i]))
             rc = usage_error(&verb_eval, "--%s needs the truth: add --truth FILE", truth_only[i]);
+    if (!rc && o.compare) {
+        const char *command = command_line(parsed.arena, argc, argv);
+        rc = command ? eval_compare(&o, parsed.arena, parsed.operands[0], parsed.operands[1], command) : ERR_MEMORY;
+        parsed_free(&parsed);
+        return rc;
+    }
+    if (!rc && o.list && (parsed.operand_count || o.truth || o.mask))
+        rc = usage_error(&verb_eval, "with --list the files are in the list; leave out PREDICTION, --truth and --mask");
+    if (!rc && !o.list && !parsed.operand_count) rc = usage_error(&verb_eval, "the map to measure is missing");
     if (!rc && o.list) {
         rc = read_list(&o, parsed.arena, &list);
     } else if (!rc) {

@@ -468,8 +468,8 @@ static void tell_films(const Gt *gt) {
             say("%s: %lld frames, %lld picked", show_path(f->name), (long long)f->count, (long long)f->picked_count);
     }
     if (gt->set.rejected_count)
-        say("%lld pictures cannot be used; of the first, %s: %s", (long long)gt->set.rejected_count,
-            show_path(gt->set.rejected[0].path), gt->set.rejected[0].why);
+        say("%lld picture%s cannot be used; of the first, %s: %s", (long long)gt->set.rejected_count,
+            gt->set.rejected_count == 1 ? "" : "s", show_path(gt->set.rejected[0].path), gt->set.rejected[0].why);
     if (gt->o->dry_run)
         say("%lld film%s, %lld frames, %lld picked", (long long)active, active == 1 ? "" : "s", (long long)frames,
             (long long)picked);

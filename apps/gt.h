@@ -38,6 +38,7 @@ typedef struct {
     int64_t picked_count, missing;
     int64_t *cuts; /* numbers with which a shot begins, ascending; not that of the film's first frame */
     int64_t cut_count;
+    int samples;      /* kept frames that this run set aside for the report */
     bool shots_whole; /* all of the film's cuts are known */
     bool shots_begun; /* those up to the last frame done are */
 } GtFilm;

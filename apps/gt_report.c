@@ -273,14 +273,15 @@ static void film_table(Html *html, const Gt *gt) {
     Counts all = count_frames(gt, NULL);
     if (gt->film_count > 1) film_row(html, "all", NULL, &all);
     html_table_end(html);
-    static const char *const reason_heads[] = {"reason", "frames", "meaning"};
+    static const char *const reason_heads[] = {"reason", "frames"};
     html_table_begin(html, "The reasons. Each is looked for in this order, and the first that holds is given.",
-                     reason_heads, 3);
+                     reason_heads, 2);
     for (int r = 1; r < ANCHOR_REASONS; r++) {
-        char count[GROUPED_SIZE], off[200];
-        snprintf(off, sizeof off, "%s%s", explained[r], gt->limits.reject[r] ? "" : " (not looked for)");
-        const char *cells[] = {anchor_reason_names[r], text_grouped(count, all.count[r]), off};
-        html_row(html, cells, 3);
+        char count[GROUPED_SIZE], name[200];
+        snprintf(name, sizeof name, "%s: %s%s", anchor_reason_names[r], explained[r],
+                 gt->limits.reject[r] ? "" : " (not looked for)");
+        const char *cells[] = {name, text_grouped(count, all.count[r])};
+        html_row(html, cells, 2);
     }
     html_table_end(html);
 }
@@ -362,8 +363,9 @@ int gt_write_report(Gt *gt) {
               all.reused ? ", " : "", all.reused ? text_grouped(text[2], all.reused) : "",
               all.reused ? " of them taken from earlier results" : "");
     if (gt->set.rejected_count)
-        html_text(&html, "%s pictures belong to no film or lack an eye and could not be picked; of the first: %s.",
-                  text_grouped(text[3], gt->set.rejected_count), gt->set.rejected[0].why);
+        html_text(&html, "%s picture%s could not be picked; of the first: %s.",
+                  text_grouped(text[3], gt->set.rejected_count), gt->set.rejected_count == 1 ? "" : "s",
+                  gt->set.rejected[0].why);
     if (*reasons_line(&all, reasons, sizeof reasons)) html_text(&html, "Rejected: %s.", reasons);
     html_text(&html,
               "Matched by %s%s. manifest.jsonl has every frame with its figures. Anchors describe what a matcher "

@@ -63,12 +63,14 @@ static int64_t count_reason(const Gt *gt, const GtFilm *film, AnchorReason reaso
     return count;
 }
 
-static bool is_sample(const Gt *gt, const GtFilm *film, int64_t position, AnchorReason reason) {
+/* Of kept frames the first one behind each of some places spread over the film. */
+static bool is_sample(const Gt *gt, GtFilm *film, int64_t position, AnchorReason reason) {
     if (reason) return count_reason(gt, film, reason) < SAMPLES_REJECTED;
-    if (film->picked_count <= SAMPLES_KEPT) return true;
-    for (int i = 0; i < SAMPLES_KEPT; i++)
-        if (position == film->picked_count * (2 * i + 1) / (2 * SAMPLES_KEPT)) return true;
-    return false;
+    int passed = 0;
+    while (passed < SAMPLES_KEPT && position >= film->picked_count * (2 * passed + 1) / (2 * SAMPLES_KEPT)) passed++;
+    if (film->samples >= passed) return false;
+    film->samples++;
+    return true;
 }
 
 /* ---- one frame ---- */
@@ -150,7 +152,7 @@ static int cut_to_32(Image *eye) {
 }
 
 /* `left` and `right` may be changed; they stay the caller's. */
-static int do_frame(Gt *gt, const GtFilm *film, int64_t position, int64_t number, Image *left, Image *right,
+static int do_frame(Gt *gt, GtFilm *film, int64_t position, int64_t number, Image *left, Image *right,
                     const char *source) {
     StereoMaps maps = {0};
     char matching[1100] = "";
@@ -195,7 +197,7 @@ static int reject_unreadable(Gt *gt, int64_t number, const char *why) {
     return note(gt, &r, why);
 }
 
-static int do_set_frame(Gt *gt, const GtFilm *film, int64_t position) {
+static int do_set_frame(Gt *gt, GtFilm *film, int64_t position) {
     const FilmFrame *frame = &gt->set.frames[film->first + film->picked[position]];
     StereoOptions how = {.layout = (StereoLayout)gt->o->layout, .swap_eyes = gt->o->swap_eyes, .read = gt->read};
     StereoPair pair;

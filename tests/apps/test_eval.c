@@ -283,11 +283,97 @@ static void test_by_itself(void **state) {
     assert_true(number_of("epe", VISIBLE_FRONT) == 1.5);
 }
 
+/* Two maps, then two folders of maps: the figures, the pictures, what does not go together. */
+static void test_compare(void **state) {
+    (void)state;
+    write_files();
+    char arguments[4000];
+    RandomDot pair;
+    assert_int_equal(random_dot_make(&pair, &(RandomDotOptions){.channels = 3}), 0);
+    assert_int_equal(image_write(in_folder("left.png"), OUT_NEW, &pair.left, NULL, NULL), 0);
+    random_dot_free(&pair);
+    snprintf(arguments, sizeof arguments, "--compare %s %s --truth %s --left %s -o %s --json", in_folder("found.pfm"),
+             in_folder("parallax.d16.png"), in_folder("truth.pfm"), in_folder("left.png"), in_folder("one.png"));
+    assert_int_equal(eval(arguments), 0); /* the same map, once as parallax */
+    assert_true(number_of("mean", 0) == 0 && number_of("above_1", 0) == 0 && number_of("sign", 0) == 100);
+    snprintf(arguments, sizeof arguments, "--compare %s %s --json", in_folder("found.pfm"), in_folder("truth.d16.png"));
+    assert_int_equal(eval(arguments), 0);
+    assert_true(number_of("values", 2) == 128 * 96); /* A's, B's, the difference's */
+    assert_true(fabs(number_of("mean", 0) - 1.5 * 42 * 48 / (128 * 96)) < 1e-5);
+    assert_true(fabs(number_of("above_1", 0) - 100.0 * 42 * 48 / (128 * 96)) < 1e-3);
+    assert_true(number_of("p98", 0) == 9.5 && number_of("p98", 1) == 8);
+    Image picture;
+    assert_int_equal(image_read(in_folder("one.png"), NULL, &picture, NULL), 0);
+    assert_true(picture.width > 2 * 128 && picture.height > 2 * 96);
+    int64_t coloured[2] = {0}; /* the picture is in it, and both maps in the same colours */
+    for (int y = 0; y < picture.height; y++)
+        for (int x = 0; x < picture.width; x++) {
+            const uint8_t *p = picture.bytes + 3 * ((int64_t)y * picture.width + x);
+            if (p[0] > p[2] + 100) coloured[x >= picture.width / 2]++; /* red: the square, and the legend's end */
+        }
+    assert_true(coloured[0] >= 42 * 48 && coloured[1] >= 42 * 48);
+    image_free(&picture);
+    snprintf(arguments, sizeof arguments, "--compare %s %s -o %s", in_folder("found.pfm"), in_folder("truth.pfm"),
+             in_folder("one.png"));
+    assert_int_equal(eval(arguments), 2); /* exists */
+    strcat(arguments, " -y --map-range 10% --palette cvd");
+    assert_int_equal(eval(arguments), 0);
+    assert_non_null(strstr(text, "16.41 %"));
+
+    assert_int_equal(
+        run_command(text, sizeof text,
+                    "cd %s && mkdir a b l t && cp found.pfm a/f1.pfm && cp found.pfm a/f2_disparity.pfm && "
+                    "cp found.pfm a/lonely.pfm && cp truth.d16.png b/f1.d16.png && cp truth.pfm "
+                    "b/f2_disparity.pfm && cp left.png l/f1.png && cp left.png l/f2.png && cp truth.pfm "
+                    "t/f1.pfm && cp truth.pfm t/f2_disparity.pfm",
+                    folder),
+        0);
+    snprintf(arguments, sizeof arguments, "--compare %s %s --left %s --truth %s -o %s", in_folder("a"), in_folder("b"),
+             in_folder("l"), in_folder("t"), in_folder("pictures"));
+    assert_int_equal(eval(arguments), 0);
+    assert_non_null(strstr(text, "1 maps are in one of the folders only"));
+    assert_non_null(strstr(text, "A against the truth, means over the frames"));
+    assert_int_equal(image_read(in_folder("pictures/f1.png"), NULL, &picture, NULL), 0);
+    image_free(&picture);
+    assert_int_equal(image_read(in_folder("pictures/f2_disparity.png"), NULL, &picture, NULL), 0);
+    image_free(&picture);
+
+    static const struct {
+        const char *arguments;
+        int code;
+    } bad[] = {{"--compare a", 2},
+               {"a/f1.pfm b/f1.d16.png", 2},
+               {"a/f1.pfm -o x.png", 2},
+               {"--compare a b/f1.d16.png", 3},
+               {"--compare a l", 3},
+               {"--compare a b --truth truth.pfm", 2},
+               {"--compare a b --left l", 2}, /* no pictures are asked for */
+               {"--compare a b --truth l", 3},
+               {"--compare a/f1.pfm small.pfm", 3},
+               {"--compare a/f1.pfm b/f1.d16.png -o x.jpg", 2},
+               {"--compare a b --list x", 2},
+               {"--compare a b --require 'epe<1'", 2},
+               {"--compare a b --shift 3", 2}};
+    write_map("small.pfm", 2, 1, (const float[]){1, 2});
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char program[4096];
+        if (!realpath(panum_program(), program)) fail_msg("no program");
+        int code = run_command(text, sizeof text, "cd %s && %s eval %s", folder, program, bad[i].arguments);
+        if (code != bad[i].code) fail_msg("%s: exit %d, not %d: %s", bad[i].arguments, code, bad[i].code, text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_by_itself),  cmocka_unit_test(test_forms),    cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_list),       cmocka_unit_test(test_refusals), cmocka_unit_test(test_wrong_sign_is_said),
-        cmocka_unit_test(test_benchmarks), cmocka_unit_test(test_demo),
+        cmocka_unit_test(test_by_itself),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_list),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_wrong_sign_is_said),
+        cmocka_unit_test(test_benchmarks),
+        cmocka_unit_test(test_demo),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
