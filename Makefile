@@ -215,7 +215,7 @@ arm: all ## cross-compiles for arm64; where qemu is installed, self-test, SGM an
 	@command -v $(firstword $(ARM_RUN)) >/dev/null || { echo "not run: no $(firstword $(ARM_RUN))"; exit 0; }; set -e; \
 	$(ARM_RUN) $(BUILD)/arm/panum selftest; \
 	mkdir -p $(ARM_TRY); \
-	$(ARM_RUN) $(BUILD)/arm/panum demo -q -y --width 160 -o $(ARM_TRY)/; \
+	$(ARM_RUN) $(BUILD)/arm/panum demo -q -y --model sgm --width 160 -o $(ARM_TRY)/; \
 	$(BUILD)/panum model seed s2m2-XS -q -y -o $(ARM_TRY)/XS.safetensors; \
 	for model in sgm "s2m2-XS --weights $(ARM_TRY)/XS.safetensors"; do \
 	    pair="match $(ARM_TRY)/left.png $(ARM_TRY)/right.png --model $$model -q -y -o"; \

@@ -34,7 +34,8 @@ enum {
 /* Begin with `PanumOptions options = PANUM_OPTIONS;` and change what you need. */
 typedef struct {
     size_t size;         /* of this struct, so that later versions can add to it */
-    const char *model;   /* "auto" (NULL too), "sgm", "s2m2-S", ... */
+    const char *model;   /* "sgm", "s2m2-S", ...; "auto" (NULL too): the largest network whose weights are found, else
+                            sgm */
     const char *weights; /* file; NULL: looked for by name */
     int threads;         /* 0: as many as the process may use */
     int positive;        /* not 0: look only in front of the screen, d >= 0 */

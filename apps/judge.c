@@ -1,26 +1,31 @@
 /* apps/judge.c - how good matchers are: each on all pairs of a set with truth, the screen plane put through the scene.
  */
 #include "apps/lib/judge.h"
+#include "apps/lib/colour.h"
 #include "apps/lib/options.h"
 #include "apps/lib/progress.h"
 #include "apps/lib/run.h"
+#include "apps/lib/train_eval.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "data/map.h"
 #include "data/pairs.h"
 #include "data/synthetic.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { JUDGES_MAX = 8, PLANES_MAX = 16 };
 /* Scenes to judge by come from a stream of their own, which no training draws from. */
 #define JUDGE_SEED 0x6a75646765u
 
 typedef struct {
-    const char *folder, *weights, *planes, *beside, *size;
+    const char *folder, *weights, *planes, *beside, *size, *output;
     OptionList models, require;
     int64_t count, seed, threads;
-    bool json;
+    bool json, overwrite;
     int progress;
     TalkOptions talk;
 } JudgeOptions;
@@ -96,6 +101,16 @@ static const Option options[] = {
      .group = "Output",
      .help = "exit 7 unless the first model's mean holds it: as panum eval's, bad-2<5 or front.sign>98, and "
              "confidence<0.3 and occlusion>0.9; may be repeated"},
+    {.name = "output",
+     .letter = 'o',
+     .kind = OPTION_PATH,
+     .value = "FOLDER",
+     AT(output),
+     .group = "Output",
+     .help =
+         "also colour maps into this folder, which is made: PAIR_PLANE_truth.png and PAIR_PLANE_MODEL.png, all of a "
+         "pair on the scale of its truth"},
+    OPTION_OVERWRITE(JudgeOptions, overwrite, "Output"),
     {.name = "json", .kind = OPTION_FLAG, AT(json), .group = "Output", .help = "one JSON object on standard output"},
     OPTION_THREADS(JudgeOptions, threads, "Machine"),
     OPTION_PROGRESS(JudgeOptions, progress),
@@ -248,6 +263,48 @@ static void find_recorded(const Judge *j, Row *row) {
     if (!j->planes) row->bad_2 = row->sign = (double)NAN;
 }
 
+/* Names come from lists and folders: a file name gets what is harmless in one. */
+static const char *picture_path(const Judge *j, const char *name, int plane, const char *what) {
+    char *safe = arena_text(j->arena, name);
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    for (char *c = safe; c && *c; c++)
+        if (!strchr(plain, *c) || (c == safe && *c == '.')) *c = '_';
+    if (!safe) return NULL;
+    return j->planes ? arena_format(j->arena, "%s/%s_%g_%s.png", j->o->output, safe, j->plane[plane], what)
+                     : arena_format(j->arena, "%s/%s_%s.png", j->o->output, safe, what);
+}
+
+static int write_picture(const Judge *j, const char *path, const Map *map, const Map *occlusion, double range) {
+    Image picture;
+    ColourOptions how = {.range = range, .occlusion = occlusion};
+    const FileMeta meta = {.version = "panum " PANUM_VERSION, .command = "panum judge"};
+    if (!path) return ERR_MEMORY;
+    int rc = colour_map(&picture, map, &how, NULL);
+    if (rc) return rc;
+    rc = image_write(path, j->o->overwrite ? OUT_OVERWRITE : OUT_NEW, &picture, "colour map of disparity", &meta);
+    image_free(&picture);
+    return rc;
+}
+
+/* One matcher on one pair; with -o its map, and before the first one's that of the truth. */
+static int judge_one(const Judge *j, const Row *row, int plane, int m, const Sample *sample, Judgement *to) {
+    StereoMaps maps;
+    Map truth = {0};
+    Image mask = {0};
+    if (!j->o->output) return judge_sample(j->matcher[m], sample, to, NULL);
+    int rc = judge_sample(j->matcher[m], sample, to, &maps);
+    if (!rc) rc = sample_truth(sample, &truth, &mask);
+    double range = rc ? 0 : colour_range(&truth);
+    if (!rc && m == 0) rc = write_picture(j, picture_path(j, row->name, plane, "truth"), &truth, NULL, range);
+    if (!rc)
+        rc = write_picture(j, picture_path(j, row->name, plane, matcher_model_name(matcher_model(j->matcher[m]))),
+                           &maps.disparity, &maps.occlusion, range);
+    stereo_maps_free(&maps);
+    map_free(&truth);
+    image_free(&mask);
+    return rc;
+}
+
 static int judge_pair(Judge *j, int64_t index) {
     Row *row = &j->rows[index];
     Sample whole = {0}, cut = {0};
@@ -257,7 +314,7 @@ static int judge_pair(Judge *j, int64_t index) {
         if (j->planes) rc = judge_plane(&cut, &whole, j->plane[p]);
         for (int m = 0; !rc && m < j->models; m++) {
             if (run_stopped()) rc = run_stop("nothing was printed");
-            if (!rc) rc = judge_sample(j->matcher[m], j->planes ? &cut : &whole, &each[m][p]);
+            if (!rc) rc = judge_one(j, row, p, m, j->planes ? &cut : &whole, &each[m][p]);
         }
     }
     for (int m = 0; !rc && m < j->models; m++) {
@@ -299,7 +356,7 @@ static int mean_row(const Judge *j, const char *group, Row *mean) {
     return rc;
 }
 
-/* Is this row the first of its group, and are there several groups, none of them a single pair throughout? */
+/* Is this row the first of its group? */
 static bool begins_group(const Judge *j, int64_t index) {
     for (int64_t i = 0; i < index; i++)
         if (strcmp(j->rows[i].group, j->rows[index].group) == 0) return false;
@@ -499,6 +556,8 @@ int app_judge(int argc, char **argv) {
     if (!rc) rc = read_beside(j);
     if (!rc) rc = open_pairs(j, parsed.operands[0], synthetic);
     if (!rc) rc = open_matchers(j);
+    if (!rc && o.output && mkdir(o.output, 0777) != 0 && errno != EEXIST)
+        rc = fail(ERR_USAGE, "%s: the folder cannot be made: %s", show_path(o.output), strerror(errno));
     if (!rc) rc = judge(j);
     for (int i = 0; i < j->models; i++) matcher_close(j->matcher[i]);
     mem_free(j->rows);

@@ -72,8 +72,9 @@ static int rank(const StereoMaps *maps, const Map *truth, const Image *mask, boo
     return rc;
 }
 
-int judge_sample(Matcher *matcher, const Sample *sample, Judgement *judgement) {
+int judge_sample(Matcher *matcher, const Sample *sample, Judgement *judgement, StereoMaps *found) {
     memset(judgement, 0, sizeof *judgement);
+    if (found) memset(found, 0, sizeof *found);
     Image left = {0}, right = {0}, mask = {0};
     Map truth = {0};
     StereoMaps maps = {0};
@@ -90,7 +91,10 @@ int judge_sample(Matcher *matcher, const Sample *sample, Judgement *judgement) {
     if (!rc) metric_figures(&judgement->figures, &metrics);
     if (!rc) rc = rank(&maps, &truth, &mask, sample->occlusion_known, judgement);
     judgement->seconds = matcher_seconds(matcher);
-    stereo_maps_free(&maps);
+    if (found && !rc)
+        *found = maps;
+    else
+        stereo_maps_free(&maps);
     map_free(&truth);
     image_free(&left), image_free(&right), image_free(&mask);
     return rc;

@@ -15,8 +15,9 @@ typedef struct {
     double seconds;                  /* of matching */
 } Judgement;
 
-/* Matches the pair as panum match would, and measures against its left truth. Grey pictures are matched as such. */
-int judge_sample(Matcher *matcher, const Sample *sample, Judgement *judgement);
+/* Matches the pair as panum match would, and measures against its left truth. Grey pictures are matched as such. `maps`
+ * (may be NULL) gets what was found, for the caller to free. */
+int judge_sample(Matcher *matcher, const Sample *sample, Judgement *judgement, StereoMaps *maps);
 /* The signed rule: `to` is the pair with the screen at a percentile of its truth. */
 int judge_plane(Sample *to, const Sample *from, double percent);
 /* Every figure's mean over those that have it, all counting alike. */

@@ -132,7 +132,8 @@ static const char exit_codes[] =
     "unsupported; 4 weights missing, of another model, or refused; 5 device or driver; 6 out of memory or disk;\n"
     "7 a check found its limits broken; 8 an external program (ffmpeg) failed; 130 interrupted.\n"
     ".SH ENVIRONMENT\n"
-    ".TP\n.B PANUM_MODELS\nfolder where weights are looked for, before ./models, ~/.local/share/panum/models and what came with panum\n"
+    ".TP\n.B PANUM_MODELS\nfolder where weights are looked for, before ./models, ~/.local/share/panum/models and what "
+    "came with panum\n"
     ".TP\n.B PANUM_FFMPEG\nthe ffmpeg program to use\n"
     ".TP\n.B PANUM_CPU\nbase, avx2 or avx512: lowers the instruction set used (for tests)\n"
     ".TP\n.B PANUM_FAIL_ALLOC\nfails the given request for memory (for tests)\n";

@@ -181,6 +181,10 @@ static void test_set(void **state) {
                      0);
     assert_int_equal(run("list.tsv --model sgm --planes none -q --require 'occlusion>2'"), 7);
     assert_non_null(strstr(text, "not above 2"));
+    assert_int_equal(run("list.tsv --model sgm --planes 5 -q -o maps && cd maps && ls"), 0);
+    assert_non_null(strstr(text, "again_5_sgm.png\nagain_5_truth.png\nby_mask_5_sgm.png\n"));
+    assert_int_equal(run("list.tsv --model sgm --planes 5 -q -o maps"), 2);
+    assert_int_equal(run("list.tsv --model sgm --planes 5 -q -y -o maps"), 0);
     assert_int_equal(run("$PWD/../judge/list.tsv --folder . --model sgm -q"), 0);
 }
 
