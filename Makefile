@@ -91,6 +91,13 @@ $(BUILD)/tests/cuda/%: $(BUILD)/tests/cuda/%.o $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUI
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -rdynamic -o $@ $< $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
 
+# A driver, and an NVRTC, that fail as told.
+$(BUILD)/tests/cuda/libcuda_fake.so: tests/cuda/fake_driver.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $<
+$(BUILD)/tests/cuda/test_driver: $(BUILD)/tests/cuda/libcuda_fake.so
+
 # A libc whose calls fail when they are told to; loaded before the program by the test of that name.
 $(BUILD)/tests/bad/faults.so: tests/bad/faults.c
 	@mkdir -p $(@D)

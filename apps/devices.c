@@ -1,10 +1,12 @@
-/* apps/devices.c - what this machine offers: processor, instruction set, threads, memory. */
+/* apps/devices.c - what this machine offers: processor, instruction set, threads, memory, GPUs. */
 #include "apps/lib/options.h"
 #include "apps/lib/run.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/pool.h"
+#include "cuda/driver.h"
+#include "cuda/nvrtc.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -25,10 +27,11 @@ int app_devices(int argc, char **argv);
 const Verb verb_devices = {
     .name = "devices",
     .operands = "",
-    .summary = "show the processor, instruction set, threads and memory that will be used",
+    .summary = "show the processor, instruction set, threads, memory and GPUs of this machine",
     .description =
         "Says what the program found on this machine and what it will use. Threads are those this process may run "
-        "on (its affinity), not those the machine has.",
+        "on (its affinity), not those the machine has. Of a GPU it says what the driver says, and whether NVRTC, which "
+        "compiles kernels, is there and knows it; where something is missing, what to install.",
     .least = 0,
     .most = 0,
     .run = app_devices,
@@ -52,6 +55,75 @@ static int64_t meminfo(const char *field) {
     return bytes;
 }
 
+enum { GPUS_MOST = 16, ARCHITECTURES_MOST = 64 };
+
+/* What there is to say about GPUs. Looking takes no memory of theirs. */
+typedef struct {
+    int gpus;
+    GpuFacts gpu[GPUS_MOST];
+    char why_none[1024]; /* "" when there are some */
+    int nvrtc_major, nvrtc_minor;
+    char why_no_nvrtc[1024]; /* "" when it is there */
+    int arch[ARCHITECTURES_MOST], architectures;
+} Gpus;
+
+static void look_for_gpus(Gpus *g) {
+    *g = (Gpus){0};
+    if (cuda_count(NULL, &g->gpus)) snprintf(g->why_none, sizeof g->why_none, "%s", err_sentence());
+    if (g->gpus > GPUS_MOST) g->gpus = GPUS_MOST;
+    for (int i = 0; i < g->gpus; i++) {
+        if (!cuda_facts(NULL, i, &g->gpu[i])) continue;
+        snprintf(g->why_none, sizeof g->why_none, "%s", err_sentence());
+        g->gpus = 0;
+    }
+    if (!g->gpus) return;
+    const Nvrtc *nvrtc;
+    if (nvrtc_open(NULL, &nvrtc)) {
+        snprintf(g->why_no_nvrtc, sizeof g->why_no_nvrtc, "%s", err_sentence());
+        return;
+    }
+    nvrtc_version(nvrtc, &g->nvrtc_major, &g->nvrtc_minor);
+    g->architectures = nvrtc_architectures(nvrtc, g->arch, ARCHITECTURES_MOST);
+}
+
+static bool compiles_for(const Gpus *g, int arch) {
+    for (int i = 0; i < g->architectures; i++)
+        if (g->arch[i] == arch) return true;
+    return false;
+}
+
+static void print_gpus(const Gpus *g) {
+    char line[1024];
+    if (!g->gpus) printf("gpu: none: %s\n", g->why_none);
+    for (int i = 0; i < g->gpus; i++) {
+        const GpuFacts *f = &g->gpu[i];
+        printf("gpu: %s (cuda:%d)\n", err_printable(line, sizeof line, f->name), i);
+        printf("     sm_%d, %d multiprocessors, %s, %zu KB of shared memory a block; driver for CUDA %d.%d\n", f->arch,
+               f->multiprocessors, show_bytes((double)f->memory), f->shared_a_block >> 10, f->driver / 1000,
+               f->driver % 1000 / 10);
+        if (g->why_no_nvrtc[0])
+            printf("     %s\n", g->why_no_nvrtc);
+        else
+            printf("     NVRTC %d.%d compiles kernels, %s\n", g->nvrtc_major, g->nvrtc_minor,
+                   compiles_for(g, f->arch) ? "also for it" : "but not for it; another version may");
+    }
+    if (g->gpus) printf("     not used yet: match and train run on the CPU in this version\n");
+}
+
+static void print_gpus_json(const Gpus *g) {
+    char text[1200];
+    printf("\"gpus\":[");
+    for (int i = 0; i < g->gpus; i++) {
+        const GpuFacts *f = &g->gpu[i];
+        printf("%s{\"name\":%s,\"arch\":%d,\"multiprocessors\":%d,\"memory_bytes\":%zu,\"shared_bytes\":%zu,"
+               "\"driver\":%d,\"compiles\":%s}",
+               i ? "," : "", json_quote(text, sizeof text, f->name), f->arch, f->multiprocessors, f->memory,
+               f->shared_a_block, f->driver, compiles_for(g, f->arch) ? "true" : "false");
+    }
+    const char *note = g->why_none[0] ? g->why_none : g->why_no_nvrtc;
+    printf("],\"gpu_note\":%s", note[0] ? json_quote(text, sizeof text, note) : "null");
+}
+
 int app_devices(int argc, char **argv) {
     DevicesOptions o = {0};
     Parsed parsed;
@@ -60,20 +132,25 @@ int app_devices(int argc, char **argv) {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE), online = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t memory = pages > 0 && page > 0 ? (int64_t)pages * page : -1, available = meminfo("MemAvailable");
     const char *level = cpu_level_name(cpu_level());
+    Gpus gpus;
+    look_for_gpus(&gpus);
+    err_clear();
     if (o.json) {
         char model[256];
         printf("{\"cpu\":%s,\"instructions\":\"%s\",\"bf16\":%s,\"threads\":%d,\"threads_online\":%ld,\"memory_bytes\":"
                "%lld,"
-               "\"memory_available_bytes\":%lld,\"cuda\":false}\n",
+               "\"memory_available_bytes\":%lld,\"cuda\":false,",
                json_quote(model, sizeof model, cpu_model()), level, cpu_has_bf16() ? "true" : "false", pool_cpus(),
                online, (long long)memory, (long long)available);
+        print_gpus_json(&gpus);
+        printf("}\n");
     } else {
         printf("cpu: %s\n", cpu_model());
         printf("     %s instructions%s, %d of %ld threads\n", level,
                cpu_has_bf16() ? " with bf16 products" : ", no bf16 products", pool_cpus(), online);
         if (memory > 0 && available > 0)
             printf("     %s of memory, %s available\n", show_bytes((double)memory), show_bytes((double)available));
-        printf("gpu: not used: this build has no CUDA back end yet, everything runs on the CPU\n");
+        print_gpus(&gpus);
     }
     parsed_free(&parsed);
     return 0;

@@ -1,0 +1,541 @@
+#include "cuda/driver.h"
+#include "base/mem.h"
+#include "cuda/nvrtc.h"
+#include "cuda/sentences.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The driver's calls, declared by hand after cuda.h. Each is looked up under the name that its present form has in the
+ * library: _v2 where 64-bit sizes came later. Handles are pointers, device memory is a 64-bit number. */
+typedef struct CUctx_st *Context;
+typedef struct CUstream_st *Stream;
+typedef struct CUevent_st *Event;
+typedef struct CUmod_st *Module;
+typedef struct CUfunc_st *Function;
+typedef struct CUgraph_st *Graph;
+typedef struct CUgraphExec_st *GraphExec;
+typedef unsigned long long Address;
+
+#define DRIVER_CALLS(X)                                                                                               \
+    X(init, "cuInit", (unsigned flags))                                                                               \
+    X(device_count, "cuDeviceGetCount", (int *count))                                                                 \
+    X(device_get, "cuDeviceGet", (int *device, int index))                                                            \
+    X(device_name, "cuDeviceGetName", (char *name, int size, int device))                                             \
+    X(device_attribute, "cuDeviceGetAttribute", (int *value, int attribute, int device))                              \
+    X(device_memory, "cuDeviceTotalMem_v2", (size_t * bytes, int device))                                             \
+    X(context_retain, "cuDevicePrimaryCtxRetain", (Context * context, int device))                                    \
+    X(context_release, "cuDevicePrimaryCtxRelease_v2", (int device))                                                  \
+    X(context_set, "cuCtxSetCurrent", (Context context))                                                              \
+    X(memory_info, "cuMemGetInfo_v2", (size_t * free, size_t * all))                                                  \
+    X(memory, "cuMemAlloc_v2", (Address * at, size_t bytes))                                                          \
+    X(memory_free, "cuMemFree_v2", (Address at))                                                                      \
+    X(pinned, "cuMemHostAlloc", (void **at, size_t bytes, unsigned flags))                                            \
+    X(pinned_free, "cuMemFreeHost", (void *at))                                                                       \
+    X(copy_up, "cuMemcpyHtoDAsync_v2", (Address to, const void *from, size_t bytes, Stream stream))                   \
+    X(copy_down, "cuMemcpyDtoHAsync_v2", (void *to, Address from, size_t bytes, Stream stream))                       \
+    X(copy_across, "cuMemcpyDtoDAsync_v2", (Address to, Address from, size_t bytes, Stream stream))                   \
+    X(fill, "cuMemsetD8Async", (Address at, unsigned char value, size_t bytes, Stream stream))                        \
+    X(stream, "cuStreamCreate", (Stream * stream, unsigned flags))                                                    \
+    X(stream_drop, "cuStreamDestroy_v2", (Stream stream))                                                             \
+    X(stream_finish, "cuStreamSynchronize", (Stream stream))                                                          \
+    X(stream_await, "cuStreamWaitEvent", (Stream stream, Event event, unsigned flags))                                \
+    X(event, "cuEventCreate", (Event * event, unsigned flags))                                                        \
+    X(event_drop, "cuEventDestroy_v2", (Event event))                                                                 \
+    X(event_record, "cuEventRecord", (Event event, Stream stream))                                                    \
+    X(event_finish, "cuEventSynchronize", (Event event))                                                              \
+    X(event_time, "cuEventElapsedTime", (float *milliseconds, Event from, Event to))                                  \
+    X(module, "cuModuleLoadData", (Module * module, const void *image))                                               \
+    X(module_drop, "cuModuleUnload", (Module module))                                                                 \
+    X(function, "cuModuleGetFunction", (Function * function, Module module, const char *name))                        \
+    X(function_set, "cuFuncSetAttribute", (Function function, int attribute, int value))                              \
+    X(launch, "cuLaunchKernel",                                                                                       \
+      (Function function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, \
+       Stream stream, void **arguments, void **extra))                                                                \
+    X(capture, "cuStreamBeginCapture_v2", (Stream stream, int mode))                                                  \
+    X(capture_end, "cuStreamEndCapture", (Stream stream, Graph * graph))                                              \
+    X(graph_make, "cuGraphInstantiateWithFlags", (GraphExec * exec, Graph graph, unsigned long long flags))           \
+    X(graph_upload, "cuGraphUpload", (GraphExec exec, Stream stream))                                                 \
+    X(graph_run, "cuGraphLaunch", (GraphExec exec, Stream stream))                                                    \
+    X(graph_exec_drop, "cuGraphExecDestroy", (GraphExec exec))                                                        \
+    X(graph_drop, "cuGraphDestroy", (Graph graph))
+
+#define DECLARE(name, symbol, arguments) int(*name) arguments;
+typedef struct {
+    char path[256];
+    int version;
+    DRIVER_CALLS(DECLARE)
+} Driver;
+
+enum {
+    ATTRIBUTE_MULTIPROCESSORS = 16,
+    ATTRIBUTE_MAJOR = 75,
+    ATTRIBUTE_MINOR = 76,
+    ATTRIBUTE_SHARED_OPT_IN = 97, /* bytes a block may have when its kernel asks */
+    FUNCTION_SHARED = 8,          /* the attribute with which it asks */
+    STREAM_NON_BLOCKING = 1,
+    CAPTURE_THREAD_LOCAL = 1,
+    SHARED_UNASKED = 48 << 10,
+    KERNELS_MAX = 64,
+    ARCH_LEAST = 75,
+};
+
+typedef struct Device {
+    Gpu gpu; /* first: a Gpu is one of these */
+    const Driver *driver;
+    int index;
+    Context context;
+    const Nvrtc *nvrtc;
+    char nvrtc_path[256];
+    int lost; /* the code that cost the context, 0: all is well */
+} Device;
+
+struct GpuStream {
+    Device *device;
+    Stream stream;
+};
+struct GpuEvent {
+    Device *device;
+    Event event;
+};
+struct GpuKernel {
+    char name[64];
+    Function function;
+    size_t shared; /* what it has asked for */
+};
+struct GpuModule {
+    Device *device;
+    Module module;
+    GpuKernel kernel[KERNELS_MAX];
+    int kernels;
+};
+struct GpuGraph {
+    Device *device;
+    Graph graph;
+    GraphExec exec;
+};
+
+static int say(int code, const char *what) {
+    const CudaCode *c = cuda_code(code);
+    return fail(code == 2 ? ERR_MEMORY : ERR_DEVICE, "%s: %s (CUDA error %d, %s)", what, c->sentence, code, c->name);
+}
+
+/* 0, or the sentence of what the driver answered; some answers are the last. */
+static int check(Device *d, int code, const char *what) {
+    if (!code) return 0;
+    if (cuda_code(code)->lost) d->lost = code;
+    return say(code, what);
+}
+
+static int still_there(const Device *d) {
+    return d->lost ? say(d->lost, "the GPU was lost earlier") : 0;
+}
+
+/* ---- opening ---- */
+
+static int load(const char *path, Driver *driver) {
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        return fail(ERR_DEVICE,
+                    "there is no NVIDIA driver on this machine (%s is not found); without a GPU everything "
+                    "runs on the CPU",
+                    path);
+    int (*version)(int *) = NULL;
+    void *symbol = dlsym(library, "cuDriverGetVersion");
+    memcpy(&version, &symbol, sizeof version);
+    if (!version || version(&driver->version)) driver->version = 0;
+    const struct {
+        void *at;
+        const char *name;
+    } table[] = {
+#define ROW(name, symbol, arguments) {&driver->name, symbol},
+        DRIVER_CALLS(ROW)};
+    const char *absent = NULL;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        void *function = dlsym(library, table[i].name);
+        if (!function && !absent) absent = table[i].name;
+        if (function) memcpy(table[i].at, &function, sizeof function);
+    }
+    if (driver->version && driver->version < CUDA_DRIVER_LEAST)
+        return fail(ERR_DEVICE,
+                    "the NVIDIA driver knows CUDA %d.%d and %d.0 is needed; install driver 525 or newer. Until then "
+                    "everything runs on the CPU",
+                    driver->version / 1000, driver->version % 1000 / 10, CUDA_DRIVER_LEAST / 1000);
+    if (absent) return fail(ERR_DEVICE, "%s has no %s: it is too old, or no NVIDIA driver", path, absent);
+    int code = driver->init(0);
+    if (code) return say(code, "the NVIDIA driver does not start");
+    snprintf(driver->path, sizeof driver->path, "%s", path);
+    return 0;
+}
+
+/* A driver that works is opened once and kept. */
+static int open_driver(const CudaLibraries *libraries, const Driver **out) {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static Driver kept;
+    const char *path = libraries && libraries->driver ? libraries->driver : "libcuda.so.1";
+    int code = 0;
+    pthread_mutex_lock(&mutex);
+    if (strcmp(path, kept.path) != 0) {
+        Driver found = {0};
+        code = load(path, &found);
+        if (!code) kept = found;
+    }
+    pthread_mutex_unlock(&mutex);
+    *out = code ? NULL : &kept;
+    return code;
+}
+
+int cuda_count(const CudaLibraries *libraries, int *devices) {
+    const Driver *driver;
+    *devices = 0;
+    int code = open_driver(libraries, &driver);
+    if (code) return code;
+    code = driver->device_count(devices);
+    if (code) return say(code, "the NVIDIA driver cannot count its GPUs");
+    return *devices > 0 ? 0 : say(100, "the NVIDIA driver is there");
+}
+
+static int facts_of(const Driver *driver, int index, int *device, GpuFacts *facts) {
+    int major = 0, minor = 0, shared = 0;
+    *facts = (GpuFacts){.driver = driver->version};
+    int code = driver->device_get(device, index);
+    if (!code) code = driver->device_name(facts->name, sizeof facts->name, *device);
+    if (!code) code = driver->device_memory(&facts->memory, *device);
+    if (!code) code = driver->device_attribute(&major, ATTRIBUTE_MAJOR, *device);
+    if (!code) code = driver->device_attribute(&minor, ATTRIBUTE_MINOR, *device);
+    if (!code) code = driver->device_attribute(&facts->multiprocessors, ATTRIBUTE_MULTIPROCESSORS, *device);
+    if (!code) code = driver->device_attribute(&shared, ATTRIBUTE_SHARED_OPT_IN, *device);
+    facts->name[sizeof facts->name - 1] = 0;
+    facts->arch = 10 * major + minor;
+    facts->shared_a_block = (size_t)(shared > 0 ? shared : 0);
+    return code ? say(code, "the GPU does not say what it is") : 0;
+}
+
+int cuda_facts(const CudaLibraries *libraries, int index, GpuFacts *facts) {
+    const Driver *driver;
+    int device, code = open_driver(libraries, &driver);
+    return code ? code : facts_of(driver, index, &device, facts);
+}
+
+/* ---- memory ---- */
+
+static int memory_left(Gpu *gpu, size_t *bytes) {
+    Device *d = (Device *)gpu;
+    size_t all;
+    *bytes = 0;
+    return check(d, d->driver->memory_info(bytes, &all), "the GPU's memory");
+}
+
+static int memory(Gpu *gpu, size_t bytes, void **at) {
+    Device *d = (Device *)gpu;
+    Address address = 0;
+    *at = NULL;
+    if (still_there(d)) return err_code();
+    int code = d->driver->memory(&address, bytes ? bytes : 1);
+    if (code == 2) {
+        size_t left;
+        if (memory_left(gpu, &left)) left = 0;
+        return fail(ERR_MEMORY,
+                    "the GPU has no room for %.0f MiB: %.0f MiB of its %.0f MiB are free; close other programs that "
+                    "use it, or work on smaller pictures",
+                    (double)bytes / 1048576, (double)left / 1048576, (double)gpu->facts.memory / 1048576);
+    }
+    *at = (void *)(uintptr_t)address;
+    return check(d, code, "memory of the GPU");
+}
+
+static void memory_free(Gpu *gpu, void *at) {
+    Device *d = (Device *)gpu;
+    if (at && !d->lost) d->driver->memory_free((Address)(uintptr_t)at);
+}
+
+static int pinned(Gpu *gpu, size_t bytes, void **at) {
+    Device *d = (Device *)gpu;
+    *at = NULL;
+    if (still_there(d)) return err_code();
+    return check(d, d->driver->pinned(at, bytes ? bytes : 1, 0), "memory for copies to and from the GPU");
+}
+
+static void pinned_free(Gpu *gpu, void *at) {
+    Device *d = (Device *)gpu;
+    if (at && !d->lost) d->driver->pinned_free(at);
+}
+
+/* ---- streams and events ---- */
+
+static int stream_make(Gpu *gpu, GpuStream **stream) {
+    Device *d = (Device *)gpu;
+    *stream = NULL;
+    if (still_there(d)) return err_code();
+    GpuStream *made = mem_zero(1, sizeof *made);
+    if (!made) return ERR_MEMORY;
+    made->device = d;
+    int code = check(d, d->driver->stream(&made->stream, STREAM_NON_BLOCKING), "a stream of the GPU");
+    if (code)
+        mem_free(made);
+    else
+        *stream = made;
+    return code;
+}
+
+static void stream_drop(GpuStream *stream) {
+    if (!stream) return;
+    if (!stream->device->lost) stream->device->driver->stream_drop(stream->stream);
+    mem_free(stream);
+}
+
+static int copy(GpuStream *stream, void *to, const void *from, size_t bytes, GpuDirection direction) {
+    Device *d = stream->device;
+    if (still_there(d)) return err_code();
+    if (!bytes) return 0;
+    Address there = (Address)(uintptr_t)to, here = (Address)(uintptr_t)from;
+    int code = 0;
+    switch (direction) {
+    case GPU_TO_DEVICE:
+        code = d->driver->copy_up(there, from, bytes, stream->stream);
+        break;
+    case GPU_TO_HOST:
+        code = d->driver->copy_down(to, here, bytes, stream->stream);
+        break;
+    case GPU_ON_DEVICE:
+        code = d->driver->copy_across(there, here, bytes, stream->stream);
+        break;
+    }
+    return check(d, code, "a copy to or from the GPU");
+}
+
+static int fill(GpuStream *stream, void *at, uint8_t value, size_t bytes) {
+    Device *d = stream->device;
+    if (still_there(d)) return err_code();
+    if (!bytes) return 0;
+    return check(d, d->driver->fill((Address)(uintptr_t)at, value, bytes, stream->stream), "filling the GPU's memory");
+}
+
+static int finish(GpuStream *stream) {
+    Device *d = stream->device;
+    if (still_there(d)) return err_code();
+    return check(d, d->driver->stream_finish(stream->stream), "the GPU's work");
+}
+
+static int event_make(Gpu *gpu, GpuEvent **event) {
+    Device *d = (Device *)gpu;
+    *event = NULL;
+    if (still_there(d)) return err_code();
+    GpuEvent *made = mem_zero(1, sizeof *made);
+    if (!made) return ERR_MEMORY;
+    made->device = d;
+    int code = check(d, d->driver->event(&made->event, 0), "an event of the GPU");
+    if (code)
+        mem_free(made);
+    else
+        *event = made;
+    return code;
+}
+
+static void event_drop(GpuEvent *event) {
+    if (!event) return;
+    if (!event->device->lost) event->device->driver->event_drop(event->event);
+    mem_free(event);
+}
+
+static int record(GpuStream *stream, GpuEvent *event) {
+    Device *d = stream->device;
+    if (still_there(d)) return err_code();
+    return check(d, d->driver->event_record(event->event, stream->stream), "an event of the GPU");
+}
+
+static int await(GpuStream *stream, GpuEvent *event) {
+    Device *d = stream->device;
+    if (still_there(d)) return err_code();
+    return check(d, d->driver->stream_await(stream->stream, event->event, 0), "an event of the GPU");
+}
+
+static int event_finish(GpuEvent *event) {
+    Device *d = event->device;
+    if (still_there(d)) return err_code();
+    return check(d, d->driver->event_finish(event->event), "the GPU's work");
+}
+
+static int seconds(GpuEvent *from, GpuEvent *to, double *out) {
+    Device *d = from->device;
+    float milliseconds = 0;
+    if (still_there(d)) return err_code();
+    int code = check(d, d->driver->event_time(&milliseconds, from->event, to->event), "the GPU's clock");
+    *out = 1e-3 * (double)milliseconds;
+    return code;
+}
+
+/* ---- kernels ---- */
+
+static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
+    Device *d = (Device *)gpu;
+    Compiled compiled = {0};
+    *out = NULL;
+    if (still_there(d)) return err_code();
+    int code = d->nvrtc ? 0 : nvrtc_open(d->nvrtc_path[0] ? d->nvrtc_path : NULL, &d->nvrtc);
+    if (!code) code = nvrtc_compile(d->nvrtc, source, gpu->facts.arch, COMPILE_PLAIN, &compiled);
+    GpuModule *module = code ? NULL : mem_zero(1, sizeof *module);
+    if (!code && !module) code = ERR_MEMORY;
+    if (!code) {
+        module->device = d;
+        code = check(d, d->driver->module(&module->module, compiled.code), source->name);
+    }
+    compiled_free(&compiled);
+    if (code)
+        mem_free(module);
+    else
+        *out = module;
+    return code;
+}
+
+static void module_drop(GpuModule *module) {
+    if (!module) return;
+    if (!module->device->lost) module->device->driver->module_drop(module->module);
+    mem_free(module);
+}
+
+static int kernel_find(GpuModule *module, const char *name, const GpuKernel **kernel) {
+    Device *d = module->device;
+    *kernel = NULL;
+    if (still_there(d)) return err_code();
+    for (int i = 0; i < module->kernels; i++)
+        if (!strcmp(module->kernel[i].name, name)) *kernel = &module->kernel[i];
+    if (*kernel) return 0;
+    BUG_IF(module->kernels == KERNELS_MAX, "more than %d kernels in a module", KERNELS_MAX);
+    GpuKernel *k = &module->kernel[module->kernels];
+    snprintf(k->name, sizeof k->name, "%s", name);
+    int code = check(d, d->driver->function(&k->function, module->module, name), name);
+    if (code) return code;
+    module->kernels++;
+    *kernel = k;
+    return 0;
+}
+
+static int launch(GpuStream *stream, const GpuKernel *kernel, GpuLaunch how, const void *arguments, size_t bytes) {
+    Device *d = stream->device;
+    BUG_IF(bytes > GPU_ARGUMENTS_MAX, "%s: %zu bytes of arguments", kernel->name, bytes);
+    if (still_there(d)) return err_code();
+    int code = 0;
+    if (how.shared > SHARED_UNASKED) /* asked for each time: the driver keeps no more than the number */
+        code = check(d, d->driver->function_set(kernel->function, FUNCTION_SHARED, (int)how.shared), kernel->name);
+    if (code) return code;
+    char copied[GPU_ARGUMENTS_MAX] __attribute__((aligned(16)));
+    memcpy(copied, arguments, bytes);
+    void *list[] = {copied};
+    return check(d,
+                 d->driver->launch(kernel->function, how.grid[0], how.grid[1], how.grid[2], how.threads, 1, 1,
+                                   (unsigned)how.shared, stream->stream, list, NULL),
+                 kernel->name);
+}
+
+/* ---- graphs ---- */
+
+static int capture(GpuStream *stream) {
+    Device *d = stream->device;
+    if (still_there(d)) return err_code();
+    return check(d, d->driver->capture(stream->stream, CAPTURE_THREAD_LOCAL), "capturing a graph");
+}
+
+static void graph_drop(GpuGraph *graph) {
+    if (!graph) return;
+    if (!graph->device->lost) {
+        if (graph->exec) graph->device->driver->graph_exec_drop(graph->exec);
+        if (graph->graph) graph->device->driver->graph_drop(graph->graph);
+    }
+    mem_free(graph);
+}
+
+static int capture_end(GpuStream *stream, GpuGraph **out) {
+    Device *d = stream->device;
+    *out = NULL;
+    if (still_there(d)) return err_code();
+    GpuGraph *graph = mem_zero(1, sizeof *graph);
+    Graph captured = NULL;
+    int code = d->driver->capture_end(stream->stream, &captured); /* always: the stream must not stay captured */
+    if (!graph) {
+        if (captured) d->driver->graph_drop(captured);
+        return ERR_MEMORY;
+    }
+    graph->device = d;
+    graph->graph = captured;
+    if (!code) code = d->driver->graph_make(&graph->exec, captured, 0);
+    if (!code) code = d->driver->graph_upload(graph->exec, stream->stream); /* its memory is taken now, not later */
+    if (code) {
+        graph_drop(graph);
+        return check(d, code, "capturing a graph");
+    }
+    *out = graph;
+    return 0;
+}
+
+static int graph_run(GpuStream *stream, GpuGraph *graph) {
+    Device *d = stream->device;
+    if (still_there(d)) return err_code();
+    return check(d, d->driver->graph_run(graph->exec, stream->stream), "a captured graph");
+}
+
+/* ---- the device ---- */
+
+static void device_close(Gpu *gpu) {
+    Device *d = (Device *)gpu;
+    if (d->context) d->driver->context_release(d->index);
+    mem_free(d);
+}
+
+int cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
+    static const GpuCalls calls = {
+        .close = device_close,
+        .memory = memory,
+        .memory_free = memory_free,
+        .memory_left = memory_left,
+        .pinned = pinned,
+        .pinned_free = pinned_free,
+        .stream = stream_make,
+        .stream_drop = stream_drop,
+        .copy = copy,
+        .fill = fill,
+        .launch = launch,
+        .finish = finish,
+        .event = event_make,
+        .event_drop = event_drop,
+        .record = record,
+        .await = await,
+        .event_finish = event_finish,
+        .seconds = seconds,
+        .module = module_make,
+        .module_drop = module_drop,
+        .kernel = kernel_find,
+        .capture = capture,
+        .capture_end = capture_end,
+        .graph_run = graph_run,
+        .graph_drop = graph_drop,
+    };
+    const Driver *driver;
+    int count;
+    *gpu = NULL;
+    int code = cuda_count(libraries, &count);
+    if (code) return code;
+    if (index < 0 || index >= count)
+        return fail(ERR_DEVICE, "there is no GPU %d: the driver finds %d, counted from 0", index, count);
+    code = open_driver(libraries, &driver);
+    if (code) return code;
+    Device *d = mem_zero(1, sizeof *d);
+    if (!d) return ERR_MEMORY;
+    d->gpu.call = &calls;
+    d->driver = driver;
+    if (libraries && libraries->nvrtc) snprintf(d->nvrtc_path, sizeof d->nvrtc_path, "%s", libraries->nvrtc);
+    code = facts_of(driver, index, &d->index, &d->gpu.facts);
+    if (!code && d->gpu.facts.arch < ARCH_LEAST)
+        code = fail(ERR_DEVICE, "%s is too old (sm_%d): sm_%d (Turing, 2018) is the least; use the CPU",
+                    d->gpu.facts.name, d->gpu.facts.arch, ARCH_LEAST);
+    if (!code) code = check(d, driver->context_retain(&d->context, d->index), d->gpu.facts.name);
+    if (!code) code = check(d, driver->context_set(d->context), d->gpu.facts.name);
+    if (code) {
+        device_close(&d->gpu);
+        return code;
+    }
+    *gpu = &d->gpu;
+    return 0;
+}

@@ -1,0 +1,32 @@
+/* cuda/nvrtc.h - kernel text to machine code, by NVRTC opened by name. */
+#ifndef PANUM_CUDA_NVRTC_H
+#define PANUM_CUDA_NVRTC_H
+#include "cuda/gpu.h"
+
+typedef struct Nvrtc Nvrtc;
+/* `library` NULL: the usual names. ERR_DEVICE with what to install when there is none. One is opened once and kept. */
+int nvrtc_open(const char *library, const Nvrtc **nvrtc);
+void nvrtc_version(const Nvrtc *nvrtc, int *major, int *minor);
+/* The architectures it makes code for, ascending; at most `most`. Returns how many. */
+int nvrtc_architectures(const Nvrtc *nvrtc, int *arch, int most);
+
+typedef struct {
+    void *code; /* a cubin for exactly this architecture; the caller's (mem_free) */
+    size_t bytes;
+    char *log; /* the compiler's words, ptxas's report on each kernel among them; the caller's (mem_free) */
+} Compiled;
+typedef enum {
+    COMPILE_PLAIN,
+    COMPILE_STRICT, /* spilled registers and arrays in local memory are errors */
+} CompileCare;
+/* On failure *log may hold the compiler's words; the sentence has their first line. */
+int nvrtc_compile(const Nvrtc *nvrtc, const GpuSource *source, int arch, CompileCare care, Compiled *compiled);
+void compiled_free(Compiled *compiled);
+
+/* What ptxas says of one kernel. A compilation without such a report for each kernel is not a success. */
+typedef struct {
+    char name[64];
+    int registers, shared, stack, spill_stores, spill_loads; /* bytes but for the first */
+} KernelReport;
+int kernel_reports(const char *log, KernelReport *report, int most); /* how many there are */
+#endif

@@ -1,0 +1,100 @@
+/* Every kernel of the tree through NVRTC, for every architecture it makes code for from sm_75 on; no GPU is needed.
+ * Registers, shared memory, stack and spills are printed. The conformance kernels are compiled too. $PANUM_NVRTC names
+ * the library where it is not found by its usual names; without one the test is skipped. */
+#include "base/file.h"
+#include "base/mem.h"
+#include "cuda/nvrtc.h"
+#include "cuda/texts.h"
+#include "tests/lib/check.h"
+
+enum { ARCH_MOST = 64, REPORTS_MOST = 32 };
+
+static const Nvrtc *open_or_skip(const char *test) {
+    const Nvrtc *nvrtc;
+    const char *name = getenv("PANUM_NVRTC");
+    if (nvrtc_open(name && *name ? name : NULL, &nvrtc) == 0) return nvrtc;
+    printf("skip: %s: %s\n", test, err_sentence());
+    skip();
+    return NULL;
+}
+
+/* How many kernels the text declares. */
+static int kernels_in(const char *text) {
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, "\nKERNEL(")) != NULL; at++) n++;
+    return n;
+}
+
+/* Compiles and prints a line a kernel; `strict` kernels may not spill. Returns the number of reports. */
+static int compile(const Nvrtc *nvrtc, const GpuSource *source, int arch, CompileCare care) {
+    Compiled compiled;
+    KernelReport report[REPORTS_MOST];
+    if (nvrtc_compile(nvrtc, source, arch, care, &compiled))
+        fail_msg("%s %s: %s\n%s", source->name, source->define ? source->define : "", err_sentence(),
+                 compiled.log ? compiled.log : "");
+    int reports = kernel_reports(compiled.log, report, REPORTS_MOST);
+    for (int i = 0; i < reports; i++)
+        printf("sm_%-4d %-28s %-14s %9d %7d %6d %7d %6d %8zu\n", arch, report[i].name,
+               source->define ? source->define : "-", report[i].registers, report[i].shared, report[i].stack,
+               report[i].spill_stores, report[i].spill_loads, compiled.bytes);
+    compiled_free(&compiled);
+    return reports;
+}
+
+static void head(void) {
+    printf("%-7s %-28s %-14s %9s %7s %6s %7s %6s %8s\n", "arch", "kernel", "defines", "registers", "shared", "stack",
+           "stores", "loads", "bytes");
+}
+
+static void test_kernels(void **state) {
+    (void)state;
+    const Nvrtc *nvrtc = open_or_skip(__func__);
+    int arch[ARCH_MOST], count = nvrtc_architectures(nvrtc, arch, ARCH_MOST);
+    assert_true(count > 0);
+    head();
+    for (int k = 0; k < cuda_text_count; k++) {
+        size_t n = strlen(cuda_texts[k].name);
+        if (strcmp(cuda_texts[k].name + n - 3, ".cu")) continue;
+        GpuSource source = cuda_kernel_source(cuda_texts[k].name, NULL);
+        for (int i = 0; i < count; i++) {
+            if (arch[i] < 75) continue;
+            assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_STRICT), kernels_in(source.text));
+        }
+    }
+}
+
+static void test_words(void **state) {
+    (void)state;
+    const Nvrtc *nvrtc = open_or_skip(__func__);
+    int arch[ARCH_MOST], count = nvrtc_architectures(nvrtc, arch, ARCH_MOST);
+    uint8_t *bytes, *own;
+    size_t size, own_size;
+    assert_int_equal(file_read("tests/cuda/words.cu", 1 << 20, &bytes, &size), 0);
+    assert_int_equal(file_read("tests/cuda/cases.h", 1 << 20, &own, &own_size), 0);
+    char *text = mem_zero(size + 1, 1), *cases = mem_zero(own_size + 1, 1);
+    memcpy(text, bytes, size), memcpy(cases, own, own_size);
+    head();
+    static const char *const define[] = {"-DHALF_IS_F16", "-DHALF_IS_BF16"};
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        GpuSource source = cuda_source("tests/cuda/words.cu", text, define[bf16]);
+        source.header_name[source.headers] = "tests/cuda/cases.h";
+        source.header_text[source.headers++] = cases;
+        for (int i = 0; i < count; i++) {
+            if (arch[i] < 75) continue;
+            if (bf16 && arch[i] < 80) {
+                Compiled compiled;
+                assert_int_equal(nvrtc_compile(nvrtc, &source, arch[i], COMPILE_PLAIN, &compiled), ERR_DEVICE);
+                assert_non_null(strstr(err_sentence(), "bf16 products need sm_80"));
+                compiled_free(&compiled);
+                continue;
+            }
+            assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_PLAIN), kernels_in(source.text));
+        }
+    }
+    mem_free(text), mem_free(cases), mem_free(bytes), mem_free(own);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_words)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
