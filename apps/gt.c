@@ -1,5 +1,6 @@
 /* apps/gt.c - anchors for training from 3-D films: the options, and the order of the work. */
 #include "apps/gt.h"
+#include "apps/lib/model_files.h"
 #include "base/err.h"
 #include "base/mem.h"
 
@@ -340,6 +341,19 @@ static void setting(Settings *s, const char *name, const char *format, ...) {
     s->count++;
 }
 
+/* The file of weights as it is now: other ones under the same name make other anchors. */
+static void note_weights(const Gt *gt, Settings *s) {
+    char found[4096] = "";
+    struct stat st;
+    MatcherModel model = matcher_model(gt->matcher);
+    if (model != MODEL_SGM && gt->o->weights) snprintf(found, sizeof found, "%s", gt->o->weights);
+    if (model != MODEL_SGM && !gt->o->weights && !model_file_find(model, found, sizeof found)) *found = 0;
+    if (*found && stat(found, &st) == 0)
+        setting(s, "weights", "%lld bytes of %lld", (long long)st.st_size, (long long)st.st_mtime);
+    else
+        setting(s, "weights", "%s", "none");
+}
+
 /* All on which it depends what becomes of a frame. Which frames are picked may change from run to run, and swapped eyes
  * are noted with each frame. */
 static void note_settings(const Gt *gt, Settings *s) {
@@ -353,6 +367,7 @@ static void note_settings(const Gt *gt, Settings *s) {
     setting(s, "input", "%s", gt->is_set ? gt->root : "videos");
     setting(s, "--model", "%s", matcher_model_name(matcher_model(gt->matcher)));
     setting(s, "--weights", "%s", o->weights ? o->weights : "");
+    note_weights(gt, s);
     if (o->range.given)
         setting(s, "--range", "%g:%g%s", o->range.low, o->range.high, o->range.percent ? "%" : "");
     else

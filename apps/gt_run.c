@@ -322,8 +322,10 @@ static int go_through_video(Gt *gt, GtFilm *film, Film *video) {
             has_before = true;
         }
         /* a film may turn out to lack a frame that its header promised */
-        while (position < film->picked_count && film->picked[position] < number)
+        while (!rc && position < film->picked_count && film->picked[position] < number) {
+            rc = reject_unreadable(gt, film->start + film->picked[position], "the film lacks this frame");
             position = next_missing(gt, film, position + 1);
+        }
         if (!rc && position < film->picked_count && film->picked[position] == number) {
             rc = image_to_8bit(&left);
             if (!rc) rc = image_to_8bit(&right);
@@ -339,8 +341,8 @@ static int go_through_video(Gt *gt, GtFilm *film, Film *video) {
     }
     image_free(&left), image_free(&right);
     if (!rc && end && *film_note(video)) say("%s", film_note(video));
-    if (!rc && position < film->picked_count)
-        say("%s: ended before frame %lld, which was picked", show_path(film->path), (long long)film->picked[position]);
+    for (; !rc && position < film->picked_count; position = next_missing(gt, film, position + 1))
+        rc = reject_unreadable(gt, film->start + film->picked[position], "the film ended before this frame");
     return !rc && look ? note_shots(gt, film) : rc;
 }
 
