@@ -1,5 +1,6 @@
 /* `panum gt` on films of our own: what is picked, what is kept and why not, what is left after a stop and a second try.
  * The film: rendered scenes side by side; among the frames one of everything that has to be rejected. */
+#include "apps/lib/anchor.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -231,6 +232,53 @@ static void test_shots(void **state) {
     }
 }
 
+/* ---- judging ---- */
+
+static void make_maps(StereoMaps *maps, int width, int height, float disparity) {
+    assert_int_equal(map_make(&maps->disparity, width, height, MAP_DISPARITY), 0);
+    assert_int_equal(map_make(&maps->confidence, width, height, MAP_CONFIDENCE), 0);
+    assert_int_equal(map_make(&maps->occlusion, width, height, MAP_OCCLUSION), 0);
+    for (int i = 0; i < width * height; i++) {
+        maps->disparity.values[i] = disparity;
+        maps->confidence.values[i] = 0.75f;
+        maps->occlusion.values[i] = 1;
+    }
+}
+
+/* Matching both ways: what the right map contradicts, or what has no match in the picture, loses its confidence. */
+static void test_check(void **state) {
+    (void)state;
+    enum { N = 20, STRIPE = 8, ROWS = 3 };
+    StereoMaps left, right;
+    AnchorFigures f = anchor_figures_none;
+    make_maps(&left, N, ROWS, 4);
+    make_maps(&right, N, ROWS, 4.75f); /* within a pixel */
+    for (int y = 0; y < ROWS; y++) {
+        right.disparity.values[y * N + STRIPE] = -2;
+        left.occlusion.values[y * N + 1] = 0;       /* hidden: nothing is asked of it */
+        left.confidence.values[y * N + 17] = 0.25f; /* not trusted: not counted */
+    }
+    anchor_check(&left, &right, &f);
+    /* columns 0, 2, 3 fall outside, 12 onto the stripe; 18 are asked */
+    assert_true(fabs(f.consistent - 14.0 / 18) < 1e-12);
+    for (int y = 0; y < ROWS; y++)
+        for (int x = 0; x < N; x++) {
+            bool refuted = x == 0 || x == 2 || x == 3 || x == STRIPE + 4;
+            float c = left.confidence.values[y * N + x];
+            assert_true(refuted ? c == 0 : c == (x == 17 ? 0.25f : 0.75f));
+        }
+    AnchorLimits limits = {.confidence = 0.5, .consistent = 0.8};
+    f.confidence = 0.4;
+    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_KEPT); /* nothing is looked for */
+    limits.reject[ANCHOR_CONSISTENCY] = true;
+    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_CONSISTENCY);
+    limits.reject[ANCHOR_CONFIDENCE] = true;
+    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_CONFIDENCE);
+    f.confidence = 0.6, f.consistent = NAN; /* not checked: not held against it */
+    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_KEPT);
+    stereo_maps_free(&left), stereo_maps_free(&right);
+}
+
 /* ---- a folder of frames ---- */
 
 static void test_set(void **state) {
@@ -459,13 +507,9 @@ static void test_videos(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pick),
-        cmocka_unit_test(test_shots),
-        cmocka_unit_test(test_set),
-        cmocka_unit_test(test_again),
-        cmocka_unit_test(test_reuse_and_reference),
-        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_videos),
+        cmocka_unit_test(test_pick),        cmocka_unit_test(test_shots),  cmocka_unit_test(test_check),
+        cmocka_unit_test(test_set),         cmocka_unit_test(test_again),  cmocka_unit_test(test_reuse_and_reference),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_videos),
     };
     return cmocka_run_group_tests(tests, draw, forget);
 }
