@@ -98,12 +98,12 @@ $(BUILD)/tests/cuda/libcuda_fake.so: tests/cuda/fake_driver.c
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $<
 $(BUILD)/tests/cuda/test_driver: $(BUILD)/tests/cuda/libcuda_fake.so
 
-# A libc whose calls fail when they are told to; loaded before the program by the test of that name.
+# A libc whose calls fail when they are told to; loaded before the program by the tests of bad inputs.
 $(BUILD)/tests/bad/faults.so: tests/bad/faults.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $< -ldl
-$(BUILD)/tests/bad/test_table: $(BUILD)/tests/bad/faults.so
+$(filter $(BUILD)/tests/bad/%,$(TEST_BIN)): $(BUILD)/tests/bad/faults.so
 
 # The runtime once more with `real` = double: definitions and interpreter only. Tests that have a case for it are built
 # against it from the same source.

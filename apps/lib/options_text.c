@@ -99,7 +99,8 @@ void program_help(FILE *out, const Verb *const *verbs, int count) {
 
 /* ---- man pages --------------------------------------------------------------------------------------------------- */
 
-/* Text for roff: backslashes and hyphens escaped, no line starts with a control character. */
+/* Text for roff: backslashes and hyphens escaped, no line starts with a control character, and a list of words may be
+ * broken behind its bars. */
 static void roff(FILE *out, const char *text) {
     bool start = true;
     for (; *text; text++) {
@@ -109,6 +110,8 @@ static void roff(FILE *out, const char *text) {
             fputs("\\e", out);
         else if (*text == '-')
             fputs("\\-", out);
+        else if (*text == '|')
+            fputs("|\\:", out);
         else
             fputc(*text, out);
     }
@@ -123,7 +126,7 @@ static void roff_paragraph(FILE *out, const char *text) {
 static void roff_title(FILE *out, const char *name) {
     fputs(".\\\" Written by panum help --man; edit the option table instead.\n.TH \"", out);
     for (; *name; name++) fputc(*name >= 'a' && *name <= 'z' ? *name - 'a' + 'A' : *name, out);
-    fputs("\" 1 \"\" \"panum " PANUM_VERSION "\" \"panum\"\n", out);
+    fputs("\" 1 \"\" \"panum " PANUM_VERSION "\" \"panum\"\n.ad l\n", out);
 }
 
 static const char exit_codes[] =

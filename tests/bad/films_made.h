@@ -2,16 +2,12 @@
  * running. */
 #ifndef PANUM_TESTS_BAD_FILMS_MADE_H
 #define PANUM_TESTS_BAD_FILMS_MADE_H
-#include "data/image.h"
+#include "tests/lib/bad.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-void put_bytes(const char *name, const void *bytes, size_t size);
-const char *made_path(const char *name);
-const Image *made_eye(int eye); /* a good pair, 128 x 96, grey */
 
 /* f.y4m: `frames` grey frames of both eyes, cut by `missing` bytes at the end. */
 static void make_stream(const char *header, int frames, size_t missing) {

@@ -4,13 +4,12 @@
 #define PANUM_TESTS_BAD_PICTURES_MADE_H
 #include "base/hash.h"
 #include "base/mem.h"
+#include "tests/lib/bad.h"
 #include "tests/lib/zip_maker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void put_bytes(const char *name, const void *bytes, size_t size);
 
 /* Bytes that grow; enough for the largest file made here. */
 typedef struct {

@@ -4,6 +4,7 @@
 #define PANUM_TESTS_BAD_WEIGHTS_MADE_H
 #include "base/mem.h"
 #include "base/zip.h"
+#include "tests/lib/bad.h"
 #include "tests/lib/zip_maker.h"
 
 #include <stdio.h>
@@ -12,29 +13,11 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-void put_bytes(const char *name, const void *bytes, size_t size);
-const char *made_path(const char *name);
-
-/* w.safetensors: a length, a header, `tail` bytes of data. */
-static void put_safetensors(uint64_t length, const char *header, size_t header_size, const void *data, size_t size) {
-    uint8_t *all = malloc(8 + header_size + size);
-    for (int i = 0; i < 8; i++) all[i] = (uint8_t)(length >> (8 * i));
-    memcpy(all + 8, header, header_size);
-    if (size) memcpy(all + 8 + header_size, data, size);
-    put_bytes("w.safetensors", all, 8 + header_size + size);
-    free(all);
-}
 static const float numbers[6] = {1, 2, 3, 4, 5, 6};
 static void header(const char *text) {
     put_safetensors(strlen(text), text, strlen(text), numbers, sizeof numbers);
 }
 
-#define GOOD                                                                                                     \
-    "{\"a\":{\"dtype\":\"F32\",\"shape\":[2,2],\"data_offsets\":[0,16]},\"b\":{\"dtype\":\"F32\",\"shape\":[2]," \
-    "\"data_offsets\":[16,24]}}"
-static void weights_good(void) {
-    header(GOOD);
-}
 static void weights_0(void) {
     put_bytes("w.safetensors", "", 0);
 }
@@ -42,13 +25,13 @@ static void weights_7(void) {
     put_bytes("w.safetensors", "\1\0\0\0\0\0\0", 7);
 }
 static void weights_length_0(void) {
-    put_safetensors(0, GOOD, strlen(GOOD), numbers, 24);
+    put_safetensors(0, GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), numbers, 24);
 }
 static void weights_length_63(void) {
-    put_safetensors((uint64_t)1 << 63, GOOD, strlen(GOOD), numbers, 24);
+    put_safetensors((uint64_t)1 << 63, GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), numbers, 24);
 }
 static void weights_length_more(void) {
-    put_safetensors(strlen(GOOD) + 25, GOOD, strlen(GOOD), numbers, 24);
+    put_safetensors(strlen(GOOD_WEIGHTS) + 25, GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), numbers, 24);
 }
 static void weights_not_object(void) {
     header("[1,2,3]");
@@ -114,15 +97,15 @@ static void weights_many(void) {
 }
 static void weights_tail(void) {
     uint8_t data[56] = {0};
-    put_safetensors(strlen(GOOD), GOOD, strlen(GOOD), data, 56);
+    put_safetensors(strlen(GOOD_WEIGHTS), GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), data, 56);
 }
 static void weights_nan(void) {
     uint8_t data[24] = {0};
     data[6] = 0xc0, data[7] = 0x7f;
-    put_safetensors(strlen(GOOD), GOOD, strlen(GOOD), data, 24);
+    put_safetensors(strlen(GOOD_WEIGHTS), GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), data, 24);
 }
 static void weights_partial(void) {
-    put_safetensors(strlen(GOOD), GOOD, strlen(GOOD), numbers, 17);
+    put_safetensors(strlen(GOOD_WEIGHTS), GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), numbers, 17);
 }
 static void weights_lfs(void) {
     static const char text[] =
@@ -280,7 +263,7 @@ static void weights_zip_longer(void) {
     weights_edit_zip("PK\1\2", 22, 1); /* 65,536 bytes more than the file has */
 }
 static void weights_length_1(void) {
-    put_safetensors(1, GOOD, strlen(GOOD), numbers, 24);
+    put_safetensors(1, GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), numbers, 24);
 }
 static void weights_zero_byte(void) {
     static const char text[] = "{\"a\0\":{\"dtype\":\"F32\",\"shape\":[6],\"data_offsets\":[0,24]}}";
@@ -332,7 +315,7 @@ static void weights_name_zero(void) {
 static void weights_infinite(void) {
     uint8_t data[24] = {0};
     data[6] = 0x80, data[7] = 0x7f;
-    put_safetensors(strlen(GOOD), GOOD, strlen(GOOD), data, 24);
+    put_safetensors(strlen(GOOD_WEIGHTS), GOOD_WEIGHTS, strlen(GOOD_WEIGHTS), data, 24);
 }
 /* 30 GB of zeros that take no room on the disk. */
 static void weights_30_gb(void) {
