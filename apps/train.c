@@ -425,19 +425,18 @@ static int merge(const Checkpoint *from, int argc, char **argv, TrainOptions *o,
 
 static int train(int argc, char **argv, TrainOptions *o, Parsed *parsed) {
     int lock;
+    bool was_there = access(o->output, F_OK) == 0;
     int code = folder_lock(o->output, o->output, &lock);
     if (code) return code;
     out_sweep(o->output);
     Checkpoint *from = NULL;
     Parsed merged = {0};
-    if (o->resume)
-        code = checkpoint_newest(o->output, tell, &from);
-    else
-        checkpoint_prune(o->output, 0);
+    if (o->resume) code = checkpoint_newest(o->output, tell, &from);
     if (!code && from) code = merge(from, argc, argv, o, parsed, &merged);
     if (!code) code = train_stereo(&verb_train, o, parsed->arena, from);
     checkpoint_close(from);
     if (merged.arena) parsed_free(&merged);
+    if (code && !was_there) folder_unmake(o->output);
     close(lock);
     return code;
 }

@@ -686,6 +686,8 @@ int train_stereo(const Verb *verb, const TrainOptions *options, Arena *arena, co
     r->arena = arena;
     r->began = clock_seconds();
     int code = prepare(r, from);
+    /* what is there goes only when nothing stands in the way of what comes in its place */
+    if (!code && !options->resume) checkpoint_prune(options->output, 0);
     if (!code) code = loop(r);
     drop_phase(r);
     train_films_close(r->films);

@@ -2,6 +2,7 @@
 #include "apps/lib/run.h"
 #include "base/err.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -47,4 +48,15 @@ int folder_lock(const char *folder, const char *output, int *descriptor) {
         close(fd); /* its owner has just finished and removed it */
     }
     return fail(ERR_FAILED, "%s: cannot be locked", show_path(path));
+}
+
+void folder_unmake(const char *folder) {
+    DIR *dir = opendir(folder);
+    if (!dir) return;
+    int others = 0;
+    for (struct dirent *entry; (entry = readdir(dir));)
+        others +=
+            strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && strcmp(entry->d_name, "lock") != 0;
+    if (!others && unlinkat(dirfd(dir), "lock", 0) == 0) rmdir(folder);
+    closedir(dir);
 }

@@ -6,4 +6,6 @@
  * work by. ERR_USAGE with the number of the other process when it is taken. The lock ends with close(*descriptor), or
  * with the process, however that ends. */
 int folder_lock(const char *folder, const char *output, int *descriptor);
+/* Removes a locked folder in which there is nothing but the lock; any other stays as it is. */
+void folder_unmake(const char *folder);
 #endif

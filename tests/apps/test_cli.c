@@ -282,6 +282,17 @@ static void test_texts(void **state) {
             if (!strstr(completion, word)) fail_msg("the completion of %s lacks %s", verbs[i], name);
         }
     }
+    /* the pages as whoever reads them formats them, without a complaint */
+    if (run_command(out, sizeof out, "groff --version") == 0) {
+        assert_int_equal(
+            run_command(
+                out, sizeof out,
+                "for v in $(%s help | sed -nE 's/^  ([a-z0-9]+) .*/\\1/p' | grep -v panum); do %s help --man $v; "
+                "done | groff -man -ww -z",
+                panum_program(), panum_program()),
+            0);
+        assert_string_equal(out, "");
+    }
     FILE *readme = fopen("README.md", "r");
     if (!readme) {
         printf("skip: README.md is not in the current folder\n");

@@ -569,6 +569,7 @@ static void layouts_with_and_without_tags(void **state) {
          "left first"},
         {TB, "j.mp4", "-x264-params frame-packing=4", "full top and bottom (from frame packing: top and bottom",
          "left first"},
+        {SBS, "p.mkv", "-color_trc smpte2084", " HDR (PQ, taken as coded)", "left first"},
         {HSBS, "k_hsbs.mp4", "", "half side by side (from file name (HSBS)", "left first"},
         {TB, "l.mkv", "-metadata:s:v:0 stereo_mode=left_right",
          "are full top and bottom by their content, which is believed", "left first"},
@@ -581,9 +582,10 @@ static void layouts_with_and_without_tags(void **state) {
         snprintf(files + strlen(files), sizeof files - strlen(files), " %s", cases[i].name);
     }
     snprintf(command + n, sizeof command - (size_t)n,
-             " -map 0 -frames:v 5 -vf \"setpts='if(lt(N,2),N,2+(N-2)*3)/24/TB'\" -fps_mode vfr -c:v ffv1 vfr.mkv");
+             " -map 0 -frames:v 5 -vf \"setpts='if(lt(N,2),N,2+(N-2)*3)/24/TB'\" -fps_mode vfr -c:v ffv1 vfr.mkv && "
+             "ffmpeg -v error -i i.mp4 -c copy -metadata:s:v:0 rotate=90 turned.mp4");
     EXPECT(0, "%s", command);
-    EXPECT(0, "P=$(realpath %s) && cd %s && $P info%s", panum_program(), dir, files);
+    EXPECT(0, "P=$(realpath %s) && cd %s && $P info%s turned.mp4", panum_program(), dir, files);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *told = told_about(cases[i].name);
         if (!strstr(told, cases[i].words) || !strstr(told, cases[i].order) || !strstr(told, "320x180 an eye") ||
@@ -591,6 +593,8 @@ static void layouts_with_and_without_tags(void **state) {
             fail_msg("wanted %s, %s: %s", cases[i].words, cases[i].order, told);
     }
     assert_non_null(strstr(told_about("e.mkv"), "film, 640x180, 23.976 fps"));
+    if (!strstr(told_about("turned.mp4"), "degrees not followed"))
+        fail_msg("no rotation: %s", told_about("turned.mp4"));
     EXPECT(0, "%s info --json %s/i.mp4", panum_program(), dir);
     SAYS("\"type\":\"film\"");
     SAYS("\"tag\":\"frame packing: side by side\"");

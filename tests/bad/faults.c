@@ -2,10 +2,12 @@
  *
  * FAULT="CALL N ERROR": the N-th call of CALL (write, fsync, rename, close, mmap, pthread_create) fails with that
  * number of errno; a negative N means that one and all later ones. ERROR 0 of write means that it takes half of what it
- * is given. Only regular files count, and of mmap only mappings of files: what people read is not what is tested. */
+ * is given; below 0 it is a signal that comes before the call. Only regular files count, and of mmap only mappings of
+ * files: what people read is not what is tested. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,7 +27,9 @@ static bool is_due(const char *call, int *error) {
     if (strcmp(name, call) != 0) return false;
     int n = ++calls;
     *error = wanted;
-    return number < 0 ? n >= -number : n == number;
+    bool due = number < 0 ? n >= -number : n == number;
+    if (due && wanted < 0) raise(-wanted);
+    return due;
 }
 
 static bool is_regular(int file) {
