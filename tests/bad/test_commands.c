@@ -8,7 +8,7 @@
  *   C7 a clock that goes back (nothing reads the time of day but the log)
  *   S3 quotas, FAT, NFS themselves (their errors of write are here)
  *   S9 512 processors (a set of one, and more threads than processors, are here)
- *   G1 to G9 of section 5.7: there is no device but the processor yet */
+ * Rows G, of devices: tests/cuda. */
 #include "base/hash.h"
 #include "data/map.h"
 #include "tests/lib/bad.h"
