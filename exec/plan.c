@@ -493,6 +493,15 @@ void plan_drop(Plan *plan) {
     mem_free(plan);
 }
 
+const Steps *plan_step_list(const Plan *plan) {
+    return &plan->steps;
+}
+
+int64_t plan_place(const Plan *plan, const Tensor *base) {
+    int item = plan->item_of[base->id];
+    return item < 0 ? -1 : (int64_t)plan->item[item].offset;
+}
+
 void *plan_data(const Plan *plan, const Tensor *t) {
     char *bytes = plan->bytes[t->base->id];
     BUG_IF(!bytes, "plan_data of a tensor that this plan does not keep");

@@ -22,4 +22,8 @@ typedef struct {
 
 int steps_interpret(Steps *steps); /* one step a node */
 int steps_fuse(Steps *steps);      /* by structure */
+
+/* For other players of a plan (gpu.c): its steps, and where a base tensor lies in its block; -1: not in it. */
+const Steps *plan_step_list(const Plan *plan);
+int64_t plan_place(const Plan *plan, const Tensor *base);
 #endif

@@ -1,0 +1,102 @@
+/* cuda/kernels/matmul.cu - matrix products in f32 on the ordinary units (FFMA), two rungs of a ladder.
+ *
+ *   matmul_plain   one element a thread, everything read from global memory: says what is computed
+ *   matmul_tiled   64 x 64 a block through shared memory, 4 x 4 a thread: each value read from global memory once a
+ *                  block instead of 64 times
+ *
+ * Sums run over k in order, one fused multiply-add each, in both: their results are equal bit for bit. What is stored
+ * goes through the generated function `region` where there is one (cuda/region.c). */
+#include "cuda/device/pointwise.h"
+#include "cuda/kernels/matmul.h"
+
+DEVICE void store(float v, i64 batch, i64 row, i64 column, const MatmulArgs *a) {
+    if (a->bias) v += a->bias[column];
+#ifdef REGION_GENERATED
+    region(batch * a->m + row, column, v, &a->places);
+#else
+    a->c[batch * a->c_batch + row * a->c_row + column] = v;
+#endif
+}
+
+DEVICE i64 row_offset(const MatmulArgs *a, const MatmulSegment *s, i64 row) {
+    i64 outer = row / a->rows[1], inner = row - outer * a->rows[1], first = outer / a->rows[0];
+    return first * s->row[0] + (outer - first * a->rows[0]) * s->row[1] + inner * s->row[2];
+}
+
+/* grid: elements of one batch / 256, 1, batches */
+KERNEL(matmul_plain, 256, MatmulArgs, a) {
+    i64 at = (i64)block_x() * 256 + thread_x(), batch = block_z(), row = at / a.n, column = at - row * a.n;
+    if (row >= a.m) return; /* nobody is waited for */
+    const float *b = a.b + batch * a.b_batch + column * a.b_column;
+    float sum = 0;
+    for (int i = 0; i < a.segments; i++) {
+        const MatmulSegment *s = &a.segment[i];
+        const float *left = s->at + batch * a.a_batch + row_offset(&a, s, row);
+        for (i64 k = 0; k < s->depth; k++) sum = fma_f32(left[k * s->step], b[k * a.b_step], sum);
+        b += s->depth * a.b_step;
+    }
+    store(sum, batch, row, column, &a);
+}
+
+#define TILE 64
+#define DEPTH 16
+#define PITCH (TILE + 4) /* rows of a multiple of 16 bytes, whose first elements fall in different banks */
+
+/* DEPTH x TILE values into s[k][i], element (i, k) at from + offset(i) + k step; zeros outside. Threads that follow
+ * each other take values that do: along k when the step is 1, along i otherwise. */
+DEVICE void fetch(float *s, const float *from, const i64 *offset, i64 step, i64 depth, int count) {
+    for (int i = 0; i < TILE * DEPTH / 256; i++) {
+        int at = thread_x() + i * 256;
+        int k = step == 1 ? at % DEPTH : at / TILE, e = step == 1 ? at / DEPTH : at % TILE;
+        s[k * PITCH + e] = e < count && k < depth ? from[offset[e] + k * step] : 0;
+    }
+}
+
+/* grid: row tiles, column tiles, batches */
+KERNEL(matmul_tiled, 256, MatmulArgs, a) {
+    SHARED(float, left, DEPTH *PITCH);
+    SHARED(float, right, DEPTH *PITCH);
+    SHARED(i64, left_at, TILE);
+    SHARED(i64, right_at, TILE);
+    int t = thread_x(), r0 = t / 16 * 4, c0 = t % 16 * 4;
+    i64 batch = block_z(), row0 = (i64)block_x() * TILE, column0 = (i64)block_y() * TILE;
+    int rows = (int)(a.m - row0 < TILE ? a.m - row0 : TILE);
+    int columns = (int)(a.n - column0 < TILE ? a.n - column0 : TILE);
+    float sum[4][4];
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        UNROLL
+        for (int j = 0; j < 4; j++) sum[i][j] = 0;
+    }
+    const float *b = a.b + batch * a.b_batch;
+    if (t < TILE) right_at[t] = (column0 + t) * a.b_column;
+    for (int i = 0; i < a.segments; i++) {
+        const MatmulSegment *s = &a.segment[i];
+        const float *from = s->at + batch * a.a_batch;
+        block_sync(); /* nobody still reads the offsets or the tiles of the segment before */
+        if (t < TILE) left_at[t] = t < rows ? row_offset(&a, s, row0 + t) : 0;
+        for (i64 k0 = 0; k0 < s->depth; k0 += DEPTH) {
+            block_sync(); /* the tiles have been used, the offsets are there */
+            fetch(left, from + k0 * s->step, left_at, s->step, s->depth - k0, rows);
+            fetch(right, b + k0 * a.b_step, right_at, a.b_step, s->depth - k0, columns);
+            block_sync();
+            UNROLL
+            for (int k = 0; k < DEPTH; k++) {
+                Float4 x = load4_f32(left + k * PITCH + r0), y = load4_f32(right + k * PITCH + c0);
+                float xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
+                UNROLL
+                for (int p = 0; p < 4; p++) {
+                    UNROLL
+                    for (int q = 0; q < 4; q++) sum[p][q] = fma_f32(xs[p], ys[q], sum[p][q]);
+                }
+            }
+        }
+        b += s->depth * a.b_step;
+    }
+    UNROLL
+    for (int i = 0; i < 4; i++) {
+        UNROLL
+        for (int j = 0; j < 4; j++)
+            if (r0 + i < rows && c0 + j < columns) store(sum[i][j], batch, row0 + r0 + i, column0 + c0 + j, &a);
+    }
+}

@@ -1,0 +1,199 @@
+#include "cuda/region.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "cuda/texts.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert((int)REGION_OPERANDS == (int)STRIP_OPERANDS_MAX && (int)REGION_OUTPUTS == (int)STRIP_CODE_MAX + 1,
+               "both count alike");
+
+/* ---- text ---- */
+
+/* A float that reads back as the same: nine digits are enough. */
+static const char *number(char out[32], double value) {
+    float v = (float)value;
+    if (isnan(v)) return "bits_f32(0x7fc00000u)";
+    if (isinf(v)) return v > 0 ? "bits_f32(0x7f800000u)" : "bits_f32(0xff800000u)";
+    snprintf(out, 32, "%.9g", (double)v);
+    strcat(out, strpbrk(out, ".e") ? "f" : ".0f");
+    return out;
+}
+
+/* How many of p and q a function has. */
+static int numbers_of(PointwiseFunction function) {
+    switch (function) {
+    case FN_AFFINE:
+    case FN_CLAMP:
+    case FN_FROM_U8:
+    case FN_CLAMP_GRADIENT:
+        return 2;
+    case FN_ABOVE:
+    case FN_AT_LEAST:
+    case FN_LOGIT:
+    case FN_LOGIT_GRADIENT:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static void print_name(FILE *to, const StripProgram *region, int value) {
+    if (value < region->operands)
+        fprintf(to, "x%d", value);
+    else
+        fprintf(to, "v%d", value - region->operands);
+}
+
+static void print_operand(FILE *to, const StripOperand *operand, int i) {
+    if (operand->kind == OPERAND_TILE) {
+        fprintf(to, "    float x%d = tile;\n", i);
+        return;
+    }
+    fprintf(to, "    float x%d = ((const %s *)p->operand[%d])[", i, operand->u8 ? "u8" : "float", i);
+    switch (operand->kind) {
+    case OPERAND_FULL:
+        fprintf(to, "row * p->operand_stride[%d] + column];\n", i);
+        break;
+    case OPERAND_ROW:
+        fprintf(to, "row * p->operand_stride[%d]];\n", i);
+        break;
+    case OPERAND_COLUMN:
+        fprintf(to, "column];\n");
+        break;
+    case OPERAND_SCALAR:
+    case OPERAND_TILE:
+        fprintf(to, "0];\n");
+        break;
+    }
+}
+
+/* Everything is read before anything is stored: an output may lie on the bytes of an operand (exec/plan.c). */
+char *region_text(const StripProgram *region) {
+    char *text = NULL, buffer[32];
+    size_t size = 0;
+    FILE *to = open_memstream(&text, &size);
+    if (!to) return NULL;
+    fprintf(to, "#include \"cuda/device/pointwise.h\"\n#include \"cuda/kernels/region.h\"\n#define REGION_GENERATED\n"
+                "DEVICE void region(i64 row, i64 column, float tile, const RegionPlaces *p) {\n"
+                "    (void)row, (void)column, (void)tile;\n");
+    for (int i = 0; i < region->operands; i++) print_operand(to, &region->operand[i], i);
+    for (int i = 0; i < region->instructions; i++) {
+        const StripInstruction *n = &region->code[i];
+        fprintf(to, "    float v%d = fn_%s(", i, pointwise_name(n->function));
+        print_name(to, region, n->a);
+        if (n->b >= 0) {
+            fprintf(to, ", ");
+            print_name(to, region, n->b);
+        }
+        int numbers = numbers_of(n->function);
+        if (numbers > 0) fprintf(to, ", %s", number(buffer, n->p));
+        if (numbers > 1) fprintf(to, ", %s", number(buffer, n->q));
+        fprintf(to, ");\n");
+    }
+    for (int i = 0; i < region->outputs; i++) {
+        fprintf(to, "    p->output[%d][row * p->output_stride[%d] + column] = ", i, i);
+        print_name(to, region, region->output[i].value);
+        fprintf(to, ";\n");
+    }
+    fprintf(to, "}\n");
+    if (fclose(to)) {
+        free(text);
+        return NULL;
+    }
+    char *copy = mem_text(text);
+    free(text);
+    return copy;
+}
+
+void region_places(const StripProgram *region, void *(*data)(const void *context, const Tensor *t), const void *context,
+                   RegionPlaces *places) {
+    *places = (RegionPlaces){0};
+    for (int i = 0; i < region->operands; i++) {
+        const StripOperand *operand = &region->operand[i];
+        if (operand->tensor) places->operand[i] = data(context, operand->tensor);
+        places->operand_stride[i] = operand->stride;
+    }
+    for (int i = 0; i < region->outputs; i++) {
+        places->output[i] = data(context, region->output[i].tensor);
+        places->output_stride[i] = region->output[i].stride;
+    }
+}
+
+/* ---- what has been compiled ---- */
+
+typedef struct {
+    uint8_t digest[32];
+    GpuModule *module;
+} Entry;
+
+struct KernelStore {
+    Gpu *gpu;
+    Entry *entry;
+    int entries, room;
+};
+
+KernelStore *kernel_store_make(Gpu *gpu) {
+    KernelStore *store = mem_zero(1, sizeof *store);
+    if (store) store->gpu = gpu;
+    return store;
+}
+
+void kernel_store_drop(KernelStore *store) {
+    if (!store) return;
+    for (int i = 0; i < store->entries; i++) store->gpu->call->module_drop(store->entry[i].module);
+    mem_free(store->entry);
+    mem_free(store);
+}
+
+/* The generated function, then the kernel's own text with its own line numbers. */
+static char *whole_text(const char *file, const char *text, const StripProgram *region) {
+    static const char line[] = "#line 1 \"%s\"\n";
+    char *generated = region_text(region);
+    size_t size = strlen(text) + strlen(file) + sizeof line + (generated ? strlen(generated) : 0);
+    char *whole = generated ? mem_alloc(size) : NULL;
+    if (whole) {
+        int n = snprintf(whole, size, "%s", generated);
+        n += snprintf(whole + n, size - (size_t)n, line, file);
+        snprintf(whole + n, size - (size_t)n, "%s", text);
+    }
+    mem_free(generated);
+    return whole;
+}
+
+int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *name,
+                     const GpuKernel **kernel) {
+    GpuSource source = cuda_kernel_source(file, NULL);
+    char *whole = region ? whole_text(file, source.text, region) : NULL;
+    if (region && !whole) return fail(ERR_MEMORY, "no memory for the text of a kernel");
+    if (whole) source.text = whole;
+    Sha256 hash;
+    uint8_t digest[32];
+    sha256_begin(&hash);
+    sha256_add(&hash, file, strlen(file) + 1);
+    sha256_add(&hash, source.text, strlen(source.text));
+    sha256_end(&hash, digest);
+    int found = -1, code = 0;
+    for (int i = 0; i < store->entries; i++)
+        if (!memcmp(store->entry[i].digest, digest, sizeof digest)) found = i;
+    if (found < 0 && store->entries == store->room) {
+        Entry *grown = mem_grow(store->entry, (size_t)(store->room + 32) * sizeof *grown);
+        if (!grown) {
+            code = ERR_MEMORY;
+        } else {
+            store->entry = grown;
+            store->room += 32;
+        }
+    }
+    if (found < 0 && !code) {
+        Entry entry = {.module = NULL};
+        memcpy(entry.digest, digest, sizeof digest);
+        code = store->gpu->call->module(store->gpu, &source, &entry.module);
+        if (!code) store->entry[found = store->entries++] = entry;
+    }
+    mem_free(whole);
+    return code ? code : store->gpu->call->kernel(store->entry[found].module, name, kernel);
+}

@@ -1,0 +1,26 @@
+/* cuda/region.h - a pointwise region (tensor/ops/strip.h) as the text of a device function, and the modules of what has
+ * been compiled.
+ *
+ * The text goes before that of a kernel: before region.cu it is a kernel of its own, before matmul.cu it is what is
+ * done with each result instead of storing it. It depends on the region's structure and numbers, never on sizes:
+ * strides and places are arguments. */
+#ifndef PANUM_CUDA_REGION_H
+#define PANUM_CUDA_REGION_H
+#include "cuda/gpu.h"
+#include "cuda/kernels/region.h"
+#include "tensor/ops/strip.h"
+
+/* The function alone; the caller's (mem_free). NULL: no memory. */
+char *region_text(const StripProgram *region);
+/* Where its tensors lie: `data` gives the device address of a tensor's first element. */
+void region_places(const StripProgram *region, void *(*data)(const void *context, const Tensor *t), const void *context,
+                   RegionPlaces *places);
+
+/* Compiled modules by their text, each made once. */
+typedef struct KernelStore KernelStore;
+KernelStore *kernel_store_make(Gpu *gpu); /* NULL: no memory */
+void kernel_store_drop(KernelStore *store);
+/* The kernel `name` of a kernel file of the tree, with a region before it (NULL: none). */
+int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *name,
+                     const GpuKernel **kernel);
+#endif

@@ -1,0 +1,39 @@
+/* exec/gpu.h - a plan on a GPU: the same steps and places, with a kernel of cuda/kernels for each step.
+ *
+ * The plan is made with shape_only: it says what runs and where everything lies in one block, and that block is then
+ * the GPU's. gpu_plan_make takes two pieces of device memory (the block, and the weights), compiles every kernel and
+ * captures all launches in one graph; a run is that graph. Nothing is allocated from then on, on either side.
+ *
+ * Operators that have kernels so far: pointwise regions, linear, matmul and matmul_nt, with regions in their holes,
+ * f32. Anything else is refused by name when the plan is made. */
+#ifndef PANUM_EXEC_GPU_H
+#define PANUM_EXEC_GPU_H
+#include "cuda/gpu.h"
+#include "exec/plan.h"
+
+typedef enum {
+    RUNG_FAST,  /* the fastest kernel of each ladder */
+    RUNG_PLAIN, /* the one that says what is computed */
+} GpuRung;
+
+typedef struct {
+    GpuRung rung;
+    bool launch_each; /* no graph: a run launches its kernels one by one */
+} GpuPlanOptions;
+
+typedef struct GpuPlan GpuPlan;
+/* `plan`, its program and `gpu` outlive it. Weights are copied: the source may go. */
+int gpu_plan_make(const Plan *plan, const WeightSource *weights, Gpu *gpu, GpuPlanOptions options, GpuPlan **out);
+void gpu_plan_drop(GpuPlan *plan);
+
+/* Fills an input from dense host memory, and reads an output or a kept tap that is dense in its layout. Both wait. */
+int gpu_plan_write(GpuPlan *plan, const Tensor *t, const void *from);
+int gpu_plan_read(GpuPlan *plan, const Tensor *t, void *to);
+int gpu_plan_run(GpuPlan *plan);
+
+typedef struct {
+    size_t block, weights; /* bytes of device memory taken: all that a run needs beside the kernels */
+    int launches;          /* of a run */
+} GpuPlanFacts;
+GpuPlanFacts gpu_plan_facts(const GpuPlan *plan);
+#endif

@@ -1,0 +1,279 @@
+/* Plans on the emulated device against the same plans on the CPU: layouts, holes, segments, both rungs of the ladder,
+ * the graph and single launches; what memory is taken; and what is refused. */
+#include "base/mem.h"
+#include "base/rng.h"
+#include "cuda/region.h"
+#include "exec/gpu.h"
+#include "exec/steps.h"
+#include "nn/net.h"
+#include "nn/store.h"
+#include "tensor/ops/ops.h"
+#include "tests/cuda/simt/emulated.h"
+#include "tests/lib/check.h"
+
+#include <math.h>
+
+static void must(int code) {
+    if (code) fail_msg("%s", err_sentence());
+}
+
+static Tensor *input(Program *program, const char *name, int64_t a, int64_t b, int64_t c) {
+    return program_input(program, name, DTYPE_F32, 3, (int64_t[]){a, b, c});
+}
+
+/* ---- programs ---- */
+
+/* Tokens through two layers with everything a hole can hold: bias, activation, a column vector, a residual, a mask of
+ * one value a row, a scalar; and parts side by side instead of a concatenation. */
+static Program *layers(int64_t rows, int64_t in, int64_t hidden) {
+    Program *program = program_make();
+    Net net = {program};
+    Tensor *x = input(program, "x", 2, rows, in), *mask = input(program, "mask", 2, rows, 1);
+    Tensor *scale = program_input(program, "scale", DTYPE_F32, 1, (int64_t[]){hidden});
+    Tensor *one = program_input(program, "one", DTYPE_F32, 1, (int64_t[]){1});
+    Tensor *y = NULL;
+    NN_SCOPE(&net, "net") {
+        Tensor *h = t_gelu(nn_linear(&net, "a", x, hidden, WITH_BIAS));
+        Tensor *g = t_mul(t_sigmoid(nn_linear(&net, "g", t_cat(2, x, h), hidden, WITH_BIAS)), scale);
+        y = t_mul(t_add(t_mul(g, h), t_tanh(h)), mask);
+        y = t_add(nn_linear(&net, "b", y, in, WITHOUT_BIAS), x);
+        y = t_mul(y, one);
+    }
+    program_output(program, "y", y);
+    return program;
+}
+
+/* Scores and what they gather: matmul_nt of slices, softened, times values; a transposed operand. */
+static Program *products(int64_t batch, int64_t m, int64_t n, int64_t k) {
+    Program *program = program_make();
+    Tensor *a = input(program, "a", batch, m, k + 3), *b = input(program, "b", batch, n, k);
+    Tensor *s = t_matmul_nt(t_slice(a, 2, 2, k), b); /* (batch, m, n) */
+    program_output(program, "scores", s);
+    Tensor *e = t_exp(t_affine(s, 0.25, -0.5));
+    program_output(program, "gathered", t_matmul(e, b));                             /* (batch, m, k) */
+    program_output(program, "other", t_matmul(t_transpose(e), t_slice(a, 2, 0, k))); /* (batch, n, k) */
+    return program;
+}
+
+/* Every pointwise function, of maps; bytes too. */
+static Program *functions(int64_t side) {
+    Program *program = program_make();
+    Tensor *x = program_input(program, "x", DTYPE_F32, 4, (int64_t[]){1, 5, side, side});
+    Tensor *y = program_input(program, "y", DTYPE_F32, 4, (int64_t[]){1, 5, side, side});
+    Tensor *map = program_input(program, "map", DTYPE_F32, 4, (int64_t[]){1, 1, side, side});
+    Tensor *bytes = program_input(program, "bytes", DTYPE_U8, 4, (int64_t[]){1, 5, side, side});
+    Tensor *positive = t_affine(t_square(x), 1, 0.25);
+    char name[40];
+    for (int f = 0; f < FN_COUNT; f++) {
+        PointwiseFunction function = (PointwiseFunction)f;
+        if (function >= FN_RELU_GRADIENT) continue; /* recorded by gradients; below */
+        Tensor *t;
+        if (function == FN_FROM_U8)
+            t = t_unary_at(function, bytes, 1.0 / 255, -0.5, T_HERE);
+        else if (pointwise_is_binary(function))
+            t = t_binary_at(function, x, f % 2 ? y : map, T_HERE);
+        else
+            t = t_unary_at(function, function == FN_LOG || function == FN_SQRT ? positive : x, 0.125, 0.75, T_HERE);
+        snprintf(name, sizeof name, "%s", pointwise_name(function));
+        program_output(program, name, t);
+    }
+    return program;
+}
+
+/* ---- running ---- */
+
+static void fill(const Program *program, const Tensor *t, void *to) {
+    (void)program;
+    for (int64_t i = 0; i < tensor_count(t); i++) {
+        double v = rng_signed((uint64_t)t->id + 5, (uint64_t)i);
+        if (t->dtype == DTYPE_U8)
+            ((uint8_t *)to)[i] = (uint8_t)(128 + 127 * v);
+        else
+            ((float *)to)[i] = (float)v;
+    }
+}
+
+typedef struct {
+    PlanOptions plan;
+    GpuPlanOptions gpu;
+    Emulated device;
+} Way;
+
+/* Runs on both and compares every output. `bound` is of |difference| / max(1, |value|). */
+static void compare(const char *what, Program *program, Way way, double bound) {
+    ParameterStore *store;
+    must(store_make_seeded(&store));
+    WeightSource source = store_source(store);
+    Plan *cpu, *shape;
+    way.plan.exact = true;
+    must(plan_make(program, &source, NULL, way.plan, &cpu));
+    PlanOptions only_shape = way.plan;
+    only_shape.shape_only = true;
+    must(plan_make(program, &source, NULL, only_shape, &shape));
+    Gpu *gpu;
+    GpuPlan *plan;
+    must(emulated_open(way.device, &gpu));
+    must(gpu_plan_make(shape, &source, gpu, way.gpu, &plan));
+    EmulatedUse made = emulated_use(gpu);
+    GpuPlanFacts facts = gpu_plan_facts(plan);
+    assert_int_equal(made.memory_peak, facts.block + facts.weights); /* the plan's promise */
+    assert_int_equal(facts.block, plan_facts(shape).bytes);
+    for (int i = 0; i < program_tensors(program); i++) {
+        const Tensor *t = program_tensor(program, i);
+        if (t->kind != TENSOR_INPUT || t->base != t) continue;
+        void *data = plan_data(cpu, t);
+        fill(program, t, data);
+        must(gpu_plan_write(plan, t, data));
+    }
+    must(plan_run(cpu));
+    uint64_t requests = 0;
+    for (int run = 0; run < 2; run++) {
+        must(gpu_plan_run(plan));
+        if (run == 0) requests = mem_use().requests;
+    }
+    assert_int_equal(mem_use().requests, requests); /* nothing is asked for from the second run on */
+    EmulatedUse done = emulated_use(gpu);
+    assert_int_equal(done.allocations, made.allocations);
+    assert_int_equal(done.launches, 2 * facts.launches);
+    double worst = 0;
+    for (int i = 0; i < program_outputs(program); i++) {
+        const char *name;
+        const Tensor *t = program_output_at(program, i, &name);
+        int64_t n = tensor_count(t);
+        float *got = mem_array((size_t)n, sizeof *got);
+        const float *want = plan_data(cpu, t);
+        must(gpu_plan_read(plan, t, got));
+        for (int64_t k = 0; k < n; k++) {
+            double e = fabs((double)got[k] - (double)want[k]) / fmax(1, fabs((double)want[k]));
+            if (!(e <= bound))
+                fail_msg("%s: %s[%lld] is %.9g on the device and %.9g on the CPU", what, name, (long long)k,
+                         (double)got[k], (double)want[k]);
+            worst = fmax(worst, e);
+        }
+        mem_free(got);
+    }
+    printf("  %-36s %2d launches, largest difference %.1e\n", what, facts.launches, worst);
+    gpu_plan_drop(plan);
+    assert_int_equal(emulated_use(gpu).memory, 0);
+    gpu_close(gpu);
+    plan_drop(cpu), plan_drop(shape);
+    store_close(store);
+}
+
+static void test_layers(void **state) {
+    (void)state;
+    static const int64_t shape[][3] = {{1, 1, 1}, {33, 17, 20}, {64, 64, 64}, {70, 9, 131}};
+    char what[80];
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int way = 0; way < 3; way++) {
+            Program *program = layers(shape[i][0], shape[i][1], shape[i][2]);
+            snprintf(what, sizeof what, "layers %lldx%lldx%lld way %d", (long long)shape[i][0], (long long)shape[i][1],
+                     (long long)shape[i][2], way);
+            compare(what, program,
+                    (Way){{.interpret = way == 2},
+                          {.rung = way == 1 ? RUNG_PLAIN : RUNG_FAST, .launch_each = way == 1},
+                          {.order = (unsigned)way}},
+                    2e-5);
+            program_drop(program);
+        }
+}
+
+static void test_products(void **state) {
+    (void)state;
+    static const int64_t shape[][4] = {{1, 1, 1, 1}, {3, 17, 65, 16}, {2, 64, 64, 33}, {1, 130, 63, 7}};
+    char what[80];
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int rung = 0; rung < 2; rung++) {
+            Program *program = products(shape[i][0], shape[i][1], shape[i][2], shape[i][3]);
+            snprintf(what, sizeof what, "products %lld of %lldx%lldx%lld rung %d", (long long)shape[i][0],
+                     (long long)shape[i][1], (long long)shape[i][2], (long long)shape[i][3], rung);
+            compare(what, program,
+                    (Way){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}}, 2e-5);
+            program_drop(program);
+        }
+}
+
+static void test_functions(void **state) {
+    (void)state;
+    for (int interpret = 0; interpret < 2; interpret++) {
+        Program *program = functions(9);
+        compare(interpret ? "functions, one a launch" : "functions, in regions", program,
+                (Way){{.interpret = interpret}, {0}, {.order = 1}}, 2e-6);
+        program_drop(program);
+    }
+}
+
+/* What the fuser's regions become is kept as a text beside this file. */
+static void test_generated_text(void **state) {
+    (void)state;
+    Program *program = layers(8, 4, 6);
+    Plan *plan;
+    must(plan_make(program, NULL, NULL, (PlanOptions){.shape_only = true}, &plan));
+    const Steps *steps = plan_step_list(plan);
+    char all[16384] = "", golden[16384] = "";
+    for (int i = 0; i < steps->steps; i++) {
+        if (!steps->step[i].strip) continue;
+        char *text = region_text(steps->step[i].strip);
+        assert_non_null(text);
+        snprintf(all + strlen(all), sizeof all - strlen(all), "/* step %d */\n%s", i, text);
+        mem_free(text);
+    }
+    FILE *file = fopen("tests/cuda/regions.golden", "r");
+    if (file) {
+        golden[fread(golden, 1, sizeof golden - 1, file)] = 0;
+        fclose(file);
+    }
+    if (strcmp(all, golden) != 0) {
+        char path[400];
+        snprintf(path, sizeof path, "%s/regions.text", scratch_folder("regions"));
+        file = fopen(path, "w");
+        if (file) {
+            fputs(all, file);
+            fclose(file);
+        }
+        fail_msg("the text is not that of tests/cuda/regions.golden; it is now in %s", path);
+    }
+    plan_drop(plan);
+    program_drop(program);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    ParameterStore *store;
+    must(store_make_seeded(&store));
+    WeightSource source = store_source(store);
+    Gpu *gpu;
+    GpuPlan *on_gpu;
+    Plan *plan;
+    Program *program = program_make();
+    Tensor *x = program_input(program, "x", DTYPE_F32, 4, (int64_t[]){1, 4, 8, 8});
+    program_output(program, "y", t_avg_pool2(x));
+    must(plan_make(program, &source, NULL, (PlanOptions){.shape_only = true}, &plan));
+    must(emulated_open((Emulated){0}, &gpu));
+    assert_int_equal(gpu_plan_make(plan, &source, gpu, (GpuPlanOptions){0}, &on_gpu), ERR_DEVICE);
+    assert_non_null(strstr(err_sentence(), "avg_pool2"));
+    assert_non_null(strstr(err_sentence(), "has no kernel for a GPU yet"));
+    assert_int_equal(emulated_use(gpu).memory, 0);
+    gpu_close(gpu);
+    plan_drop(plan);
+    program_drop(program);
+
+    /* out of memory: a sentence, everything given back, and a device that goes on */
+    program = layers(64, 64, 64);
+    must(plan_make(program, &source, NULL, (PlanOptions){.shape_only = true}, &plan));
+    must(emulated_open((Emulated){.memory = 90000}, &gpu));
+    assert_int_equal(gpu_plan_make(plan, &source, gpu, (GpuPlanOptions){0}, &on_gpu), ERR_MEMORY);
+    assert_int_equal(emulated_use(gpu).memory, 0);
+    gpu_close(gpu);
+    plan_drop(plan);
+    program_drop(program);
+    store_close(store);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_generated_text), cmocka_unit_test(test_functions), cmocka_unit_test(test_products),
+        cmocka_unit_test(test_layers),         cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
