@@ -1,4 +1,5 @@
 /* apps/train.c - the command line of training, and whether it begins or goes on. */
+#include "apps/lib/data_check.h"
 #include "apps/lib/lock.h"
 #include "apps/train_run.h"
 
@@ -250,7 +251,8 @@ static const Option options[] = {
      .group = TRAIN_FILMS,
      .help =
          "the losses as s2m2cinematic published them: block matching of the opposite sign, without zero and without "
-         "tests, and all parameters learn; to compare with"},
+         "tests, and all parameters learn; to compare with; films "
+         "are divided as ever, not frame by frame as there"},
     {.name = "output",
      .letter = 'o',
      .kind = OPTION_PATH,
@@ -267,6 +269,12 @@ static const Option options[] = {
      .help =
          "a quick test instead: so many --steps (100) of phase 1 of the recipe for films on this frame alone, and a "
          "table of before and after; may be repeated; keeps nothing"},
+    {.name = "check-data",
+     .kind = OPTION_FLAG,
+     AT(check_data),
+     .group = "Running",
+     .help = "only read every sample of --data, --films and --validate once, and tell which cannot be read or cannot "
+             "be right"},
     {.name = "resume",
      .kind = OPTION_FLAG,
      .standard = "on",
@@ -441,6 +449,25 @@ static int train(int argc, char **argv, TrainOptions *o, Parsed *parsed) {
     return code;
 }
 
+static int check(const TrainOptions *o, Arena *arena) {
+    int count = o->data.count;
+    const char **pairs = arena_alloc(arena, ((size_t)count + 1) * sizeof *pairs);
+    if (!pairs) return ERR_MEMORY;
+    for (int i = 0; i < count; i++) pairs[i] = o->data.items[i];
+    if (o->validate) pairs[count++] = o->validate;
+    if (!count && !o->films)
+        return usage_error(&verb_train, "--check-data reads what --data, --films or --validate name; synthetic scenes "
+                                        "are made and need no check");
+    DataCheckOptions what = {.pairs = pairs,
+                             .pair_count = count,
+                             .films = o->films,
+                             .anchors = o->anchors,
+                             .threads = (int)o->threads,
+                             .json = o->json,
+                             .progress = (ProgressStyle)o->progress};
+    return data_check(&what);
+}
+
 int app_train(int argc, char **argv) {
     TrainOptions o = {0};
     Parsed parsed;
@@ -451,7 +478,9 @@ int app_train(int argc, char **argv) {
         code = usage_error(&verb_train, "'%s' is nothing that can be trained; write panum train stereo",
                            show_path(parsed.operands[0]));
     if (!code) fill_in(&o, &parsed);
-    if (!code && o.overfit.count) {
+    if (!code && o.check_data) {
+        code = check(&o, parsed.arena);
+    } else if (!code && o.overfit.count) {
         int crop[2] = {0};
         if (o.crop) code = train_parse_crop(&verb_train, "crop", o.crop, crop);
         if (!code) code = train_overfit(&verb_train, &o, crop, parsed.arena);

@@ -112,9 +112,10 @@ static const char *const keep_heads[] = {HEADS};
 
 static int plan_films(Training *r) {
     const TrainOptions *o = r->o;
-    int64_t epoch = train_films_count(r->films, FILMS_TRAIN) / o->batch > 0
-                        ? train_films_count(r->films, FILMS_TRAIN) / o->batch
-                        : 1;
+    int64_t frames = train_films_count(r->films, FILMS_TRAIN), epoch = frames / o->batch;
+    if (!epoch)
+        return usage_error(r->verb, "--batch %" PRId64 " is more than the %" PRId64 " frames there are to learn from",
+                           o->batch, frames);
     int heads = o->reference ? 0 : 1;
     OptimGroup kept = {.patterns = o->reference ? TRAIN_ENCODER_PATTERNS : TRAIN_ENCODER_PATTERNS "," HEADS,
                        .frozen = true};
@@ -164,8 +165,7 @@ static int plan_films(Training *r) {
 
 static int64_t epoch_steps(const Training *r) {
     if (!r->o->films) return r->o->validate_every;
-    int64_t epoch = train_films_count(r->films, FILMS_TRAIN) / r->o->batch;
-    return r->o->validate_every ? r->o->validate_every : epoch > 0 ? epoch : 1;
+    return r->o->validate_every ? r->o->validate_every : train_films_count(r->films, FILMS_TRAIN) / r->o->batch;
 }
 
 static GraphOptions graph_of(const Training *r, const Phase *p) {
@@ -231,6 +231,9 @@ static int make_truth_data(Training *r, const Phase *p) {
                                 .pair_count = o->data.count};
     S2m2Options network = trainer_graph(r->trainer)->options.network;
     int code = train_data_open(&options, &r->data);
+    if (!code && !options.synthetic && train_data_pairs(r->data) < o->batch)
+        code = usage_error(r->verb, "--batch %" PRId64 " is more than the %" PRId64 " pairs that --data has", o->batch,
+                           train_data_pairs(r->data));
     if (!code) code = start_loader(r, train_data_source(r->data));
     TrainDataOptions held_out = {
         .seed = options.seed, .width = p->size[0], .height = p->size[1], .synthetic = true, .judging = true};
@@ -293,8 +296,17 @@ static int make_phase(Training *r, int index, int64_t first_step, const TrainerS
     return code;
 }
 
+static void name_sample(const void *context, uint64_t index, char *text, size_t size) {
+    const Training *r = context;
+    if (r->o->films)
+        train_films_name(r->films, FILMS_TRAIN, index, text, size);
+    else
+        train_data_name(r->data, index, text, size);
+}
+
 static int make_data(Training *r) {
     const Phase *p = &r->phase[trainer_state(r->trainer)->phase];
+    trainer_name_samples(r->trainer, name_sample, r);
     return r->o->films ? make_film_data(r, p) : make_truth_data(r, p);
 }
 

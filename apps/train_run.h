@@ -32,7 +32,7 @@ typedef struct {
     /* how it runs: free to change from one run to the next */
     const char *output, *validate;
     OptionList overfit;
-    bool resume, resume_anyway, json;
+    bool resume, resume_anyway, check_data, json;
     int64_t threads, loader_threads, checkpoint_every, validate_every, validate_samples, log_every, patience;
     double hours;
     OptionList recompute;

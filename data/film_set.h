@@ -87,4 +87,6 @@ typedef struct {
     FilmStreamOptions options;
 } FilmSetStream;
 SampleSource film_set_source(FilmSetStream *stream);
+/* The frame at a place in a stream that has frames. */
+const FilmFrame *film_set_stream_frame(const FilmSetStream *stream, uint64_t index);
 #endif

@@ -138,19 +138,24 @@ int film_frame_read(const FilmFrame *frame, const StereoOptions *options, Sample
 
 /* ---- the stream ---- */
 
+const FilmFrame *film_set_stream_frame(const FilmSetStream *stream, uint64_t index) {
+    uint64_t count = (uint64_t)stream->count;
+    int64_t which = shuffled(rng_u64(stream->options.seed, index / count), stream->count, (int64_t)(index % count));
+    return &stream->set->frames[stream->frames[which]];
+}
+
 static int make_from_films(void *context, uint64_t index, Sample *sample) {
     const FilmSetStream *stream = context;
     const FilmStreamOptions *o = &stream->options;
-    uint64_t count = (uint64_t)stream->count, seed = rng_u64(o->seed ^ 0x66696c6d73, index);
-    if (!count) return fail(ERR_INPUT, "no frames of films are left to train on");
+    uint64_t seed = rng_u64(o->seed ^ 0x66696c6d73, index);
+    if (!stream->count) return fail(ERR_INPUT, "no frames of films are left to train on");
     char name[300];
-    int64_t which = shuffled(rng_u64(o->seed, index / count), stream->count, (int64_t)(index % count));
+    const FilmFrame *frame = film_set_stream_frame(stream, index);
     Sample whole = {0};
-    int code = film_frame_read(&stream->set->frames[stream->frames[which]], &o->stereo, &whole);
+    int code = film_frame_read(frame, &o->stereo, &whole);
     if (!code && o->windows && (whole.width < o->width || whole.height < o->height))
         code = fail(ERR_INPUT, "%s: a frame of %dx%d is too small for windows of %dx%d",
-                    err_printable(name, sizeof name, stream->set->frames[stream->frames[which]].path), whole.width,
-                    whole.height, o->width, o->height);
+                    err_printable(name, sizeof name, frame->path), whole.width, whole.height, o->width, o->height);
     if (!code && o->windows) {
         int x = (int)(rng_unit(seed, 0) * (whole.width - o->width + 1));
         int y = (int)(rng_unit(seed, 1) * (whole.height - o->height + 1));

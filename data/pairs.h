@@ -83,6 +83,8 @@ typedef struct {
     PairsStreamOptions options;
 } PairsStream;
 SampleSource pairs_source(PairsStream *stream);
+/* The pair that a place in the stream is cut from. */
+const PairEntry *pairs_stream_entry(const PairsStream *stream, uint64_t index);
 /* The index-th of 0..count-1 in an order of its own for each seed. */
 int64_t shuffled(uint64_t seed, int64_t count, int64_t index);
 #endif

@@ -221,14 +221,18 @@ static int cut_window(const Sample *whole, const PairsStreamOptions *o, uint64_t
     return code;
 }
 
+const PairEntry *pairs_stream_entry(const PairsStream *stream, uint64_t index) {
+    uint64_t count = (uint64_t)stream->pairs->count, pass = index / count;
+    return &stream->pairs
+                ->entries[shuffled(rng_u64(stream->options.seed, pass), (int64_t)count, (int64_t)(index % count))];
+}
+
 static int make_from_pairs(void *context, uint64_t index, Sample *sample) {
     const PairsStream *stream = context;
     const PairsStreamOptions *o = &stream->options;
-    int64_t count = stream->pairs->count, pass = (int64_t)(index / (uint64_t)count);
-    int64_t which = shuffled(rng_u64(o->seed, (uint64_t)pass), count, (int64_t)(index % (uint64_t)count));
     uint64_t seed = rng_u64(o->seed ^ 0x7061697273, index);
     Sample whole = {0};
-    int code = pairs_read(&stream->pairs->entries[which], &whole);
+    int code = pairs_read(pairs_stream_entry(stream, index), &whole);
     if (!code) code = cut_window(&whole, o, seed, sample);
     sample_free(&whole);
     if (!code && sample->right_known && rng_unit(seed, 4) < 0.5) augment_mirror(sample);

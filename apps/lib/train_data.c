@@ -7,6 +7,7 @@
 #include "data/synthetic.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Streams to judge with are of seeds that no training has. */
@@ -70,6 +71,22 @@ int train_data_open(const TrainDataOptions *o, TrainData **out) {
 
 SampleSource train_data_source(TrainData *d) {
     return d->count == 1 ? d->source[0] : (SampleSource){make_in_turn, d};
+}
+
+const char *train_data_name(const TrainData *d, uint64_t index, char *text, size_t size) {
+    int source = (int)(index % (uint64_t)d->count), first = d->synthetic ? 1 : 0;
+    uint64_t place = index / (uint64_t)d->count;
+    if (source < first)
+        snprintf(text, size, "synthetic scene %" PRIu64, place);
+    else
+        err_printable(text, size, pairs_stream_entry(&d->stream[source - first], place)->left);
+    return text;
+}
+
+int64_t train_data_pairs(const TrainData *d) {
+    int64_t count = 0;
+    for (int i = 0; i < d->pair_count; i++) count += d->pairs[i].count;
+    return count;
 }
 
 void train_data_close(TrainData *d) {
@@ -152,6 +169,10 @@ SampleSource train_films_source(TrainFilms *f, FilmsUse use, int width, int heig
                                       .flip = use == FILMS_TRAIN ? FLIPS : 0,
                                       .camera = use == FILMS_TRAIN ? &brightness : NULL}};
     return film_set_source(&f->stream[use]);
+}
+
+const char *train_films_name(const TrainFilms *f, FilmsUse use, uint64_t index, char *text, size_t size) {
+    return err_printable(text, size, film_set_stream_frame(&f->stream[use], index)->path);
 }
 
 int train_frame_read(const char *path, const char *anchor, Sample *sample) {

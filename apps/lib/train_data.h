@@ -19,7 +19,10 @@ typedef struct {
 typedef struct TrainData TrainData;
 int train_data_open(const TrainDataOptions *options, TrainData **data);
 SampleSource train_data_source(TrainData *data);
-void train_data_close(TrainData *data); /* NULL is fine */
+/* How people find a sample again: the left picture of its pair, or "synthetic scene 12". Returns `text`. */
+const char *train_data_name(const TrainData *data, uint64_t index, char *text, size_t size);
+int64_t train_data_pairs(const TrainData *data); /* without synthetic ones */
+void train_data_close(TrainData *data);          /* NULL is fine */
 
 /* Frames of films with anchors: those that train and those that judge, never of one film. */
 typedef struct TrainFilms TrainFilms;
@@ -30,6 +33,8 @@ int64_t train_films_count(const TrainFilms *films, FilmsUse use);
 /* Whole pictures at one size, each pass in another order; those that train change as the published recipe says. Valid
  * until the next call for the same use. */
 SampleSource train_films_source(TrainFilms *films, FilmsUse use, int width, int height);
+/* The frame at a place of the last source for that use. Returns `text`. */
+const char *train_films_name(const TrainFilms *films, FilmsUse use, uint64_t index, char *text, size_t size);
 /* One frame by itself; `anchor` may be NULL. */
 int train_frame_read(const char *path, const char *anchor, Sample *sample);
 #endif

@@ -1,5 +1,6 @@
 #include "apps/lib/trainer.h"
 #include "apps/lib/run.h"
+#include "apps/lib/spike.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "nn/init.h"
@@ -24,6 +25,9 @@ struct Trainer {
     TrainerState state;
     Sample sample;
     uint64_t *batch; /* places in the stream of the samples of the last step */
+    SampleNamer namer;
+    const void *namer_context;
+    SpikeWatch spikes;
 };
 
 static int build(Trainer *t) {
@@ -99,6 +103,11 @@ void trainer_take_weights(Trainer *t, const float *weights) {
     weights_changed(t);
 }
 
+void trainer_name_samples(Trainer *t, SampleNamer namer, const void *context) {
+    t->namer = namer;
+    t->namer_context = context;
+}
+
 TrainerState *trainer_state(Trainer *t) {
     return &t->state;
 }
@@ -160,19 +169,50 @@ static int run_part(Trainer *t, Loader *loader, int part, TrainerStep *step) {
     return 0;
 }
 
+static void name_sample(const Trainer *t, uint64_t index, char *text, size_t size) {
+    if (t->namer)
+        t->namer(t->namer_context, index, text, size);
+    else
+        snprintf(text, size, "sample %" PRIu64, index);
+}
+
+/* The samples of the last step, as many as there is room for. */
+static const char *batch_names(const Trainer *t, char *text, size_t size) {
+    size_t used = 0;
+    *text = 0;
+    for (int i = 0; i < t->options.batch; i++) {
+        char name[300], rest[40];
+        name_sample(t, t->batch[i], name, sizeof name);
+        snprintf(rest, sizeof rest, " and %d more", t->options.batch - i);
+        if (used + strlen(name) + 2 + sizeof rest > size) {
+            snprintf(text + used, size - used, "%s", rest);
+            break;
+        }
+        used += (size_t)snprintf(text + used, size - used, "%s%s", i ? ", " : "", name);
+    }
+    return text;
+}
+
 static int tell_skipped(Trainer *t, const TrainerStep *step) {
-    char places[256] = "";
-    for (int i = 0; i < t->options.batch && strlen(places) < sizeof places - 32; i++)
-        snprintf(places + strlen(places), sizeof places - strlen(places), "%s%" PRIu64, i ? ", " : "", t->batch[i]);
+    char names[600];
+    batch_names(t, names, sizeof names);
     t->state.skipped++;
     if (++t->state.skipped_in_a_row >= SKIPPED_MOST)
         return fail(ERR_FAILED,
                     "%d steps in a row had a loss or gradients that are not finite, the last at step %" PRId64
-                    " (samples %s); the last checkpoint is from before them: lower --lr or --clip and go on from it",
-                    SKIPPED_MOST, t->state.step, places);
-    say("step %" PRId64 ": loss %g, norm of the gradients %g: skipped (samples %s)", t->state.step, step->loss,
-        step->norm, places);
+                    " (%s); the last checkpoint is from before them: lower --lr or --clip and go on from it",
+                    SKIPPED_MOST, t->state.step, names);
+    say("step %" PRId64 ": loss %g, norm of the gradients %g: skipped (%s)", t->state.step, step->loss, step->norm,
+        names);
     return 0;
+}
+
+static void watch_spikes(Trainer *t, const TrainerStep *step) {
+    Spike spike;
+    char names[600];
+    if (!spike_watch(&t->spikes, step->loss, &spike)) return;
+    say("step %" PRId64 ": loss %.4g is %.1f times the median of the steps before (%s)", t->state.step, step->loss,
+        spike.factor, batch_names(t, names, sizeof names));
 }
 
 int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
@@ -199,6 +239,7 @@ int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
     } else {
         t->state.skipped_in_a_row = 0;
         weights_changed(t);
+        watch_spikes(t, step);
     }
     double end = clock_seconds();
     step->update_seconds = end - ran;

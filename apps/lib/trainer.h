@@ -51,9 +51,14 @@ int trainer_load_weights(Trainer *trainer, const char *path, const char *model);
 void trainer_take_weights(Trainer *trainer, const float *weights);
 
 /* One step. A loss or a gradient that is not finite changes no weight and is told; SKIPPED_MOST in a row are
- * ERR_FAILED. ERR_INPUT when the loader has no more samples. */
+ * ERR_FAILED. A loss far above those of the steps before (apps/lib/spike.h) is told, and the step taken. ERR_INPUT when
+ * the loader has no more samples. */
 enum { SKIPPED_MOST = 20 };
 int trainer_step(Trainer *trainer, Loader *loader, TrainerStep *step);
+
+/* How samples are called where something is told of them: fills `text`. Without it they are numbers. */
+typedef void (*SampleNamer)(const void *context, uint64_t index, char *text, size_t size);
+void trainer_name_samples(Trainer *trainer, SampleNamer namer, const void *context);
 
 TrainerState *trainer_state(Trainer *trainer);
 const TrainGraph *trainer_graph(const Trainer *trainer);
