@@ -1,14 +1,18 @@
 #!/bin/sh
-# tests/run.sh BUILD TEST... - runs the test programs one after another and sums up in one line.
+# tests/run.sh BUILD TEST... - runs the test programs one after another and sums up in two lines.
 # A program prints its own cmocka lines; a test that needs something absent says "skip: why" and is counted as skipped.
 build=$1
 shift
 mkdir -p "$build/logs"
 passed=0 failed=0 skipped=0 bad=
+times=$build/logs/seconds
+: >"$times"
 for t in "$@"; do
     log=$build/logs/$(printf %s "${t#"$build"/}" | tr / _).log
+    begun=$(date +%s%N)
     PANUM_BUILD=$build "$t" >"$log" 2>&1
     rc=$?
+    echo "$((($(date +%s%N) - begun) / 100000000)) ${t#"$build"/tests/}" >>"$times"
     p=$(grep -c '^\[       OK \]' "$log")
     # cmocka names each failed and each skipped test twice
     f=$(grep '^\[  FAILED  \] [^0-9]' "$log" | sort -u | wc -l)
@@ -29,5 +33,6 @@ for log in $bad; do
     echo "--- $log"
     tail -n 40 "$log"
 done
+echo "slowest, seconds:" "$(sort -rn "$times" | head -n 10 | sed -E 's/^([0-9]*)([0-9]) /\1.\2 /; s/^\./0./' | tr '\n' ';')"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
