@@ -2,18 +2,21 @@
 
 #ifndef PANUM_F64
 #include "base/mem.h"
+#include "cuda/kernels/conv.h"
 #include "cuda/kernels/matmul.h"
 #include "cuda/kernels/move.h"
 #include "cuda/region.h"
 #include "exec/steps.h"
+#include "tensor/ops/conv_node.h"
 
 #include <string.h>
 
-enum { WEIGHT_ALIGNMENT = 256, BLOCK_THREADS = 256, TILE = 64, GRID_Z_MAX = 65535, GRID_Y_MAX = 65535 };
+enum { WEIGHT_ALIGNMENT = 256, BLOCK_THREADS = 256, TILE = 64 /* device/tile.h */, GRID_Z_MAX = 65535, GRID_Y_MAX = 65535 };
 
 typedef union {
     RegionArgs region;
     MatmulArgs matmul;
+    ConvArgs conv;
     CopyBoxArgs box;
 } Arguments;
 
@@ -197,6 +200,58 @@ static int launch_linear(GpuPlan *p, const Step *step, int k_axis) {
     return launch_product(p, step, 1, launch);
 }
 
+typedef enum { STRAIGHT, TRANSPOSED } ConvTurn;
+
+/* Inputs as linear's; the weight is [Co,Ci,kh,kw], of a transposed one [Ci,Co,kh,kw]. */
+static int launch_conv(GpuPlan *p, const Step *step, ConvTurn turn) {
+    Launch *launch = next_launch(p);
+    if (!launch) return ERR_MEMORY;
+    const Node *node = step->node;
+    const Tensor *weight = conv_weight(node), *bias = conv_bias(node), *x = node->input[0], *out = node->output[0];
+    const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
+    if (node->segments > CONV_SEGMENTS) return no_kernel(node, " of so many parts");
+    int o_axis = turn == TRANSPOSED ? 1 : 0;
+    ConvArgs *a = &launch->arguments.conv;
+    *a = (ConvArgs){
+        .parts = node->segments,
+        .weight = address(p, weight),
+        .bias = bias ? address(p, bias) : NULL,
+        .out = step->strip ? NULL : address(p, out),
+        .rows = out->size[0] * out->size[2] * out->size[3],
+        .columns = out->size[1],
+        .out_row = out->size[1],
+        .weight_o = weight->stride[o_axis],
+        .weight_c = weight->stride[1 - o_axis],
+        .weight_y = weight->stride[2],
+        .weight_x = weight->stride[3],
+        .transposed = turn == TRANSPOSED,
+        .out_h = (int)out->size[2],
+        .out_w = (int)out->size[3],
+        .h = (int)x->size[2],
+        .w = (int)x->size[3],
+        .kh = (int)weight->size[2],
+        .kw = (int)weight->size[3],
+        .stride = options->stride,
+        .pad_h = options->pad_h,
+        .pad_w = options->pad_w,
+    };
+    for (int s = 0; s < node->segments; s++) {
+        const Tensor *part = node->input[s];
+        a->part[s] = (ConvPart){address(p, part), part->size[1],   part->stride[0],
+                                part->stride[2],  part->stride[3], part->stride[1]};
+    }
+    bool plain = p->options.rung == RUNG_PLAIN;
+    int64_t blocks = plain ? (a->rows * a->columns + BLOCK_THREADS - 1) / BLOCK_THREADS : (a->rows + TILE - 1) / TILE;
+    int64_t across = plain ? 1 : (a->columns + TILE - 1) / TILE;
+    if (blocks > INT32_MAX || across > GRID_Y_MAX || x->size[2] > INT32_MAX / 8 || x->size[3] > INT32_MAX / 8)
+        return too_large(step);
+    if (step->strip) region_places(step->strip, address, p, &a->places);
+    launch->bytes = sizeof *a;
+    launch->how = (GpuLaunch){{(unsigned)blocks, (unsigned)across, 1}, BLOCK_THREADS, 0};
+    return kernel_store_get(p->kernels, "cuda/kernels/conv.cu", step->strip, plain ? "conv_plain" : "conv_tiled",
+                            &launch->kernel);
+}
+
 /* One launch for each input, side by side along the axis that tells them apart; copy has one input. */
 static int launch_parts(GpuPlan *p, const Step *step) {
     const Node *node = step->node;
@@ -244,6 +299,8 @@ static int prepare(GpuPlan *p, const Step *step) {
     if (!strcmp(name, "linear_input_gradient")) return launch_linear(p, step, 0);
     if (!strcmp(name, "matmul")) return launch_matmul(p, step, 1);
     if (!strcmp(name, "matmul_nt")) return launch_matmul(p, step, 2);
+    if (!strcmp(name, "conv2d")) return launch_conv(p, step, STRAIGHT);
+    if (!strcmp(name, "conv_transpose2d")) return launch_conv(p, step, TRANSPOSED);
     if (!strcmp(name, "cat") || !strcmp(name, "copy")) return launch_parts(p, step);
     return no_kernel(step->node, "");
 }

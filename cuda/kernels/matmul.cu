@@ -7,6 +7,7 @@
  * Sums run over k in order, one fused multiply-add each, in both: their results are equal bit for bit. What is stored
  * goes through the generated function `region` where there is one (cuda/region.c). */
 #include "cuda/device/pointwise.h"
+#include "cuda/device/tile.h"
 #include "cuda/kernels/matmul.h"
 
 DEVICE void store(float v, i64 batch, i64 row, i64 column, const MatmulArgs *a) {
@@ -38,65 +39,38 @@ KERNEL(matmul_plain, 256, MatmulArgs, a) {
     store(sum, batch, row, column, &a);
 }
 
-#define TILE 64
-#define DEPTH 16
-#define PITCH (TILE + 4) /* rows of a multiple of 16 bytes, whose first elements fall in different banks */
-
-/* DEPTH x TILE values into s[k][i], element (i, k) at from + offset(i) + k step; zeros outside. Threads that follow
- * each other take values that do: along k when the step is 1, along i otherwise. */
-DEVICE void fetch(float *s, const float *from, const i64 *offset, i64 step, i64 depth, int count) {
-    for (int i = 0; i < TILE * DEPTH / 256; i++) {
-        int at = thread_x() + i * 256;
-        int k = step == 1 ? at % DEPTH : at / TILE, e = step == 1 ? at / DEPTH : at % TILE;
-        s[k * PITCH + e] = e < count && k < depth ? from[offset[e] + k * step] : 0;
-    }
-}
-
 /* grid: row tiles, column tiles, batches */
-KERNEL(matmul_tiled, 256, MatmulArgs, a) {
-    SHARED(float, left, DEPTH *PITCH);
-    SHARED(float, right, DEPTH *PITCH);
+KERNEL(matmul_tiled, TILE_THREADS, MatmulArgs, a) {
+    SHARED(float, left, TILE_DEPTH *TILE_PITCH);
+    SHARED(float, right, TILE_DEPTH *TILE_PITCH);
     SHARED(i64, left_at, TILE);
     SHARED(i64, right_at, TILE);
-    int t = thread_x(), r0 = t / 16 * 4, c0 = t % 16 * 4;
+    int t = thread_x();
     i64 batch = block_z(), row0 = (i64)block_x() * TILE, column0 = (i64)block_y() * TILE;
-    int rows = (int)(a.m - row0 < TILE ? a.m - row0 : TILE);
-    int columns = (int)(a.n - column0 < TILE ? a.n - column0 : TILE);
     float sum[4][4];
-    UNROLL
-    for (int i = 0; i < 4; i++) {
-        UNROLL
-        for (int j = 0; j < 4; j++) sum[i][j] = 0;
-    }
+    tile_clear(sum);
     const float *b = a.b + batch * a.b_batch;
-    if (t < TILE) right_at[t] = (column0 + t) * a.b_column;
+    if (t < TILE) right_at[t] = column0 + t < a.n ? (column0 + t) * a.b_column : -1;
     for (int i = 0; i < a.segments; i++) {
         const MatmulSegment *s = &a.segment[i];
         const float *from = s->at + batch * a.a_batch;
         block_sync(); /* nobody still reads the offsets or the tiles of the segment before */
-        if (t < TILE) left_at[t] = t < rows ? row_offset(&a, s, row0 + t) : 0;
-        for (i64 k0 = 0; k0 < s->depth; k0 += DEPTH) {
+        if (t < TILE) left_at[t] = row0 + t < a.m ? row_offset(&a, s, row0 + t) : -1;
+        for (i64 k0 = 0; k0 < s->depth; k0 += TILE_DEPTH) {
             block_sync(); /* the tiles have been used, the offsets are there */
-            fetch(left, from + k0 * s->step, left_at, s->step, s->depth - k0, rows);
-            fetch(right, b + k0 * a.b_step, right_at, a.b_step, s->depth - k0, columns);
+            tile_fetch(left, from + k0 * s->step, left_at, s->step, s->depth - k0);
+            tile_fetch(right, b + k0 * a.b_step, right_at, a.b_step, s->depth - k0);
             block_sync();
-            UNROLL
-            for (int k = 0; k < DEPTH; k++) {
-                Float4 x = load4_f32(left + k * PITCH + r0), y = load4_f32(right + k * PITCH + c0);
-                float xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
-                UNROLL
-                for (int p = 0; p < 4; p++) {
-                    UNROLL
-                    for (int q = 0; q < 4; q++) sum[p][q] = fma_f32(xs[p], ys[q], sum[p][q]);
-                }
-            }
+            tile_product(sum, left, right);
         }
         b += s->depth * a.b_step;
     }
     UNROLL
     for (int i = 0; i < 4; i++) {
         UNROLL
-        for (int j = 0; j < 4; j++)
-            if (r0 + i < rows && c0 + j < columns) store(sum[i][j], batch, row0 + r0 + i, column0 + c0 + j, &a);
+        for (int j = 0; j < 4; j++) {
+            i64 row = row0 + tile_row() + i, column = column0 + tile_column() + j;
+            if (row < a.m && column < a.n) store(sum[i][j], batch, row, column, &a);
+        }
     }
 }

@@ -1,5 +1,6 @@
 /* tensor/ops/conv_node.h - reading a convolution-like node: its inputs are `segments` parts of the data operand, then
- * the weight, then the bias or NULL. Inside tensor/ops only. */
+ * the weight, then the bias or NULL. For tensor/ops, and for exec/gpu.c, which launches other kernels of the same
+ * nodes. */
 #ifndef PANUM_TENSOR_OPS_CONV_NODE_H
 #define PANUM_TENSOR_OPS_CONV_NODE_H
 #include "tensor/op.h"

@@ -94,7 +94,34 @@ static void test_words(void **state) {
     mem_free(text), mem_free(cases), mem_free(bytes), mem_free(own);
 }
 
+/* Strict compilation refuses what falls into local memory, also where nothing is called a spill. */
+static void test_strict(void **state) {
+    (void)state;
+    const Nvrtc *nvrtc = open_or_skip(__func__);
+    static const char text[] = "#include \"cuda/device/device.h\"\n"
+                               "typedef struct { float *y; int n; } Args;\n"
+                               "\nKERNEL(indexed, 32, Args, a) {\n"
+                               "    float v[64];\n"
+                               "    for (int i = 0; i < 64; i++) v[(i * a.n) & 63] = (float)(i + a.n);\n"
+                               "    a.y[thread_x()] = v[(thread_x() + a.n) & 63];\n"
+                               "}\n";
+    GpuSource source = cuda_source("indexed.cu", text, NULL);
+    Compiled compiled;
+    KernelReport report[REPORTS_MOST];
+    assert_int_equal(nvrtc_compile(nvrtc, &source, 80, COMPILE_PLAIN, &compiled), 0);
+    assert_int_equal(kernel_reports(compiled.log, report, REPORTS_MOST), 1);
+    assert_true(report[0].stack > 0);
+    compiled_free(&compiled);
+    assert_int_equal(nvrtc_compile(nvrtc, &source, 80, COMPILE_STRICT, &compiled), ERR_DEVICE);
+    printf("%s\n", err_sentence());
+    compiled_free(&compiled);
+    assert_int_equal(nvrtc_compile(nvrtc, &source, 70, COMPILE_PLAIN, &compiled), ERR_DEVICE);
+    printf("%s\n", err_sentence());
+    compiled_free(&compiled);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_words)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strict), cmocka_unit_test(test_kernels),
+                                       cmocka_unit_test(test_words)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -203,6 +203,45 @@ static void test_functions(void **state) {
     }
 }
 
+/* Convolutions of many shapes: kernels, strides, padding, parts, one channel in and out, with and without a hole. */
+static Program *convolutions(int64_t h, int64_t w, int64_t in, int64_t out) {
+    Program *program = program_make();
+    Net net = {program};
+    Tensor *x = program_input(program, "x", DTYPE_F32, 4, (int64_t[]){2, in, h, w});
+    NN_SCOPE(&net, "net") {
+        Tensor *a = t_relu(t_conv2d(x, nn_parameter(&net, "a", 4, (int64_t[]){out, in, 3, 3}), NULL, .stride = 2,
+                                    .pad_h = 1, .pad_w = 1));
+        program_output(program, "strided", a);
+        Tensor *up = t_conv_transpose2d(a, nn_parameter(&net, "u", 4, (int64_t[]){out, 3, 2, 2}), NULL, .stride = 2);
+        program_output(program, "doubled", up);
+        Tensor *wide = t_conv_transpose2d(a, nn_parameter(&net, "t", 4, (int64_t[]){out, in, 4, 3}), NULL, .stride = 2,
+                                          .pad_h = 1);
+        program_output(program, "overlapping", t_tanh(wide));
+        Tensor *b = t_gelu(nn_conv3(&net, "b", x, out));
+        Tensor *z = nn_conv1(&net, "z", t_cat(1, x, b), 1);
+        program_output(program, "one", t_mul(b, t_sigmoid(z)));
+        Tensor *tall =
+            t_conv2d(t_slice(x, 2, 1, h - 1), nn_parameter(&net, "l", 4, (int64_t[]){2, in, 5, 1}), NULL, .pad_h = 2);
+        program_output(program, "tall", tall);
+    }
+    return program;
+}
+
+static void test_convolutions(void **state) {
+    (void)state;
+    static const int64_t shape[][4] = {{2, 2, 1, 1}, {9, 7, 5, 17}, {8, 13, 18, 66}};
+    char what[80];
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int rung = 0; rung < 2; rung++) {
+            Program *program = convolutions(shape[i][0], shape[i][1], shape[i][2], shape[i][3]);
+            snprintf(what, sizeof what, "convolutions %lldx%lld %lld to %lld rung %d", (long long)shape[i][0],
+                     (long long)shape[i][1], (long long)shape[i][2], (long long)shape[i][3], rung);
+            compare(what, program,
+                    (Way){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}}, 2e-5);
+            program_drop(program);
+        }
+}
+
 /* What the fuser's regions become is kept as a text beside this file. */
 static void test_generated_text(void **state) {
     (void)state;
@@ -272,8 +311,8 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generated_text), cmocka_unit_test(test_functions), cmocka_unit_test(test_products),
-        cmocka_unit_test(test_layers),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_generated_text), cmocka_unit_test(test_functions),    cmocka_unit_test(test_products),
+        cmocka_unit_test(test_layers),         cmocka_unit_test(test_convolutions), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
