@@ -156,14 +156,32 @@ typedef struct {
     float colour[3];
 } Stamp;
 
+/* Of a row's from <= x < to, what may have |slope (x - centre) + offset| < half: a stamp that lies askew covers little
+ * of the square around it. One pixel more on each side is left for rounding; which pixels are painted is decided one by
+ * one. */
+static void narrow(float *from, float *to, float centre, float slope, float offset, float half) {
+    if (fabsf(slope) < 1e-3f) return;
+    float low = centre + (-half - offset) / slope, high = centre + (half - offset) / slope;
+    if (low > high) {
+        float swap = low;
+        low = high;
+        high = swap;
+    }
+    if (low - 1 > *from) *from = floorf(low - 1);
+    if (high + 2 < *to) *to = ceilf(high + 2);
+}
+
 static void stamp(Canvas *c, const Stamp *s, bool on_field) {
     float reach_x = fabsf(s->cosine) * s->half_a + fabsf(s->sine) * s->half_b + 1;
     float reach_y = fabsf(s->sine) * s->half_a + fabsf(s->cosine) * s->half_b + 1;
     if (reach_x > SIDE / 2) reach_x = SIDE / 2;
     if (reach_y > SIDE / 2) reach_y = SIDE / 2;
     float soft = s->half_a < s->half_b ? s->half_a : s->half_b;
-    for (int y = (int)(s->y - reach_y); y < (int)(s->y + reach_y); y++)
-        for (int x = (int)(s->x - reach_x); x < (int)(s->x + reach_x); x++) {
+    for (int y = (int)(s->y - reach_y); y < (int)(s->y + reach_y); y++) {
+        float from = s->x - reach_x, to = s->x + reach_x;
+        narrow(&from, &to, s->x, s->cosine, s->sine * ((float)y - s->y), s->half_a);
+        narrow(&from, &to, s->x, -s->sine, s->cosine * ((float)y - s->y), s->half_b);
+        for (int x = (int)from; x < (int)to; x++) {
             float dx = (float)x - s->x, dy = (float)y - s->y;
             float a = (s->cosine * dx + s->sine * dy) / s->half_a, b = (s->cosine * dy - s->sine * dx) / s->half_b;
             float aa = a * a, bb = b * b;
@@ -180,6 +198,7 @@ static void stamp(Canvas *c, const Stamp *s, bool on_field) {
             float light = 1 + s->shade * a;
             for (int k = 0; k < 3; k++) c->colour[i][k] = mixf(c->colour[i][k], s->colour[k] * light, cover);
         }
+    }
 }
 
 static Stamp draw_stamp(Canvas *c, double size, double square) {
@@ -449,6 +468,39 @@ static void paint(Canvas *c) {
 
 static const size_t texture_bytes = 4 * ((size_t)SIDE * SIDE * 4 - 1) / 3; /* SIDE^2 + SIDE^2/4 + ... + 1 texels */
 
+static uint8_t to_byte(float v) {
+    return (uint8_t)(int)(clamp01(v) * 255 + 0.5f);
+}
+
+/* A row at a time, so that the arithmetic is in vectors. */
+static void to_bytes(const Canvas *c, uint8_t *texels) {
+    uint8_t colours[3 * SIDE], fields[SIDE];
+    for (int y = 0; y < SIDE; y++, texels += 4 * SIDE) {
+        const float *colour = c->colour[y * SIDE], *field = c->field + y * SIDE;
+        for (int i = 0; i < 3 * SIDE; i++) colours[i] = to_byte(colour[i]);
+        for (int i = 0; i < SIDE; i++) fields[i] = to_byte(field[i]);
+        for (int x = 0; x < SIDE; x++) {
+            memcpy(texels + 4 * x, colours + 3 * x, 3);
+            texels[4 * x + 3] = fields[x];
+        }
+    }
+}
+
+/* Means of 2x2 texels, rounded: every second byte at a time, each in 16 bits of a word, so that sums have room. */
+static void halve(const uint8_t *from, uint8_t *to, int side) {
+    const uint32_t bytes = 0x00ff00ff, rounding = 0x00020002;
+    for (int y = 0; y < side; y++, from += 16 * side, to += 4 * side)
+        for (int x = 0; x < side; x++) {
+            uint32_t p[4], mean;
+            memcpy(p, from + 8 * x, 8), memcpy(p + 2, from + 8 * (side + x), 8);
+            uint32_t even = (p[0] & bytes) + (p[1] & bytes) + (p[2] & bytes) + (p[3] & bytes) + rounding;
+            uint32_t odd =
+                (p[0] >> 8 & bytes) + (p[1] >> 8 & bytes) + (p[2] >> 8 & bytes) + (p[3] >> 8 & bytes) + rounding;
+            mean = (even >> 2 & bytes) | (odd >> 2 & bytes) << 8;
+            memcpy(to + 4 * x, &mean, 4);
+        }
+}
+
 static Texture *make_texture(uint64_t seed) {
     Canvas *c = mem_alloc(sizeof *c);
     Texture *t = mem_alloc(sizeof *t + texture_bytes);
@@ -460,20 +512,11 @@ static Texture *make_texture(uint64_t seed) {
     paint(c);
     uint8_t *at = (uint8_t *)(t + 1);
     t->level[0] = at;
-    for (int i = 0; i < SIDE * SIDE; i++, at += 4) {
-        for (int k = 0; k < 3; k++) at[k] = (uint8_t)(clamp01(c->colour[i][k]) * 255 + 0.5f);
-        at[3] = (uint8_t)(clamp01(c->field[i]) * 255 + 0.5f);
-    }
+    to_bytes(c, at);
     for (int level = 1; level < TEXTURE_LEVELS; level++) {
-        int side = SIDE >> level;
-        const uint8_t *from = t->level[level - 1];
+        at += 4 * (SIDE >> (level - 1)) * (SIDE >> (level - 1));
         t->level[level] = at;
-        for (int y = 0; y < side; y++)
-            for (int x = 0; x < side; x++)
-                for (int k = 0; k < 4; k++) {
-                    const uint8_t *p = from + (4 * y * side + 2 * x) * 4 + k;
-                    *at++ = (uint8_t)((p[0] + p[4] + p[8 * side] + p[8 * side + 4] + 2) / 4);
-                }
+        halve(t->level[level - 1], at, SIDE >> level);
     }
     mem_free(c);
     return t;
