@@ -1,4 +1,5 @@
 #include "apps/bench_kernels.h"
+#include "apps/bench_train.h"
 #include "apps/lib/run.h"
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -202,11 +203,13 @@ typedef struct {
     Program *program;
     ParameterStore *store;
     Plan *plan;
+    TrainingStep *training; /* NULL, or whose program, store and plan it is: those above are NULL then */
     double prepare_seconds; /* recording, reading weights, planning, packing */
     int calls;              /* of a round */
 } Player;
 
 static void player_drop(Player *player) {
+    training_step_drop(player->training);
     plan_drop(player->plan);
     program_drop(player->program);
     store_close(player->store);
@@ -279,6 +282,17 @@ static int open_network(Player *player, Pool *pool, const S2m2Size *size, int64_
     return rc;
 }
 
+static int open_training(Player *player, Pool *pool, const S2m2Size *size, int64_t width, int64_t height,
+                         const char *weights) {
+    *player = (Player){0};
+    snprintf(player->kernel, sizeof player->kernel, "train-%s", size->name);
+    snprintf(player->shape, sizeof player->shape, "%lldx%lld", (long long)width, (long long)height);
+    double start = clock_seconds();
+    int rc = training_step_open(pool, size, (int)width, (int)height, weights, &player->training);
+    player->prepare_seconds = clock_seconds() - start;
+    return rc;
+}
+
 static double weight_bytes(const Program *program) {
     double bytes = 0;
     for (int i = 0; i < program_tensors(program); i++) {
@@ -291,7 +305,8 @@ static double weight_bytes(const Program *program) {
 /* ---- rows ---- */
 
 static int play(void *context) {
-    return plan_run(((Player *)context)->plan);
+    const Player *player = context;
+    return player->training ? training_step_run(player->training) : plan_run(player->plan);
 }
 
 static int measure(Bench *bench, Player *player, bool bf16, bool network) {
@@ -351,12 +366,13 @@ static int open_by_name(Player *player, Pool *pool, const char *line, const char
         if (mode_runs(c, i / CASES) && strcmp(name, kernel) == 0 && strcmp(c->shape, shape) == 0)
             return open_case(player, pool, c, i / CASES);
     }
-    const S2m2Size *size = s2m2_size(kernel);
+    bool training = strncmp(kernel, "train-s2m2-", 11) == 0;
+    const S2m2Size *size = s2m2_size(kernel + (training ? 6 : 0));
     long long width, height;
     char rest;
     if (size && sscanf(shape, "%lldx%lld%c", &width, &height, &rest) == 2 && width > 0 && height > 0 &&
         width % 32 == 0 && height % 32 == 0 && width <= 32768 && height <= 32768)
-        return open_network(player, pool, size, width, height, weights);
+        return (training ? open_training : open_network)(player, pool, size, width, height, weights);
     char shown[200];
     return fail(ERR_USAGE, "nothing called '%s' can be measured; panum bench --json shows the names",
                 err_printable(shown, sizeof shown, line));
@@ -380,11 +396,19 @@ static int answer_round(Player *player) {
         if (!rc) printf("{\"s\":%.9f,", (clock_seconds() - start) / player->calls);
     }
     if (rc) return rc;
-    PlanFacts facts = plan_facts(player->plan);
+    const TrainingStep *training = player->training;
+    PlanFacts facts = plan_facts(training ? training_step_plan(training) : player->plan);
+    const ParameterStore *store = training ? training_step_store(training) : player->store;
     char kernel[2 * sizeof player->kernel], shape[2 * sizeof player->shape];
-    printf("\"kernel\":%s,\"shape\":%s,\"calls\":%d,\"flops\":%.0f,\"working\":%zu,\"packed\":%zu}\n",
+    printf("\"kernel\":%s,\"shape\":%s,\"calls\":%d,\"flops\":%.0f,\"working\":%zu,\"packed\":%zu",
            json_quote(kernel, sizeof kernel, player->kernel), json_quote(shape, sizeof shape, player->shape),
-           player->calls, facts.flops, facts.bytes, store_packed_bytes(player->store));
+           player->calls, facts.flops, facts.bytes, store_packed_bytes(store));
+    if (training) {
+        TrainingLoss loss = training_step_loss(training);
+        printf(",\"state\":%zu,\"first_loss\":%.9g,\"loss\":%.9g", training_step_state(training), loss.first,
+               loss.last);
+    }
+    printf("}\n");
     return 0;
 }
 

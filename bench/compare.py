@@ -13,8 +13,8 @@ A target counts only with the tests of the same code green, so the tests that ar
 The peers need PyTorch and NumPy (tools/ref/README.md) and, for whole networks and Sinkhorn, a checkout of the public S2M2
 code; nothing else here needs more than Python. --quick tries the script out: two rounds, small pictures, no compiled
 peers; its figures mean nothing. --full adds what no target asks for: L at one thread, peers beside a busy process, all
-layouts of compiled peers. --prepare compiles what C8, C9 and C11 will compile and measures nothing: minutes that need no
-quiet machine. Rows that need no peer: C1, C3, C15, C16, C17, C18.
+layouts of compiled peers. --prepare compiles what C8, C9, C11 and C12 will compile and measures nothing: minutes that need
+no quiet machine. Rows that need no peer: C1, C3, C15, C16, C17, C18.
 
 Writes results.json and results.md into --output after every group of rows, so an interrupted run leaves what it has.
 """
@@ -50,10 +50,11 @@ CONV_WINOGRAD = list(CONV)[:5]
 ATTENTION = {"5520 tokens 4x32": "5520_tokens_4_heads_d32", "240 rows of 184 1x128": "240_rows_184_tokens_d128",
              "2 maps of 345 8x32": "2x345_tokens_8_heads_d32"}
 # Minutes a group of rows takes about, with compiled peers, on two cores of 250 GFLOP/s.
-MINUTES = {"C8": 10, "C9": 6, "C11": 2.5, "C13": 2, "C4": 2, "C5": 2, "C2": 1.5, "C7": 1.5, "C6": 1, "C16": 0.7, "C1": 0.5,
+MINUTES = {"C8": 10, "C12": 9, "C9": 6, "C11": 2.5, "C13": 2, "C4": 2, "C5": 2, "C2": 1.5, "C7": 1.5, "C6": 1, "C16": 0.7, "C1": 0.5,
            "C3": 0.5, "C15": 0.5, "C17": 0.5, "C18": 0}
+TRAINING = [("S", 320, 256), ("XS", 256, 128), ("XS", 320, 256)]  # size, width, height of a step's one pair
 ROWS = sorted(MINUTES, key=lambda row: int(row[1:]))
-NEEDS_REFERENCE = {"C7", "C8", "C9", "C11", "C13"}
+NEEDS_REFERENCE = {"C7", "C8", "C9", "C11", "C12", "C13"}
 NEEDS_PEERS = NEEDS_REFERENCE | {"C2", "C4", "C5", "C6"}
 
 
@@ -113,6 +114,11 @@ class Process:
         while still < 3 and time.time() < end:
             still = 0 if any(process.busy() for process in Process.alive) else still + 1
             time.sleep(0.003)
+
+    def memory(self, field):
+        """VmRSS (now) or VmHWM (highest so far), bytes."""
+        with open(f"/proc/{self.process.pid}/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith(field + ":"))
 
     def busy(self):
         folder = f"/proc/{self.process.pid}/task"
@@ -181,6 +187,13 @@ def torch_network(setup, size, threads, environment, mode, layout, isa="native")
     log(f"starting torch S2M2-{size}, {threads} threads, {environment}, {mode}, {layout}, {isa}")
     return Peer(setup, "torch_s2m2.py", threads, environment, "--reference", setup.reference, "--size", size, "--height",
                 str(setup.height), "--width", str(setup.width), "--mode", mode, "--layout", layout, isa=isa)
+
+
+def torch_training(setup, item, threads, environment, mode, layout):
+    size, width, height = item
+    log(f"starting torch training S2M2-{size} {width}x{height}, {threads} threads, {environment}, {mode}, {layout}")
+    return Peer(setup, "torch_train.py", threads, environment, "--reference", setup.reference, "--size", size, "--height",
+                str(height), "--width", str(width), "--mode", mode, "--layout", layout)
 
 
 # ---- measuring and judging ------------------------------------------------------------------------------------------
@@ -486,6 +499,11 @@ def fill_cache(setup):
     wanted = [(row, size, threads, isa) for row, size, isa in (("C8", "S", "native"), ("C9", "L", "native"),
                                                                ("C11", "S", "avx2")) if row in setup.rows
               for threads in (setup.threads if row == "C8" or setup.full else setup.threads[-1:])]
+    if "C12" in setup.rows:
+        for item in TRAINING:
+            for mode, layout in training_variants(setup):
+                if mode == "compile":
+                    torch_training(setup, item, setup.threads[-1], "tuned", mode, layout).close()
     for row, size, threads, isa in wanted:
         for mode, layout in variants(setup).get("compiled", []):
             start = time.time()
@@ -511,6 +529,73 @@ def network_groups(setup, results):
     if "C11" in setup.rows:
         network_rows(setup, results, "C11", "S", setup.threads if setup.full else setup.threads[-1:], {"tuned": 1.8},
                      isa="avx2", choose_from=chosen)
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+def training_variants(setup):
+    eager = [("eager", "nchw"), ("eager", "channels_last")]
+    return eager + [("compile", "nchw"), ("compile", "channels_last")][:2 if setup.full else 1] if setup.compile else eager
+
+
+def scout_training(setup, results, item, threads):
+    """The best layout of eager peers, and the best of compiled ones, by two rounds in the tuned environment."""
+    times = {}
+    for mode, layout in training_variants(setup):
+        try:
+            peer = torch_training(setup, item, threads, "tuned", mode, layout)
+            times[mode, layout] = min(peer.round() for _ in range(1 if setup.quick else 2))
+            peer.close()
+        except RuntimeError as error:
+            results.notes.append(f"torch training S2M2-{item[0]} {mode} {layout} does not run: {str(error)[-300:]!r}")
+    results.notes.append(f"torch training S2M2-{item[0]} {item[1]}x{item[2]}, {threads} threads, tuned, two rounds each: " +
+                         ", ".join(f"{' '.join(key)} {seconds:.3f} s" for key, seconds in times.items()))
+    return [min(of_mode, key=times.get) for of_mode in ([key for key in times if key[0] == mode]
+                                                        for mode in ("eager", "compile")) if of_mode]
+
+
+def training_rows(setup, results):
+    for item in [("XS", 96, 64)] if setup.quick else TRAINING:
+        for threads in setup.threads if setup.full else setup.threads[-1:]:
+            training_row(setup, results, item, threads)
+
+
+def training_row(setup, results, item, threads):
+    """Time and memory in one: what a process takes from its start (interpreter and libraries loaded, no network yet) to
+    the end of its last round. Our peak is not measured in ours, because that takes memory too."""
+    name = "train-s2m2-{} {}x{}".format(*item)
+    chosen = scout_training(setup, results, item, threads)
+    ours = Panum(setup, threads)
+    start = ours.memory("VmRSS")
+    ours.round(name)
+    first = ours.prepared[name]["first_loss"]
+    players, peers, alike = {"ours": lambda: ours.round(name)}, {}, {}
+    for environment in ("tuned", "default"):
+        for mode, layout in chosen:
+            key = (environment, mode, layout)
+            peers[key] = torch_training(setup, item, threads, *key)
+            players[key] = peers[key].round
+            alike[key] = abs(peers[key].facts["first_loss"] / first - 1)
+    results.notes.append(f"{name}: loss of the first step {first:.6g}, that of the peers differs by up to "
+                         f"{max(alike.values()):.1e} of it (a row counts where that is at most 0.01)")
+    times = alternate(setup.rounds, players)
+    taken = ours.memory("VmHWM") - start
+    theirs = {key: peer.memory("VmHWM") - 1024 * peer.facts["start_kb"] for key, peer in peers.items()}
+    least = min((key for key in peers if key[1] == "eager"), key=theirs.get)
+    for key in peers:
+        environment, mode, layout = key
+        label = f"torch {mode} {layout}, {environment}"
+        same = alike[key] <= 0.01
+        results.against("C12", name, threads, 1.5, times["ours"], times[key], label,
+                        counts=same and environment == "tuned")
+        # A compiled peer has its compiler in memory: that is told only.
+        results.add("C12", f"memory of {name}, ours / theirs", threads, taken / theirs[key], 0.5,
+                    ours=Times([taken / 2**20]), peer=Times([theirs[key] / 2**20]), unit="MiB", below=True,
+                    peer_name=label, counts=same and key == least)
+        results.rows[-1]["unit"] = "of theirs (MiB)"
+    for process in [ours, *peers.values()]:
+        process.close()
+    results.write()
 
 
 # ---- the machine around it ------------------------------------------------------------------------------------------
@@ -632,7 +717,8 @@ def size_row(setup, results):
 
 def run_tests(setup):
     build = os.path.dirname(setup.panum)
-    programs = sorted(p for room in ("ops", "exec", "models") for p in glob.glob(f"{build}/tests/{room}/test_*")
+    rooms = ["ops", "exec", "models"] + (["autograd", "losses", "nn"] if "C12" in setup.rows else [])
+    programs = sorted(p for room in rooms for p in glob.glob(f"{build}/tests/{room}/test_*")
                       if os.access(p, os.X_OK) and "." not in os.path.basename(p))
     failed = []
     for program in programs:
@@ -642,7 +728,7 @@ def run_tests(setup):
             failed.append(os.path.basename(program))
     if not programs:
         return "none is built (make test builds them): no target counts"
-    return f"{len(programs)} programs of operators, plans and models, " + (f"FAILED: {', '.join(failed)}" if failed
+    return f"{len(programs)} programs of {', '.join(rooms)}, " + (f"FAILED: {', '.join(failed)}" if failed
                                                                           else "all green")
 
 
@@ -713,6 +799,7 @@ def main():
             subprocess.run([setup.panum, "model", "seed", "s2m2-S", "-q", "-o", setup.weights], check=True)
         groups = [({"C18"}, size_row), ({"C17"}, cold_rows), ({"C1", "C3"}, rows_of_peak),
                   ({"C2", "C4", "C5", "C6", "C7"}, layer_rows), ({"C16"}, busy_rows), ({"C13"}, memory_rows),
+                  ({"C12"}, training_rows),
                   ({"C8", "C9", "C11", "C15"}, network_groups)]
         for rows, run in groups:
             if rows & setup.rows:

@@ -113,7 +113,7 @@ typedef struct {
 extern const MatchingWeights matching_weights; /* chosen by us: the authors' are not known (matching.c) */
 typedef struct {
     Tensor *total;
-    Tensor *disparity, *concentration, *occlusion, *confidence; /* unweighted */
+    Tensor *disparity, *concentration, *occlusion, *confidence; /* unweighted; NULL where the weight is 0 */
     Tensor *error; /* mean |d - truth| of the result, in pixels: for people; takes no part in the total */
 } Matching;
 Matching loss_matching(const MatchStages *stages, MatchTruth truth, MatchingWeights weights);

@@ -71,12 +71,12 @@ static void add_term(TrainGraph *g, const char *name, double weight, Tensor *val
 /* Every stage of the network learns from truth. */
 static void matching_loss(TrainGraph *g) {
     MatchTruth truth = {g->disparity, g->valid, g->visible, g->judged};
-    MatchingWeights w = matching_weights;
+    MatchingWeights w = g->options.matching ? *g->options.matching : matching_weights;
     Matching m = loss_matching(&g->stages, truth, w);
-    add_term(g, "disparity", w.disparity, m.disparity);
-    add_term(g, "concentration", w.concentration, m.concentration);
-    add_term(g, "occlusion", w.occlusion, m.occlusion);
-    add_term(g, "confidence", w.confidence, m.confidence);
+    if (m.disparity) add_term(g, "disparity", w.disparity, m.disparity);
+    if (m.concentration) add_term(g, "concentration", w.concentration, m.concentration);
+    if (m.occlusion) add_term(g, "occlusion", w.occlusion, m.occlusion);
+    if (m.confidence) add_term(g, "confidence", w.confidence, m.confidence);
     add_term(g, "error", 0, m.error);
 }
 

@@ -25,6 +25,8 @@ typedef struct {
      * films, with these weights (losses/cinematic.c): samples have anchors, their `valid` being the teacher's
      * confidence. */
     const CinematicWeights *cinematic;
+    /* Of truth: what the losses weigh, NULL for matching_weights (losses/losses.h). */
+    const MatchingWeights *matching;
     LossRule rule;             /* of the cinematic losses */
     AnchorTeacher teacher;     /* of the anchors */
     const char *const *frozen; /* patterns of parameters that are not trained */

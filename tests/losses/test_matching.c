@@ -272,7 +272,10 @@ static void everything_learns(void **state) {
         Tensor *map[4];
         for (int k = 0; k < 4; k++)
             map[k] = program_input(net.program, input_names[TRUTH + k], DTYPE_F32, 4, (int64_t[]){1, 1, 32, 64});
-        const Matching m = loss_matching(&stages, (MatchTruth){map[0], map[1], map[2], NULL}, matching_weights);
+        const MatchTruth truth = {map[0], map[1], map[2], NULL};
+        const Matching m = loss_matching(&stages, truth, matching_weights);
+        const Matching one = loss_matching(&stages, truth, (MatchingWeights){.disparity = 1});
+        assert_true(one.disparity && one.total && !one.concentration && !one.occlusion && !one.confidence);
         if (backward(m.total, NULL)) fail_msg("%s", err_sentence());
         int parameters = 0;
         for (int i = 0; i < program_tensors(net.program); i++) {
