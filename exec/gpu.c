@@ -5,19 +5,29 @@
 #include "cuda/kernels/conv.h"
 #include "cuda/kernels/matmul.h"
 #include "cuda/kernels/move.h"
+#include "cuda/kernels/rows.h"
 #include "cuda/region.h"
 #include "exec/steps.h"
 #include "tensor/ops/conv_node.h"
+#include "tensor/ops/norm_gradient.h"
+#include "tensor/ops/rows.h"
 
 #include <string.h>
 
-enum { WEIGHT_ALIGNMENT = 256, BLOCK_THREADS = 256, TILE = 64 /* device/tile.h */, GRID_Z_MAX = 65535, GRID_Y_MAX = 65535 };
+enum {
+    WEIGHT_ALIGNMENT = 256,
+    BLOCK_THREADS = 256,
+    TILE = 64 /* device/tile.h */,
+    GRID_Z_MAX = 65535,
+    GRID_Y_MAX = 65535
+};
 
 typedef union {
     RegionArgs region;
     MatmulArgs matmul;
     ConvArgs conv;
     CopyBoxArgs box;
+    RowsArgs rows;
 } Arguments;
 
 typedef struct {
@@ -252,6 +262,36 @@ static int launch_conv(GpuPlan *p, const Step *step, ConvTurn turn) {
                             &launch->kernel);
 }
 
+/* Softmax of input 0, or layer norm with weight and bias as inputs 1 and 2: a warp a row, eight a block. */
+static int launch_rows(GpuPlan *p, const Step *step, const char *kernel) {
+    Launch *launch = next_launch(p);
+    if (!launch) return ERR_MEMORY;
+    const Node *node = step->node;
+    const Tensor *x = node->input[0], *weight = node->inputs > 1 ? node->input[1] : NULL;
+    const Tensor *bias = node->inputs > 2 ? node->input[2] : NULL;
+    Rows from = rows_of(x);
+    if (from.channels > INT32_MAX / 2 || from.count > (int64_t)INT32_MAX * 8) return too_large(step);
+    RowsArgs *a = &launch->arguments.rows;
+    *a = (RowsArgs){
+        .x = address(p, x),
+        .weight = weight ? address(p, weight) : NULL,
+        .bias = bias ? address(p, bias) : NULL,
+        .y = step->strip ? NULL : address(p, node->output[0]),
+        .rows = from.count,
+        .channels = (int)from.channels,
+        .eps = !strcmp(kernel, "layer_norm") ? (float)norm_eps(node) : 0,
+    };
+    for (int k = 0; k < ROWS_AXES; k++) a->size[k] = 1;
+    for (int k = 0; k < from.axes; k++) {
+        a->size[ROWS_AXES - from.axes + k] = from.size[k];
+        a->stride[ROWS_AXES - from.axes + k] = from.stride[k];
+    }
+    if (step->strip) region_places(step->strip, address, p, &a->places);
+    launch->bytes = sizeof *a;
+    launch->how = (GpuLaunch){{(unsigned)((from.count + 7) / 8), 1, 1}, BLOCK_THREADS, 0};
+    return kernel_store_get(p->kernels, "cuda/kernels/rows.cu", step->strip, kernel, &launch->kernel);
+}
+
 /* One launch for each input, side by side along the axis that tells them apart; copy has one input. */
 static int launch_parts(GpuPlan *p, const Step *step) {
     const Node *node = step->node;
@@ -301,6 +341,7 @@ static int prepare(GpuPlan *p, const Step *step) {
     if (!strcmp(name, "matmul_nt")) return launch_matmul(p, step, 2);
     if (!strcmp(name, "conv2d")) return launch_conv(p, step, STRAIGHT);
     if (!strcmp(name, "conv_transpose2d")) return launch_conv(p, step, TRANSPOSED);
+    if (!strcmp(name, "softmax") || !strcmp(name, "layer_norm")) return launch_rows(p, step, name);
     if (!strcmp(name, "cat") || !strcmp(name, "copy")) return launch_parts(p, step);
     return no_kernel(step->node, "");
 }

@@ -15,6 +15,10 @@ typedef struct {
     int groups; /* 0: layer_norm */
 } NormAttributes;
 
+double norm_eps(const Node *node) {
+    return ((const NormAttributes *)node->attributes)->eps;
+}
+
 static void layer_norm_define(const Node *node, const Run *run) {
     const NormAttributes *attributes = node->attributes;
     const Rows from = rows_of(node->input[0]), to = rows_of(node->output[0]);

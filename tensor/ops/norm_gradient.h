@@ -9,6 +9,7 @@
  */
 void norm_record_gradient(Tensor *x, Tensor *weight, Tensor *bias, Tensor *dy, int groups, double eps, Tensor **d,
                           T_AT);
+double norm_eps(const Node *node); /* of a layer_norm or group_norm; also for exec/gpu.c */
 /* y is what the softmax gave. */
 Tensor *t_softmax_gradient_at(Tensor *y, Tensor *dy, T_AT);
 

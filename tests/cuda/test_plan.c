@@ -242,6 +242,34 @@ static void test_convolutions(void **state) {
         }
 }
 
+/* Attention as its parts, over tokens of a map; layer norm with a hole and without, of a slice. */
+static Program *rows(int64_t side, int64_t channels) {
+    Program *program = program_make();
+    Net net = {program};
+    Tensor *x = program_input(program, "x", DTYPE_F32, 4, (int64_t[]){2, channels, side, side + 1});
+    NN_SCOPE(&net, "net") {
+        Tensor *t = t_row_tokens(x);
+        Tensor *n = nn_layer_norm(&net, "n", t);
+        Tensor *a = t_softmax(t_affine(t_matmul_nt(n, t), 0.5, 0));
+        program_output(program, "weights", a);
+        program_output(program, "sum", t_matmul(a, t));
+        Tensor *part = t_slice(t_tokens(x), 1, 1, side * side - 1);
+        program_output(program, "plain", t_relu(t_layer_norm(part, NULL, NULL, 1e-5)));
+        program_output(program, "of_map", t_softmax(t_slice(x, 1, 0, channels / 2 + 1)));
+    }
+    return program;
+}
+
+static void test_rows(void **state) {
+    (void)state;
+    for (int interpret = 0; interpret < 2; interpret++)
+        for (int large = 0; large < 2; large++) {
+            Program *program = rows(large ? 7 : 2, large ? 70 : 3);
+            compare("rows", program, (Way){{.interpret = interpret}, {0}, {.order = 1}}, 2e-5);
+            program_drop(program);
+        }
+}
+
 /* What the fuser's regions become is kept as a text beside this file. */
 static void test_generated_text(void **state) {
     (void)state;
@@ -311,8 +339,9 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generated_text), cmocka_unit_test(test_functions),    cmocka_unit_test(test_products),
-        cmocka_unit_test(test_layers),         cmocka_unit_test(test_convolutions), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_generated_text), cmocka_unit_test(test_functions), cmocka_unit_test(test_products),
+        cmocka_unit_test(test_layers),         cmocka_unit_test(test_rows),      cmocka_unit_test(test_convolutions),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
