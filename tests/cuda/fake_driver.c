@@ -40,7 +40,8 @@ CALL(cuDevicePrimaryCtxRetain, (void **c, int d), UNUSED(d); *c = c; return told
 CALL(cuDevicePrimaryCtxRelease_v2, (int d), UNUSED(d); return 0;)
 CALL(cuCtxSetCurrent, (void *c), UNUSED(c); return 0;)
 CALL(cuMemGetInfo_v2, (size_t * f, size_t *a), *f = (size_t)1 << 30; *a = (size_t)8 << 30; return 0;)
-CALL(cuMemAlloc_v2, (Address * a, size_t b), *a = (Address)(size_t)malloc(b); return told("memory", 0);)
+CALL(cuMemAlloc_v2, (Address * a, size_t b), int code = told("memory", 0); *a = code ? 0 : (Address)(size_t)malloc(b);
+     return code;)
 CALL(cuMemFree_v2, (Address a), free((void *)(size_t)a); return 0;)
 CALL(cuMemHostAlloc, (void **a, size_t b, unsigned f), UNUSED(f); *a = malloc(b); return told("pinned", 0);)
 CALL(cuMemFreeHost, (void *a), free(a); return 0;)

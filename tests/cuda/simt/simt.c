@@ -22,6 +22,9 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <ucontext.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 enum {
     LANES = 32,
@@ -167,6 +170,9 @@ static void fibre_main(void) {
     abort();
 }
 static void fibre_make(Fibre *f) {
+#ifdef __SANITIZE_ADDRESS__
+    __asan_unpoison_memory_region(f->stack, STACK); /* frames of a fibre that a report ended were never left */
+#endif
     f->sp = fresh(f->stack), f->done = f->copies = f->group = 0, f->what = 0;
 }
 
