@@ -387,6 +387,9 @@ static int build(const GpuSource *source, int arch, const char *library, const c
     /* linked without the sanitizers: simt.c is they */
     if (!code) code = command(log, "%s -shared '%s/kernel.o' -o '%s/kernel.so'", compiler, folder, folder);
     if (!code) code = command(log, "mv '%s/kernel.so' '%s'", folder, library);
+    char sweep[700]; /* after a failure the folder stays, to be looked at */
+    snprintf(sweep, sizeof sweep, "rm -rf '%s'", folder);
+    if (!code && system(sweep) != 0) code = fail(ERR_DEVICE, "%s cannot be removed", folder);
     return code;
 }
 
