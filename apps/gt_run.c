@@ -191,6 +191,13 @@ static int do_frame(Gt *gt, GtFilm *film, int64_t position, int64_t number, Imag
 
 /* ---- frames of a set ---- */
 
+/* "FOLDER/FILE: what" from FILE on: the manifest has the whole path, and a long one leaves no room for what. */
+static const char *without_folder(const char *sentence) {
+    const char *end = strstr(sentence, ": "), *begin = end;
+    while (begin && begin > sentence && begin[-1] != '/') begin--;
+    return begin ? begin : sentence;
+}
+
 static int reject_unreadable(Gt *gt, int64_t number, const char *why) {
     GtRecord r = {
         .number = number, .reason = ANCHOR_UNREADABLE, .figures = anchor_figures_none, .swapped = gt->o->swap_eyes};
@@ -202,7 +209,7 @@ static int do_set_frame(Gt *gt, GtFilm *film, int64_t position) {
     StereoOptions how = {.layout = (StereoLayout)gt->o->layout, .swap_eyes = gt->o->swap_eyes, .read = gt->read};
     StereoPair pair;
     int rc = stereo_read(frame->path, frame->right, &how, &pair);
-    if (rc == ERR_INPUT) return reject_unreadable(gt, frame->number, err_sentence());
+    if (rc == ERR_INPUT) return reject_unreadable(gt, frame->number, without_folder(err_sentence()));
     if (rc) return rc;
     if (!pair.right.bytes) {
         char why[240];
