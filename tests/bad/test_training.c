@@ -2,8 +2,8 @@
  * network and what became of their folder.
  *
  * Elsewhere: K1 at random instants, down to equal bits, and K6 tests/apps/test_train.c; K2 bit by bit
- * tests/apps/test_checkpoint.c. Nothing here can meet K7 (no look-out for jumps of the loss) and of K8 --check-data, of
- * K10 an empty set to validate with. */
+ * tests/apps/test_checkpoint.c; K7 and K8 tests/apps/test_train_checks.c. Of K7 the optional skip, of K8 a list of 10^7
+ * lines and of K10 an empty set to validate with are met nowhere yet. */
 #include "apps/lib/checkpoint.h"
 #include "apps/lib/train_graph.h"
 #include "base/err.h"
