@@ -82,7 +82,7 @@ KERNEL_TEXT := $(wildcard cuda/device/*.h cuda/kernels/*.h cuda/kernels/*.cu)
 $(BUILD)/cuda/embedded.c: tools/embed.sh $(KERNEL_TEXT)
 	@mkdir -p $(@D)
 	$(call say,EMBED,cuda)
-	$(Q)sh tools/embed.sh $(KERNEL_TEXT) >$@
+	$(Q)sh tools/embed.sh $(KERNEL_TEXT) >$@.part && mv $@.part $@
 
 # Tests of the GPU code run on an emulated device, whose kernels are compiled while the test runs and call back into it.
 SIMT_SRC := $(wildcard tests/cuda/simt/*.c)

@@ -20,6 +20,41 @@ typedef enum {
 } MatcherModel;
 #define S2M2_MODELS "s2m2-XS|s2m2-S|s2m2-M|s2m2-L|s2m2-XL"
 #define MATCHER_MODELS "auto|sgm|" S2M2_MODELS
+
+/* Options of verbs that match. */
+#define OPTION_MODEL(Type, field)                                                                                    \
+    {                                                                                                                \
+        .name = "model", .kind = OPTION_CHOICE, .value = "NAME", .choices = MATCHER_MODELS, .standard = "auto",      \
+        .at = offsetof(Type, field), .group = "Matching",                                                            \
+        .help = "who matches: " MATCHER_MODELS                                                                       \
+                "; auto is the largest s2m2 whose weights are found (s2m2-XS may come with panum), else sgm, which " \
+                "needs none"                                                                                         \
+    }
+#define OPTION_WEIGHTS(Type, field)                                                                                \
+    {                                                                                                              \
+        .name = "weights", .kind = OPTION_PATH, .value = "FILE", .at = offsetof(Type, field), .group = "Matching", \
+        .shown = "looked for in $PANUM_MODELS, ./models, ~/.local/share/panum/models, and among what came with "   \
+                 "panum",                                                                                          \
+        .help = "weights of the model, .safetensors or .pth"                                                       \
+    }
+#define OPTION_PRECISION(Type, field)                                                                       \
+    {                                                                                                       \
+        .name = "precision", .kind = OPTION_CHOICE, .value = "P", .choices = "f32|bf16", .standard = "f32", \
+        .at = offsetof(Type, field), .group = "Matching",                                                   \
+        .help = "s2m2: numbers in products; bf16 is faster where the processor has it, and coarser"         \
+    }
+#define OPTION_REFINE_ITER(Type, field)                                                                     \
+    {                                                                                                       \
+        .name = "refine-iter", .kind = OPTION_WHOLE, .value = "N", .least = 0, .most = 64, .standard = "3", \
+        .at = offsetof(Type, field), .group = "Matching", .help = "s2m2: rounds of refinement"              \
+    }
+#define OPTION_MAX_MEMORY(Type, field)                                                                              \
+    {                                                                                                               \
+        .name = "max-memory", .kind = OPTION_SIZE, .value = "SIZE", .least = 16 << 20, .at = offsetof(Type, field), \
+        .group = "Machine",                                                                                         \
+        .help = "working memory of the matcher (512M, 8G); large pictures are then matched in parts"                \
+    }
+
 const char *matcher_model_name(MatcherModel model);
 
 typedef enum { BEHAVIOUR_R1, BEHAVIOUR_R2, BEHAVIOUR_R3 } MatcherBehaviour;

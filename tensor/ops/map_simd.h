@@ -1,29 +1,9 @@
 /* tensor/ops/map_simd.h - see map_kernels.h; included once for each instruction level. */
 #include "tensor/ops/map_kernels.h"
 #include "tensor/ops/simd_math.h"
+#include "tensor/ops/simd_rows.h"
 #include "tensor/ops/simd_transpose.h"
 #include <math.h>
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/* Vectors of a row of n: whole ones, and the rest by parts; the loops below take `j` from 0 in steps of VW. */
-ALWAYS_INLINE vf get(const float *p, int64_t j, int64_t n) {
-    return n - j >= VW ? v_load(p + j) : v_load_part(p + j, n - j);
-}
-ALWAYS_INLINE void put(float *p, int64_t j, int64_t n, vf v) {
-    if (n - j >= VW)
-        v_store(p + j, v);
-    else
-        v_store_part(p + j, v, n - j);
-}
-/* v, with zeros in the lanes beyond n */
-static inline vf clip(vf v, int64_t j, int64_t n) {
-    static const int32_t number[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    if (n - j >= VW) return v;
-    vi lane;
-    memcpy(&lane, number, sizeof lane);
-    return (vf)(v_bits(v) & (lane < (int32_t)(n - j)));
-}
 
 /* Mean first, then squares of what is left, and the mean of what is left as a correction of the first (Chan, Golub and
  * LeVeque 1983): exact to rounding even when the mean is far larger than the spread. */

@@ -1,28 +1,7 @@
 /* tensor/ops/norm_gradient_simd.h - see norm_gradient.h; included once for each instruction level. */
 #include "tensor/ops/norm_gradient.h"
-#include "tensor/ops/simd.h"
+#include "tensor/ops/simd_rows.h"
 #include <math.h>
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/* Vectors of a row of n; the last may be part of one, zero beyond. */
-ALWAYS_INLINE vf get(const float *p, int64_t j, int64_t n) {
-    return n - j >= VW ? v_load(p + j) : v_load_part(p + j, n - j);
-}
-ALWAYS_INLINE void put(float *p, int64_t j, int64_t n, vf v) {
-    if (n - j >= VW)
-        v_store(p + j, v);
-    else
-        v_store_part(p + j, v, n - j);
-}
-/* v, with zeros in the lanes beyond n */
-static inline vf clip(vf v, int64_t j, int64_t n) {
-    static const int32_t number[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    if (n - j >= VW) return v;
-    vi lane;
-    memcpy(&lane, number, sizeof lane);
-    return (vf)(v_bits(v) & (lane < (int32_t)(n - j)));
-}
 
 /* Mean and scale are computed anew, exactly as the layer itself does (map_simd.h): cheaper than keeping them. With
  * z = (x - mean) scale and g = dy weight: dx = (g - mean(g) - z mean(g z)) scale. */
