@@ -4,21 +4,14 @@
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
 #include "tensor/ops/simple.h"
+#include "tests/lib/attention_cases.h"
 #include "tests/lib/op_case.h"
 
 #include <math.h>
 
-static Tensor *input(Program *p, const char *name, int rank, const int64_t *size) {
-    return program_input(p, name, DTYPE_F32, rank, size);
-}
-
 static void shapes(void **state) {
     (void)state;
-    static const struct {
-        int64_t batch, queries, keys, width;
-        int heads;
-        bool swap;
-    } CASES[] = {
+    static const AttentionCase CASES[] = {
         {1, 1, 1, 1, 1, false},     {2, 1, 1, 8, 2, false},      {1, 2, 3, 5, 1, false},
         {2, 14, 32, 16, 1, true},   {1, 15, 33, 10, 3, false},   {4, 13, 31, 20, 2, true},
         {1, 29, 17, 40, 1, false},  {2, 46, 46, 64, 2, true},    {3, 92, 92, 64, 1, false},
@@ -28,52 +21,27 @@ static void shapes(void **state) {
         {70, 9, 11, 6, 3, true},
     };
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        Program *p = program_make();
-        int64_t c = CASES[i].width * CASES[i].heads;
-        Tensor *q = input(p, "q", 3, (int64_t[]){CASES[i].batch, CASES[i].queries, c});
-        Tensor *k = input(p, "k", 3, (int64_t[]){CASES[i].batch, CASES[i].keys, c});
-        Tensor *v = input(p, "v", 3, (int64_t[]){CASES[i].batch, CASES[i].keys, c});
-        t_attention(q, k, v, .heads = CASES[i].heads, .swap_halves = CASES[i].swap);
         char what[80];
-        snprintf(what, sizeof what, "%lld x %lld queries, %lld keys, %d heads of %lld%s", (long long)CASES[i].batch,
-                 (long long)CASES[i].queries, (long long)CASES[i].keys, CASES[i].heads, (long long)CASES[i].width,
-                 CASES[i].swap ? ", swapped" : "");
+        Program *p = attention_program(&CASES[i], what);
         check_fast_random(what, p, 2e-6);
     }
 }
 
-/* Queries, keys and values as slices of one wide map, seen as tokens of the map and of its rows. */
 static void views(void **state) {
     (void)state;
     for (int rows = 0; rows < 2; rows++) {
-        Program *p = program_make();
-        Tensor *map = input(p, "map", 4, (int64_t[]){2, 3 * 24 + 5, 6, 11}), *part[3];
-        for (int i = 0; i < 3; i++) {
-            Tensor *slice = t_slice(map, 1, 24 * i + (i ? 5 : 0), 24);
-            part[i] = rows ? t_row_tokens(slice) : t_tokens(slice);
-        }
-        t_attention(part[0], part[1], part[2], .heads = 2, .swap_halves = true);
+        Program *p = attention_views_program(rows, 6, 11);
         check_fast_random(rows ? "slices of a map, by rows" : "slices of a map", p, 2e-6);
     }
 }
 
 static void relative(void **state) {
     (void)state;
-    static const struct {
-        int64_t batch, h, w, width;
-        int heads;
-    } CASES[] = {{1, 1, 1, 8, 1},    {2, 3, 4, 8, 2},    {1, 1, 19, 5, 1}, {1, 37, 1, 16, 2},
-                 {2, 15, 23, 32, 8}, {1, 16, 17, 40, 3}, {1, 9, 70, 20, 1}};
+    static const RelativeCase CASES[] = {{1, 1, 1, 8, 1},    {2, 3, 4, 8, 2},    {1, 1, 19, 5, 1}, {1, 37, 1, 16, 2},
+                                         {2, 15, 23, 32, 8}, {1, 16, 17, 40, 3}, {1, 9, 70, 20, 1}};
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        Program *p = program_make();
-        int64_t size[3] = {CASES[i].batch, CASES[i].h * CASES[i].w, CASES[i].width * CASES[i].heads};
-        Tensor *q = input(p, "q", 3, size), *k = input(p, "k", 3, size), *v = input(p, "v", 3, size);
-        Tensor *weight = program_weight(p, "pe.weight", 2, (int64_t[]){CASES[i].width, 32});
-        Tensor *bias = program_weight(p, "pe.bias", 1, (int64_t[]){CASES[i].width});
-        t_attention_relative(q, k, v, weight, bias, CASES[i].heads, CASES[i].h, CASES[i].w);
         char what[80];
-        snprintf(what, sizeof what, "%lld grids of %lld x %lld, %d heads of %lld", (long long)CASES[i].batch,
-                 (long long)CASES[i].h, (long long)CASES[i].w, CASES[i].heads, (long long)CASES[i].width);
+        Program *p = attention_relative_program(&CASES[i], what);
         check_fast_random(what, p, 3e-6);
     }
 }
@@ -84,8 +52,9 @@ static void large_scores(void **state) {
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
         Program *p = program_make();
-        Tensor *q = input(p, "q", 3, (int64_t[]){1, 20, 32}), *k = input(p, "k", 3, (int64_t[]){1, 900, 32});
-        Tensor *v = input(p, "v", 3, (int64_t[]){1, 900, 32});
+        Tensor *q = attention_input(p, "q", 3, (int64_t[]){1, 20, 32}),
+               *k = attention_input(p, "k", 3, (int64_t[]){1, 900, 32});
+        Tensor *v = attention_input(p, "v", 3, (int64_t[]){1, 900, 32});
         t_attention(q, k, v, .heads = 1);
         Runner *runner = runner_make(p);
         runner_fill_all(runner, 3);
@@ -113,7 +82,7 @@ static void pytorch(void **state) {
                                        fixture_entry(&f, "%s.v", NAMES[i])};
         Program *p = program_make();
         Tensor *in[3];
-        for (int k = 0; k < 3; k++) in[k] = input(p, entry[k]->name, 3, entry[k]->size);
+        for (int k = 0; k < 3; k++) in[k] = attention_input(p, entry[k]->name, 3, entry[k]->size);
         Tensor *out = t_attention(in[0], in[1], in[2], .heads = (int)fixture_number(&f, NAMES[i], "heads", 0));
         Runner *runner = runner_make(p);
         for (int k = 0; k < 3; k++) fixture_fill(&f, entry[k], runner, in[k]);
@@ -137,7 +106,7 @@ static void pytorch_relative(void **state) {
     for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
         const WeightEntry *x_entry = fixture_entry(&f, "%s.input", NAMES[i]), *entry[7];
         Program *p = program_make();
-        Tensor *x = input(p, "x", 3, x_entry->size), *weight[7];
+        Tensor *x = attention_input(p, "x", 3, x_entry->size), *weight[7];
         for (int k = 0; k < 7; k++) {
             entry[k] = fixture_entry(&f, "%s.%s", NAMES[i], WEIGHTS[k]);
             weight[k] = program_weight(p, WEIGHTS[k], entry[k]->rank, entry[k]->size);
@@ -164,8 +133,9 @@ static void simpler_operators(void **state) {
     (void)state;
     for (int swap = 0; swap < 2; swap++) {
         Program *p = program_make();
-        Tensor *q = input(p, "q", 3, (int64_t[]){2, 21, 24}), *k = input(p, "k", 3, (int64_t[]){2, 13, 24});
-        Tensor *v = input(p, "v", 3, (int64_t[]){2, 13, 24});
+        Tensor *q = attention_input(p, "q", 3, (int64_t[]){2, 21, 24}),
+               *k = attention_input(p, "k", 3, (int64_t[]){2, 13, 24});
+        Tensor *v = attention_input(p, "v", 3, (int64_t[]){2, 13, 24});
         AttentionOptions options = {.heads = 3, .swap_halves = swap};
         Tensor *one = t_attention_at(q, k, v, options, T_HERE), *two = t_attention_simple(q, k, v, options);
         Runner *runner = runner_make(p);
