@@ -164,9 +164,9 @@ static char *whole_text(const char *file, const char *text, const StripProgram *
     return whole;
 }
 
-int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *name,
-                     const GpuKernel **kernel) {
-    GpuSource source = cuda_kernel_source(file, NULL);
+int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *define,
+                     const char *name, const GpuKernel **kernel) {
+    GpuSource source = cuda_kernel_source(file, define);
     char *whole = region ? whole_text(file, source.text, region) : NULL;
     if (region && !whole) return fail(ERR_MEMORY, "no memory for the text of a kernel");
     if (whole) source.text = whole;
@@ -174,6 +174,7 @@ int kernel_store_get(KernelStore *store, const char *file, const StripProgram *r
     uint8_t digest[32];
     sha256_begin(&hash);
     sha256_add(&hash, file, strlen(file) + 1);
+    if (define) sha256_add(&hash, define, strlen(define) + 1);
     sha256_add(&hash, source.text, strlen(source.text));
     sha256_end(&hash, digest);
     int found = -1, code = 0;

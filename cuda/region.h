@@ -20,7 +20,8 @@ void region_places(const StripProgram *region, void *(*data)(const void *context
 typedef struct KernelStore KernelStore;
 KernelStore *kernel_store_make(Gpu *gpu); /* NULL: no memory */
 void kernel_store_drop(KernelStore *store);
-/* The kernel `name` of a kernel file of the tree, with a region before it (NULL: none). */
-int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *name,
-                     const GpuKernel **kernel);
+/* The kernel `name` of a kernel file of the tree, with a region before it (NULL: none), specialised by `define` as
+ * GpuSource's ("-DTILE=64"; NULL: by nothing). */
+int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *define,
+                     const char *name, const GpuKernel **kernel);
 #endif

@@ -4,8 +4,7 @@
  * the GPU's. gpu_plan_make takes two pieces of device memory (the block, and the weights), compiles every kernel and
  * captures all launches in one graph; a run is that graph. Nothing is allocated from then on, on either side.
  *
- * Operators that have kernels so far: pointwise regions, linear, matmul and matmul_nt, with regions in their holes,
- * f32. Anything else is refused by name when the plan is made. */
+ * An operator that no table of exec/gpu_*.c knows is refused by name when the plan is made. */
 #ifndef PANUM_EXEC_GPU_H
 #define PANUM_EXEC_GPU_H
 #include "cuda/gpu.h"

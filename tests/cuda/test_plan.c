@@ -1,21 +1,14 @@
 /* Plans on the emulated device against the same plans on the CPU: layouts, holes, segments, both rungs of the ladder,
  * the graph and single launches; what memory is taken; and what is refused. */
 #include "base/mem.h"
-#include "base/rng.h"
 #include "cuda/region.h"
 #include "exec/gpu.h"
 #include "exec/steps.h"
 #include "nn/net.h"
 #include "nn/store.h"
 #include "tensor/ops/ops.h"
-#include "tests/cuda/simt/emulated.h"
+#include "tests/cuda/simt/plan_case.h"
 #include "tests/lib/check.h"
-
-#include <math.h>
-
-static void must(int code) {
-    if (code) fail_msg("%s", err_sentence());
-}
 
 static Tensor *input(Program *program, const char *name, int64_t a, int64_t b, int64_t c) {
     return program_input(program, name, DTYPE_F32, 3, (int64_t[]){a, b, c});
@@ -80,85 +73,7 @@ static Program *functions(int64_t side) {
     return program;
 }
 
-/* ---- running ---- */
-
-static void fill(const Program *program, const Tensor *t, void *to) {
-    (void)program;
-    for (int64_t i = 0; i < tensor_count(t); i++) {
-        double v = rng_signed((uint64_t)t->id + 5, (uint64_t)i);
-        if (t->dtype == DTYPE_U8)
-            ((uint8_t *)to)[i] = (uint8_t)(128 + 127 * v);
-        else
-            ((float *)to)[i] = (float)v;
-    }
-}
-
-typedef struct {
-    PlanOptions plan;
-    GpuPlanOptions gpu;
-    Emulated device;
-} Way;
-
-/* Runs on both and compares every output. `bound` is of |difference| / max(1, |value|). */
-static void compare(const char *what, Program *program, Way way, double bound) {
-    ParameterStore *store;
-    must(store_make_seeded(&store));
-    WeightSource source = store_source(store);
-    Plan *cpu, *shape;
-    way.plan.exact = true;
-    must(plan_make(program, &source, NULL, way.plan, &cpu));
-    PlanOptions only_shape = way.plan;
-    only_shape.shape_only = true;
-    must(plan_make(program, &source, NULL, only_shape, &shape));
-    Gpu *gpu;
-    GpuPlan *plan;
-    must(emulated_open(way.device, &gpu));
-    must(gpu_plan_make(shape, &source, gpu, way.gpu, &plan));
-    EmulatedUse made = emulated_use(gpu);
-    GpuPlanFacts facts = gpu_plan_facts(plan);
-    assert_int_equal(made.memory_peak, facts.block + facts.weights); /* the plan's promise */
-    assert_int_equal(facts.block, plan_facts(shape).bytes);
-    for (int i = 0; i < program_tensors(program); i++) {
-        const Tensor *t = program_tensor(program, i);
-        if (t->kind != TENSOR_INPUT || t->base != t) continue;
-        void *data = plan_data(cpu, t);
-        fill(program, t, data);
-        must(gpu_plan_write(plan, t, data));
-    }
-    must(plan_run(cpu));
-    uint64_t requests = 0;
-    for (int run = 0; run < 2; run++) {
-        must(gpu_plan_run(plan));
-        if (run == 0) requests = mem_use().requests;
-    }
-    assert_int_equal(mem_use().requests, requests); /* nothing is asked for from the second run on */
-    EmulatedUse done = emulated_use(gpu);
-    assert_int_equal(done.allocations, made.allocations);
-    assert_int_equal(done.launches, 2 * facts.launches);
-    double worst = 0;
-    for (int i = 0; i < program_outputs(program); i++) {
-        const char *name;
-        const Tensor *t = program_output_at(program, i, &name);
-        int64_t n = tensor_count(t);
-        float *got = mem_array((size_t)n, sizeof *got);
-        const float *want = plan_data(cpu, t);
-        must(gpu_plan_read(plan, t, got));
-        for (int64_t k = 0; k < n; k++) {
-            double e = fabs((double)got[k] - (double)want[k]) / fmax(1, fabs((double)want[k]));
-            if (!(e <= bound))
-                fail_msg("%s: %s[%lld] is %.9g on the device and %.9g on the CPU", what, name, (long long)k,
-                         (double)got[k], (double)want[k]);
-            worst = fmax(worst, e);
-        }
-        mem_free(got);
-    }
-    printf("  %-36s %2d launches, largest difference %.1e\n", what, facts.launches, worst);
-    gpu_plan_drop(plan);
-    assert_int_equal(emulated_use(gpu).memory, 0);
-    gpu_close(gpu);
-    plan_drop(cpu), plan_drop(shape);
-    store_close(store);
-}
+/* ---- the tests ---- */
 
 static void test_layers(void **state) {
     (void)state;
@@ -169,11 +84,11 @@ static void test_layers(void **state) {
             Program *program = layers(shape[i][0], shape[i][1], shape[i][2]);
             snprintf(what, sizeof what, "layers %lldx%lldx%lld way %d", (long long)shape[i][0], (long long)shape[i][1],
                      (long long)shape[i][2], way);
-            compare(what, program,
-                    (Way){{.interpret = way == 2},
-                          {.rung = way == 1 ? RUNG_PLAIN : RUNG_FAST, .launch_each = way == 1},
-                          {.order = (unsigned)way}},
-                    2e-5);
+            compare_plan(what, program,
+                         (PlanWay){{.interpret = way == 2},
+                                   {.rung = way == 1 ? RUNG_PLAIN : RUNG_FAST, .launch_each = way == 1},
+                                   {.order = (unsigned)way}},
+                         2e-5);
             program_drop(program);
         }
 }
@@ -187,8 +102,9 @@ static void test_products(void **state) {
             Program *program = products(shape[i][0], shape[i][1], shape[i][2], shape[i][3]);
             snprintf(what, sizeof what, "products %lld of %lldx%lldx%lld rung %d", (long long)shape[i][0],
                      (long long)shape[i][1], (long long)shape[i][2], (long long)shape[i][3], rung);
-            compare(what, program,
-                    (Way){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}}, 2e-5);
+            compare_plan(what, program,
+                         (PlanWay){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}},
+                         2e-5);
             program_drop(program);
         }
 }
@@ -197,8 +113,8 @@ static void test_functions(void **state) {
     (void)state;
     for (int interpret = 0; interpret < 2; interpret++) {
         Program *program = functions(9);
-        compare(interpret ? "functions, one a launch" : "functions, in regions", program,
-                (Way){{.interpret = interpret}, {0}, {.order = 1}}, 2e-6);
+        compare_plan(interpret ? "functions, one a launch" : "functions, in regions", program,
+                     (PlanWay){{.interpret = interpret}, {0}, {.order = 1}}, 2e-6);
         program_drop(program);
     }
 }
@@ -236,8 +152,9 @@ static void test_convolutions(void **state) {
             Program *program = convolutions(shape[i][0], shape[i][1], shape[i][2], shape[i][3]);
             snprintf(what, sizeof what, "convolutions %lldx%lld %lld to %lld rung %d", (long long)shape[i][0],
                      (long long)shape[i][1], (long long)shape[i][2], (long long)shape[i][3], rung);
-            compare(what, program,
-                    (Way){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}}, 2e-5);
+            compare_plan(what, program,
+                         (PlanWay){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}},
+                         2e-5);
             program_drop(program);
         }
 }
@@ -265,7 +182,7 @@ static void test_rows(void **state) {
     for (int interpret = 0; interpret < 2; interpret++)
         for (int large = 0; large < 2; large++) {
             Program *program = rows(large ? 5 : 2, large ? 70 : 3);
-            compare("rows", program, (Way){{.interpret = interpret}, {0}, {.order = 1}}, 2e-5);
+            compare_plan("rows", program, (PlanWay){{.interpret = interpret}, {0}, {.order = 1}}, 2e-5);
             program_drop(program);
         }
 }

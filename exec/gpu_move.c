@@ -1,0 +1,40 @@
+/* exec/gpu_move.c - copies between layouts on a GPU: cat, copy. */
+#include "exec/gpu_steps.h"
+
+#ifndef PANUM_F64
+#include "cuda/kernels/move.h"
+
+/* One launch for each input, side by side along the axis that tells them apart; copy has one input. */
+static int launch_parts(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const Tensor *out = node->output[0];
+    int64_t start = 0;
+    int axis = 0; /* the one along which the parts are smaller than the whole */
+    for (int k = 0; k < out->rank; k++)
+        if (node->input[0]->size[k] != out->size[k]) axis = k;
+    char *to = gpu_address(p, out);
+    for (int i = 0; i < node->inputs; i++) {
+        const Tensor *x = node->input[i];
+        CopyBoxArgs a = {.from = gpu_address(p, x),
+                         .to = (float *)(void *)(to + (size_t)(start * out->stride[axis]) * sizeof(float)),
+                         .count = tensor_count(x)};
+        /* channels of a channels-last map are its innermost axis */
+        bool channels_last = out->rank == 4 && out->stride[1] == 1 && out->size[1] > 1;
+        static const int last_first[] = {1, 3, 2, 0};
+        for (int k = 0; k < MOVE_AXES; k++) a.size[k] = 1;
+        for (int k = 0; k < out->rank; k++) {
+            int from = channels_last ? last_first[k] : out->rank - 1 - k, place = MOVE_AXES - 1 - k;
+            a.size[place] = x->size[from];
+            a.from_stride[place] = x->stride[from];
+            a.to_stride[place] = out->stride[from];
+        }
+        start += x->size[axis];
+        int code = gpu_launch(p, step, (GpuCode){"cuda/kernels/move.cu", "copy_box", NULL, NULL},
+                              (GpuGrid){.x = gpu_blocks(a.count, GPU_BLOCK)}, &a, sizeof a);
+        if (code) return code;
+    }
+    return 0;
+}
+
+const GpuOperator gpu_move_operators[] = {{"cat", launch_parts}, {"copy", launch_parts}, {0}};
+#endif

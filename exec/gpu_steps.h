@@ -1,0 +1,55 @@
+/* exec/gpu_steps.h - inside exec/: how a step of a plan becomes launches. Each family of operators has a file of its
+ * own (gpu_products.c, gpu_conv.c ...) with a table of the operators it knows; gpu.c asks the tables.
+ *
+ * A launcher fills the argument struct that its kernel file shares with it (cuda/kernels/NAME.h), works out the grid,
+ * and calls gpu_launch once or several times. It runs once, when the plan is made: what it does not put into arguments
+ * cannot change between runs. */
+#ifndef PANUM_EXEC_GPU_STEPS_H
+#define PANUM_EXEC_GPU_STEPS_H
+#include "cuda/region.h"
+#include "exec/gpu.h"
+#include "exec/steps.h"
+
+enum { GPU_BLOCK = 256 /* threads, where nothing else is said */, GPU_GRID_Y_MAX = 65535, GPU_GRID_Z_MAX = 65535 };
+
+/* A row of a family's table; {NULL} ends it. `launch` gets steps whose node is this operator, with a region in its hole
+ * on store if the operator has one. */
+typedef struct {
+    const char *op;
+    int (*launch)(GpuPlan *p, const Step *step);
+} GpuOperator;
+
+extern const GpuOperator gpu_region_operators[], gpu_product_operators[], gpu_conv_operators[], gpu_rows_operators[],
+    gpu_move_operators[];
+
+/* Device address of a tensor's first element. The context is a GpuPlan: region_places takes it. */
+void *gpu_address(const void *plan, const Tensor *t);
+GpuRung gpu_rung(const GpuPlan *p);
+const GpuFacts *gpu_device(const GpuPlan *p);
+
+typedef struct {
+    const char *file, *kernel;  /* "cuda/kernels/matmul.cu", "matmul_tiled" */
+    const StripProgram *region; /* in its hole on store; NULL: it has none */
+    const char *define;         /* what the text is specialised by, "-DTILE=64"; NULL: nothing */
+} GpuCode;
+
+typedef struct {
+    int64_t x, y, z;  /* blocks; 0 is 1 */
+    unsigned threads; /* 0: GPU_BLOCK */
+    size_t shared;    /* bytes of SHARED_REST */
+} GpuGrid;
+
+/* Adds a launch to the plan. Arguments are copied. More blocks than a grid can have are refused with the step's name.
+ */
+int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes);
+/* A region alone, as a kernel of its own. */
+int gpu_launch_region(GpuPlan *p, const Step *step, const StripProgram *region);
+
+/* For what is refused: ERR_DEVICE. `what` follows the operator's name: " of so many parts". */
+int gpu_no_kernel(const Node *node, const char *what);
+int gpu_too_large(const Step *step);
+
+static inline int64_t gpu_blocks(int64_t count, int64_t each) {
+    return (count + each - 1) / each;
+}
+#endif

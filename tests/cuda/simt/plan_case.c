@@ -1,0 +1,82 @@
+#include "tests/cuda/simt/plan_case.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "nn/store.h"
+#include "tests/lib/check.h"
+
+#include <math.h>
+
+void must(int code) {
+    if (code) fail_msg("%s", err_sentence());
+}
+
+static void fill(const Program *program, const Tensor *t, void *to) {
+    (void)program;
+    for (int64_t i = 0; i < tensor_count(t); i++) {
+        double v = rng_signed((uint64_t)t->id + 5, (uint64_t)i);
+        if (t->dtype == DTYPE_U8)
+            ((uint8_t *)to)[i] = (uint8_t)(128 + 127 * v);
+        else
+            ((float *)to)[i] = (float)v;
+    }
+}
+
+void compare_plan(const char *what, Program *program, PlanWay way, double bound) {
+    ParameterStore *store;
+    must(store_make_seeded(&store));
+    WeightSource source = store_source(store);
+    Plan *cpu, *shape;
+    way.plan.exact = true;
+    must(plan_make(program, &source, NULL, way.plan, &cpu));
+    PlanOptions only_shape = way.plan;
+    only_shape.shape_only = true;
+    must(plan_make(program, &source, NULL, only_shape, &shape));
+    Gpu *gpu;
+    GpuPlan *plan;
+    must(emulated_open(way.device, &gpu));
+    must(gpu_plan_make(shape, &source, gpu, way.gpu, &plan));
+    EmulatedUse made = emulated_use(gpu);
+    GpuPlanFacts facts = gpu_plan_facts(plan);
+    assert_int_equal(made.memory_peak, facts.block + facts.weights); /* the plan's promise */
+    assert_int_equal(facts.block, plan_facts(shape).bytes);
+    for (int i = 0; i < program_tensors(program); i++) {
+        const Tensor *t = program_tensor(program, i);
+        if (t->kind != TENSOR_INPUT || t->base != t) continue;
+        void *data = plan_data(cpu, t);
+        fill(program, t, data);
+        must(gpu_plan_write(plan, t, data));
+    }
+    must(plan_run(cpu));
+    uint64_t requests = 0;
+    for (int run = 0; run < 2; run++) {
+        must(gpu_plan_run(plan));
+        if (run == 0) requests = mem_use().requests;
+    }
+    assert_int_equal(mem_use().requests, requests); /* nothing is asked for from the second run on */
+    EmulatedUse done = emulated_use(gpu);
+    assert_int_equal(done.allocations, made.allocations);
+    assert_int_equal(done.launches, 2 * facts.launches);
+    double worst = 0;
+    for (int i = 0; i < program_outputs(program); i++) {
+        const char *name;
+        const Tensor *t = program_output_at(program, i, &name);
+        int64_t n = tensor_count(t);
+        float *got = mem_array((size_t)n, sizeof *got);
+        const float *want = plan_data(cpu, t);
+        must(gpu_plan_read(plan, t, got));
+        for (int64_t k = 0; k < n; k++) {
+            double e = fabs((double)got[k] - (double)want[k]) / fmax(1, fabs((double)want[k]));
+            if (!(e <= bound))
+                fail_msg("%s: %s[%lld] is %.9g on the device and %.9g on the CPU", what, name, (long long)k,
+                         (double)got[k], (double)want[k]);
+            worst = fmax(worst, e);
+        }
+        mem_free(got);
+    }
+    printf("  %-36s %2d launches, largest difference %.1e\n", what, facts.launches, worst);
+    gpu_plan_drop(plan);
+    assert_int_equal(emulated_use(gpu).memory, 0);
+    gpu_close(gpu);
+    plan_drop(cpu), plan_drop(shape);
+    store_close(store);
+}
