@@ -30,6 +30,9 @@ struct GpuPlan {
     Arena *arena;
     Launch *launch; /* one or several a step */
     int launches, room;
+    bool sizing;                              /* launchers are asked a first time, for what they need beside tensors */
+    char *extra;                              /* device memory: tables, one after another, then one piece of scratch */
+    size_t tables_bytes, scratch_bytes, next; /* `next`: where the next table lies */
 };
 
 /* ---- where tensors lie ---- */
@@ -87,8 +90,25 @@ const GpuFacts *gpu_device(const GpuPlan *p) {
     return &p->gpu->facts;
 }
 
+static size_t padded(size_t bytes) {
+    return (bytes + WEIGHT_ALIGNMENT - 1) / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
+}
+
+int gpu_table(GpuPlan *p, const void *data, size_t bytes, const void **at) {
+    char *to = p->sizing ? NULL : p->extra + p->next;
+    *at = to;
+    p->next += padded(bytes);
+    return p->sizing ? 0 : p->gpu->call->copy(p->stream, to, data, bytes, GPU_TO_DEVICE);
+}
+
+void *gpu_scratch(GpuPlan *p, size_t bytes) {
+    if (p->sizing && bytes > p->scratch_bytes) p->scratch_bytes = padded(bytes);
+    return p->sizing ? NULL : p->extra + p->tables_bytes;
+}
+
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes) {
     if (grid.x > INT32_MAX || grid.y > GPU_GRID_Y_MAX || grid.z > GPU_GRID_Z_MAX) return gpu_too_large(step);
+    if (p->sizing) return 0;
     if (p->launches == p->room) {
         Launch *grown = mem_grow(p->launch, (size_t)(p->room + 64) * sizeof *grown);
         if (!grown) return ERR_MEMORY;
@@ -108,7 +128,8 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
 
 static int prepare(GpuPlan *p, const Step *step) {
     static const GpuOperator *const families[] = {
-        gpu_region_operators, gpu_product_operators, gpu_conv_operators, gpu_rows_operators, gpu_move_operators,
+        gpu_region_operators, gpu_product_operators, gpu_conv_operators,
+        gpu_rows_operators,   gpu_move_operators,    gpu_attention_operators,
     };
     if (!step->node) return gpu_launch_region(p, step, step->strip);
     if (step->node->output[0]->dtype != DTYPE_F32) return gpu_no_kernel(step->node, " of such a type");
@@ -116,6 +137,22 @@ static int prepare(GpuPlan *p, const Step *step) {
         for (const GpuOperator *row = families[f]; row->op; row++)
             if (!strcmp(row->op, step->node->op->name)) return row->launch(p, step);
     return gpu_no_kernel(step->node, "");
+}
+
+/* Every step twice: what its launches need beside tensors is found, then taken in one piece and given out. */
+static int prepare_all(GpuPlan *p, const Steps *steps) {
+    int code = 0;
+    void *at = NULL;
+    p->sizing = true;
+    for (int i = 0; !code && i < steps->steps; i++) code = prepare(p, &steps->step[i]);
+    p->sizing = false;
+    p->tables_bytes = p->next;
+    p->next = 0;
+    if (!code && p->tables_bytes + p->scratch_bytes)
+        code = p->gpu->call->memory(p->gpu, p->tables_bytes + p->scratch_bytes, &at);
+    p->extra = at;
+    for (int i = 0; !code && i < steps->steps; i++) code = prepare(p, &steps->step[i]);
+    return code ? code : p->gpu->call->finish(p->stream); /* the tables are there */
 }
 
 static int launch_all(GpuPlan *p) {
@@ -142,11 +179,8 @@ static int build(GpuPlan *p, const WeightSource *source) {
     if (!code) code = p->gpu->call->memory(p->gpu, p->block_bytes, &at);
     if (code) return code;
     p->block = at;
-    for (int i = 0; i < steps->steps; i++) {
-        code = prepare(p, &steps->step[i]);
-        if (code) return code;
-    }
-    if (p->options.launch_each) return 0;
+    code = prepare_all(p, steps);
+    if (code || p->options.launch_each) return code;
     code = p->gpu->call->capture(p->stream);
     if (code) return code;
     code = launch_all(p);
@@ -174,6 +208,7 @@ void gpu_plan_drop(GpuPlan *p) {
     p->gpu->call->graph_drop(p->graph);
     p->gpu->call->memory_free(p->gpu, p->block);
     p->gpu->call->memory_free(p->gpu, p->weights);
+    p->gpu->call->memory_free(p->gpu, p->extra);
     p->gpu->call->stream_drop(p->stream);
     kernel_store_drop(p->kernels);
     mem_free(p->weight_at);
@@ -202,6 +237,6 @@ int gpu_plan_run(GpuPlan *p) {
 }
 
 GpuPlanFacts gpu_plan_facts(const GpuPlan *p) {
-    return (GpuPlanFacts){p->block_bytes, p->weights_bytes, p->launches};
+    return (GpuPlanFacts){p->block_bytes, p->weights_bytes, p->tables_bytes + p->scratch_bytes, p->launches};
 }
 #endif

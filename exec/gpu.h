@@ -31,8 +31,9 @@ int gpu_plan_read(GpuPlan *plan, const Tensor *t, void *to);
 int gpu_plan_run(GpuPlan *plan);
 
 typedef struct {
-    size_t block, weights; /* bytes of device memory taken: all that a run needs beside the kernels */
-    int launches;          /* of a run */
+    size_t block, weights, extra; /* bytes of device memory taken: all that a run needs beside the kernels. Extra: the
+                                     tables and the scratch that kernels have and the CPU's operators have not */
+    int launches;                 /* of a run */
 } GpuPlanFacts;
 GpuPlanFacts gpu_plan_facts(const GpuPlan *plan);
 #endif

@@ -2,8 +2,8 @@
  * own (gpu_products.c, gpu_conv.c ...) with a table of the operators it knows; gpu.c asks the tables.
  *
  * A launcher fills the argument struct that its kernel file shares with it (cuda/kernels/NAME.h), works out the grid,
- * and calls gpu_launch once or several times. It runs once, when the plan is made: what it does not put into arguments
- * cannot change between runs. */
+ * and calls gpu_launch once or several times. It runs when the plan is made, not again: what it does not put into
+ * arguments cannot change between runs. */
 #ifndef PANUM_EXEC_GPU_STEPS_H
 #define PANUM_EXEC_GPU_STEPS_H
 #include "cuda/region.h"
@@ -20,7 +20,7 @@ typedef struct {
 } GpuOperator;
 
 extern const GpuOperator gpu_region_operators[], gpu_product_operators[], gpu_conv_operators[], gpu_rows_operators[],
-    gpu_move_operators[];
+    gpu_move_operators[], gpu_attention_operators[];
 
 /* Device address of a tensor's first element. The context is a GpuPlan: region_places takes it. */
 void *gpu_address(const void *plan, const Tensor *t);
@@ -38,6 +38,13 @@ typedef struct {
     unsigned threads; /* 0: GPU_BLOCK */
     size_t shared;    /* bytes of SHARED_REST */
 } GpuGrid;
+
+/* Device memory beside tensors. Every launcher is called twice with equal arguments, the first time only to find what
+ * it asks for here; `at` is then NULL.
+ * A table is a copy of `data`, which outlives the making of the plan, and stays. Scratch is one piece that all steps
+ * use, each for itself: its contents are of no meaning before and after the step's launches. */
+int gpu_table(GpuPlan *p, const void *data, size_t bytes, const void **at);
+void *gpu_scratch(GpuPlan *p, size_t bytes);
 
 /* Adds a launch to the plan. Arguments are copied. More blocks than a grid can have are refused with the step's name.
  */

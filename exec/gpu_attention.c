@@ -1,0 +1,64 @@
+/* exec/gpu_attention.c - attention by heads on a GPU. */
+#include "exec/gpu_steps.h"
+
+#ifndef PANUM_F64
+#include "cuda/kernels/attention.h"
+#include "tensor/ops/attention_node.h"
+
+#include <math.h>
+
+enum { PLAIN_WARPS = 4, PLAIN_SHARED = 48 * 1024 /* what every block may have */ };
+
+static Tokens tokens_of(const GpuPlan *p, const Tensor *t) {
+    return (Tokens){gpu_address(p, t), t->stride[0], t->stride[1]};
+}
+
+static int relative_of(GpuPlan *p, const Node *node, const Tensor *weight, const Tensor *bias, Relative *to) {
+    const AttentionAttributes *a = node->attributes;
+    const void *x, *y;
+    int code = gpu_table(p, a->table_x, (size_t)((2 * a->w - 1) * PE_HALF) * sizeof(float), &x);
+    if (!code) code = gpu_table(p, a->table_y, (size_t)((2 * a->h - 1) * PE_HALF) * sizeof(float), &y);
+    if (code) return code;
+    *to = (Relative){.table_x = x,
+                     .table_y = y,
+                     .weight = gpu_address(p, weight),
+                     .bias = bias ? gpu_address(p, bias) : NULL,
+                     .h = (int)a->h,
+                     .w = (int)a->w};
+    return 0;
+}
+
+/* Inputs: q, k, v, and with the relative term its weight and bias. */
+static int launch_attention(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const AttentionAttributes *attributes = node->attributes;
+    const Tensor *q = node->input[0], *k = node->input[1];
+    AttentionArgs a = {
+        .q = tokens_of(p, q),
+        .k = tokens_of(p, k),
+        .v = tokens_of(p, node->input[2]),
+        .o = step->strip ? NULL : gpu_address(p, node->output[0]),
+        .batches = q->size[0],
+        .queries = q->size[1],
+        .keys = k->size[1],
+        .heads = attributes->heads,
+        .width = (int)(q->size[2] / attributes->heads),
+        .shift = attributes->swap_halves ? (int)(q->size[0] / 2) : 0,
+        .scale = (float)(1 / sqrt((double)(q->size[2] / attributes->heads))),
+    };
+    if (q->size[2] > INT32_MAX / 64 || q->size[0] > INT32_MAX) return gpu_too_large(step);
+    int code = attributes->h ? relative_of(p, node, node->input[3], node->input[4], &a.relative) : 0;
+    if (code) return code;
+    if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
+    size_t shared = (size_t)(PLAIN_WARPS * (32 + a.width)) * sizeof(float);
+    if (shared > PLAIN_SHARED) return gpu_no_kernel(node, " with such wide heads");
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/attention.cu", "attention_plain", step->strip, NULL},
+                      (GpuGrid){.x = gpu_blocks(a.batches * a.queries * a.heads, PLAIN_WARPS),
+                                .threads = PLAIN_WARPS * 32,
+                                .shared = shared},
+                      &a, sizeof a);
+}
+
+const GpuOperator gpu_attention_operators[] = {
+    {"attention", launch_attention}, {"attention_relative", launch_attention}, {0}};
+#endif
