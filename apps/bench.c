@@ -55,8 +55,9 @@ static const Option options[] = {
      AT(interactive),
      .group = "What",
      .help = "one round for each line of standard input, as \"conv 3x3 128->128 120x184\", \"s2m2-S 736x480\" or, a "
-             "step of "
-             "training, \"train-s2m2-S 320x256\", answered by one JSON object: for scripts that alternate programs"},
+             "step of training, \"train-s2m2-S 320x256\" or \"train-s2m2-S-recompute 320x256\", answered by one JSON "
+             "object: "
+             "for scripts that alternate programs"},
 };
 
 int app_bench(int argc, char **argv);

@@ -283,12 +283,12 @@ static int open_network(Player *player, Pool *pool, const S2m2Size *size, int64_
 }
 
 static int open_training(Player *player, Pool *pool, const S2m2Size *size, int64_t width, int64_t height,
-                         const char *weights) {
+                         TrainingKeeps keeps, const char *weights) {
     *player = (Player){0};
-    snprintf(player->kernel, sizeof player->kernel, "train-%s", size->name);
+    snprintf(player->kernel, sizeof player->kernel, "train-%s%s", size->name, keeps == KEEP_LITTLE ? "-recompute" : "");
     snprintf(player->shape, sizeof player->shape, "%lldx%lld", (long long)width, (long long)height);
     double start = clock_seconds();
-    int rc = training_step_open(pool, size, (int)width, (int)height, weights, &player->training);
+    int rc = training_step_open(pool, size, (int)width, (int)height, keeps, weights, &player->training);
     player->prepare_seconds = clock_seconds() - start;
     return rc;
 }
@@ -367,12 +367,16 @@ static int open_by_name(Player *player, Pool *pool, const char *line, const char
             return open_case(player, pool, c, i / CASES);
     }
     bool training = strncmp(kernel, "train-s2m2-", 11) == 0;
+    char *keeps = training ? strstr(kernel, "-recompute") : NULL;
+    bool little = keeps && strcmp(keeps, "-recompute") == 0;
+    if (little) *keeps = 0;
     const S2m2Size *size = s2m2_size(kernel + (training ? 6 : 0));
     long long width, height;
     char rest;
     if (size && sscanf(shape, "%lldx%lld%c", &width, &height, &rest) == 2 && width > 0 && height > 0 &&
         width % 32 == 0 && height % 32 == 0 && width <= 32768 && height <= 32768)
-        return (training ? open_training : open_network)(player, pool, size, width, height, weights);
+        return training ? open_training(player, pool, size, width, height, little ? KEEP_LITTLE : KEEP_ALL, weights)
+                        : open_network(player, pool, size, width, height, weights);
     char shown[200];
     return fail(ERR_USAGE, "nothing called '%s' can be measured; panum bench --json shows the names",
                 err_printable(shown, sizeof shown, line));

@@ -18,21 +18,26 @@ typedef struct {
     const char *kernel, *network;
     int width, height;
     Work work;
-    const char *recompute[4]; /* patterns of scopes */
+    const char *const *recompute; /* patterns of scopes, NULL after the last; NULL: keep everything */
 } Case;
+
+static const char *const large_scopes[] = {"cnn_backbone", "feat_pyramid*", "transformer*",
+                                           "refiner*",     "upsample*",     NULL};
 
 static const Case cases[] = {
     {.kernel = "train-XS", .network = "s2m2-XS", .width = 256, .height = 128},
     {.kernel = "train-XS-forward", .network = "s2m2-XS", .width = 256, .height = 128, .work = WORK_FORWARD},
-    {.kernel = "train-XS-recompute",
-     .network = "s2m2-XS",
-     .width = 256,
-     .height = 128,
-     .recompute = {"cnn_backbone", "transformer.*", "refiner", "upsample*"}},
+    {.kernel = "train-XS-recompute", .network = "s2m2-XS", .width = 256, .height = 128, .recompute = large_scopes},
     {.kernel = "train-S", .network = "s2m2-S", .width = 320, .height = 256},
     {.kernel = "train-s2m2-XS", .network = "s2m2-XS", .width = 256, .height = 128, .work = WORK_STEP},
     {.kernel = "train-s2m2-XS", .network = "s2m2-XS", .width = 320, .height = 256, .work = WORK_STEP},
     {.kernel = "train-s2m2-S", .network = "s2m2-S", .width = 320, .height = 256, .work = WORK_STEP},
+    {.kernel = "train-s2m2-S-recompute",
+     .network = "s2m2-S",
+     .width = 320,
+     .height = 256,
+     .work = WORK_STEP,
+     .recompute = large_scopes},
 };
 
 struct TrainingStep {
@@ -123,7 +128,7 @@ static int prepare(TrainingStep *t, const Case *c, const char *weights) {
         .matching = c->work == WORK_STEP ? &disparity_only : NULL,
         .recompute = c->recompute,
     };
-    while (options.recompute_count < 4 && c->recompute[options.recompute_count]) options.recompute_count++;
+    while (c->recompute && c->recompute[options.recompute_count]) options.recompute_count++;
     int rc = graph_record(&options, NULL, &t->graph);
     if (!rc) rc = store_make_trainable(t->graph.program, &t->store);
     if (!rc) rc = fill_weights(t, c, weights);
@@ -153,9 +158,13 @@ static int open_case(Pool *pool, const Case *c, const char *weights, TrainingSte
     return rc;
 }
 
-int training_step_open(Pool *pool, const S2m2Size *size, int width, int height, const char *weights,
-                       TrainingStep **step) {
-    Case c = {.network = size->name, .width = width, .height = height, .work = WORK_STEP};
+int training_step_open(Pool *pool, const S2m2Size *size, int width, int height, TrainingKeeps keeps,
+                       const char *weights, TrainingStep **step) {
+    Case c = {.network = size->name,
+              .width = width,
+              .height = height,
+              .work = WORK_STEP,
+              .recompute = keeps == KEEP_LITTLE ? large_scopes : NULL};
     return open_case(pool, &c, weights, step);
 }
 

@@ -11,9 +11,14 @@
 
 typedef struct TrainingStep TrainingStep;
 
+typedef enum {
+    KEEP_ALL,    /* every result that a gradient needs */
+    KEEP_LITTLE, /* the large scopes of the network are computed again instead (--recompute) */
+} TrainingKeeps;
+
 /* Width and height are multiples of 32. `weights`: the file to begin with, NULL for seeded ones. */
-int training_step_open(Pool *pool, const S2m2Size *size, int width, int height, const char *weights,
-                       TrainingStep **step);
+int training_step_open(Pool *pool, const S2m2Size *size, int width, int height, TrainingKeeps keeps,
+                       const char *weights, TrainingStep **step);
 void training_step_drop(TrainingStep *step); /* NULL is fine */
 /* One step; the context is the TrainingStep. Weights change: every step has another loss. */
 int training_step_run(void *context);
