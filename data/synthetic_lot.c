@@ -18,6 +18,7 @@ typedef struct {
     double nearest, farthest; /* disparities, pixels: nearest > farthest */
     double texel;             /* pixels a texel, typical of this stage */
     double least_z;           /* nothing comes nearer than this */
+    double plain;             /* share of this stage's surfaces that show next to nothing */
 } Lot;
 
 static double draw(Lot *lot, double low, double high) {
@@ -83,7 +84,8 @@ static void draw_coat(Lot *lot, Coat *coat, double density) {
     coat->texture = draw_bits(lot);
     draw_grid(lot, coat, density / (lot->texel * draw_scale(lot, 0.5, 2)));
     /* contrast, saturation, colour cast and brightness of its own */
-    double contrast = draw_chance(lot, 0.15) ? draw_scale(lot, 0.03, 0.3) : draw(lot, 0.45, 1.1);
+    bool plain = draw_chance(lot, lot->plain);
+    double contrast = plain ? draw_scale(lot, 0.008, 0.3) : draw(lot, 0.45, 1.1);
     double saturation = draw(lot, 0, 0.8), level = draw(lot, 50, 215);
     /* things differ more from orange to blue than from green to purple */
     double warm = draw(lot, -0.3, 0.3), green = draw(lot, -0.07, 0.07), cast[3] = {warm, green, -warm};
@@ -100,7 +102,7 @@ static void draw_coat(Lot *lot, Coat *coat, double density) {
         coat->shadow_level = (float)draw(lot, 0.3, 0.6), coat->shadow_softness = (float)draw_scale(lot, 0.03, 0.4);
         coat->shadow_depth = (float)draw(lot, 0.3, 0.85);
     }
-    if (draw_chance(lot, 0.45)) {
+    if (draw_chance(lot, plain ? 0.15 : 0.45)) {
         coat->detail = draw_bits(lot), coat->detail_scale = (float)draw_scale(lot, 0.7, 5);
         coat->detail_depth = (float)draw_scale(lot, 0.05, 0.45);
     }
@@ -430,6 +432,8 @@ void stage_lot(Stage *stage, TextureBank *bank, int width, int height, double li
         for (int k = 0; k < 3; k++) stage->fog_colour[k] = (float)draw(&lot, 90, 220);
     }
     lot.texel = draw_scale(&lot, 0.4, 2.5);
+    /* rooms with painted walls have whole regions that only their borders tell about */
+    lot.plain = draw_chance(&lot, 0.5) ? 0.12 : draw(&lot, 0.2, 0.75);
     lot.least_z = depth_of(&lot, fmin(limit, lot.nearest + 0.3 * range));
 
     add_backdrop(&lot);
