@@ -33,7 +33,21 @@ typedef struct {
     int patch_h, patch_w; /* inputs, and products: tile + taps - 1 */
 } WinogradSize;
 extern const WinogradSize winograd_size[WINOGRAD_KINDS];
-enum { WINOGRAD_PRODUCTS_MAX = 64, WINOGRAD_OUTPUTS_MAX = 36 };
+
+/* What a transform reads: the rows top..bottom-1 and columns left..right-1 of a patch exist, the rest of it lies
+ * outside the map and counts as zero. */
+typedef struct {
+    const float *at;    /* its pixel (top, left) */
+    int64_t row, pixel; /* strides in floats */
+    int64_t top, bottom, left, right;
+} WinogradPatch;
+
+/* Where the outputs of a tile go: the first `height` rows and `width` columns of them. */
+typedef struct {
+    float *at;
+    int64_t row, pixel;
+    int64_t height, width;
+} WinogradTile;
 
 typedef struct {
     CpuLevel level;
@@ -47,16 +61,14 @@ typedef struct {
      * [product][channel] [width]; products are `product` floats apart. Channels first..last-1 only. */
     void (*winograd_weights)(WinogradKind kind, const float *panel, int64_t channels, int64_t first, int64_t last,
                              int64_t width, float *u, int64_t product);
-    /* V = B^T d B of one patch: pixel[i] points at `channels` channels of patch pixel i (row by row); v gets the
-     * products, `product` floats apart. */
-    void (*winograd_input)(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product);
-    /* y = A^T m A + bias of one tile and `columns` columns: output pixel i goes to out[i], NULL for those outside. m is
-     * read in whole vectors, bias too (NULL is zero). */
+    /* V = B^T d B of one patch of `channels` channels; v gets the products, `product` floats apart. */
+    void (*winograd_input)(WinogradKind kind, const WinogradPatch *from, int64_t channels, float *v, int64_t product);
+    /* y = A^T m A + bias of one tile and `columns` columns. m is read in whole vectors, bias too (NULL is zero). */
     void (*winograd_output)(WinogradKind kind, const float *m, int64_t product, const float *bias, int64_t columns,
-                            float *const *out);
-    /* For the gradient of weights. v = A d A^T of the outputs' gradients of one tile: pixel[i] points at `channels`
-     * channels of output i; and taps = G^T m G of `columns` columns, read and written in whole vectors. */
-    void (*winograd_spread)(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product);
+                            const WinogradTile *to);
+    /* For the gradient of weights. v = A d A^T of the gradients of one tile's outputs, which lie as a patch does; and
+     * taps = G^T m G of `columns` columns, read and written in whole vectors. */
+    void (*winograd_spread)(WinogradKind kind, const WinogradPatch *from, int64_t channels, float *v, int64_t product);
     void (*winograd_gather)(WinogradKind kind, const float *m, int64_t product, int64_t columns, float *tap,
                             int64_t tap_stride);
     /* Few outputs: c[row*c_stride + o] = bias[o] + sums, lanes run over k, each vector of operands is used for all

@@ -11,12 +11,10 @@
  *     whole (38 MB for 512->512) and never read back from DRAM.
  *
  * Should move: input once (patches overlap by 2.25, in L2), U or V once a run or panel, output once. Should compute:
- * products x tiles x ci x co multiply-adds at the block kernel's rate; the two transforms add about 800 vector
- * operations' time a tile and vector of channels (1600 for F(6x6)), most of it moves between L1 and L2. */
+ * products x tiles x ci x co multiply-adds at the block kernel's rate; the two transforms add about 500 vector
+ * operations' time a tile and vector of channels (850 for F(6x6)), most of it stores to L1 and L2. */
 #include "tensor/ops/conv_task.h"
 #ifndef PANUM_F64
-
-#include <string.h>
 
 enum {
     V_BYTES = 400 << 10, /* of one run of tiles: two fifths of a 1 MiB L2; 512 and 700 are slower with AVX2 */
@@ -30,7 +28,7 @@ typedef struct {
     const Run *run;
     const float *packed, *bias;
     const ConvTarget *to;
-    float *whole, *zeros; /* shared: U of all panels, or V of all tiles */
+    float *whole; /* shared: U of all panels, or V of all tiles */
     bool by_panels;
     WinogradKind kind;
     WinogradSize size;
@@ -71,16 +69,10 @@ static Job make_job(const ConvTask *task) {
     return job;
 }
 
-static int64_t zeros_bytes(const ConvTask *task) {
-    int64_t most = 0;
-    for (int s = 0; s < task->segments; s++) most = larger(most, task->segment[s].channels);
-    return round_up(most * (int64_t)sizeof(float), 64);
-}
-
 size_t conv_winograd_shared(const ConvTask *task) {
     Job job = make_job(task);
     int64_t whole = job.by_panels ? job.v_product : conv_panels(task) * job.u_product;
-    return (size_t)(job.products * whole * (int64_t)sizeof(float) + zeros_bytes(task));
+    return (size_t)(job.products * whole * (int64_t)sizeof(float));
 }
 
 /* Worker scratch: V of a run (U of a panel), M, and for a hole the outputs of a run: tile_h rows of run_tiles*tile_w
@@ -141,17 +133,16 @@ static void transform_input(const Job *job, int64_t index, float *v) {
     const ConvTask *task = job->task;
     Tile tile = tile_at(job, index);
     int64_t top = tile.y * job->size.tile_h - task->pad_h, left = tile.x * job->size.tile_w - task->pad_w;
-    const float *pixel[WINOGRAD_PRODUCTS_MAX];
     ask_for_next(job, tile.image, top, left);
+    WinogradPatch patch = {.top = larger(-top, 0), .left = larger(-left, 0)};
+    patch.bottom = larger(smaller(job->size.patch_h, task->h - top), patch.top);
+    patch.right = larger(smaller(job->size.patch_w, task->w - left), patch.left);
     for (int s = 0; s < task->segments; s++) {
         const ConvSegment *from = &task->segment[s];
-        const float *image = from->data + tile.image * from->image;
-        for (int64_t y = 0, i = 0; y < job->size.patch_h; y++)
-            for (int64_t x = 0; x < job->size.patch_w; x++, i++) {
-                bool inside = top + y >= 0 && top + y < task->h && left + x >= 0 && left + x < task->w;
-                pixel[i] = inside ? image + (top + y) * from->row + (left + x) * from->pixel : job->zeros;
-            }
-        task->kernels->winograd_input(job->kind, pixel, from->channels, v, job->v_product);
+        patch.row = from->row;
+        patch.pixel = from->pixel;
+        patch.at = from->data + tile.image * from->image + larger(top, 0) * from->row + larger(left, 0) * from->pixel;
+        task->kernels->winograd_input(job->kind, &patch, from->channels, v, job->v_product);
         v += from->channels;
     }
 }
@@ -170,17 +161,13 @@ static void transform_output(const Job *job, int64_t first, int64_t last, const 
     int64_t row = to->out ? task->out_w * to->out_stride : pixels * columns;
     int64_t pixel = to->out ? to->out_stride : columns;
     for (int64_t t = 0; t < last - first; t++) {
-        float *out[WINOGRAD_OUTPUTS_MAX];
-        for (int64_t y = 0, i = 0; y < job->size.tile_h; y++)
-            for (int64_t x = 0; x < job->size.tile_w; x++, i++) {
-                int64_t at = t * job->size.tile_w + x;
-                out[i] = y < height && at < pixels ? base + y * row + at * pixel : NULL;
-            }
+        const int64_t x = t * job->size.tile_w;
+        const WinogradTile tile_to = {base + x * pixel, row, pixel, height, smaller(job->size.tile_w, pixels - x)};
         if (to->out)
             for (int64_t y = 0; y < height; y++)
-                conv_ask_for(base + y * row + (t + 1) * job->size.tile_w * pixel, pixel, job->size.tile_w, columns);
+                conv_ask_for(base + y * row + (x + job->size.tile_w) * pixel, pixel, job->size.tile_w, columns);
         task->kernels->winograd_output(job->kind, m + t * width, job->m_product, job->bias ? job->bias + column : NULL,
-                                       columns, out);
+                                       columns, &tile_to);
     }
     if (to->out) return;
     for (int64_t y = 0; y < height; y++)
@@ -243,9 +230,7 @@ void conv_winograd_run(const ConvTask *task, const Run *run, const float *packed
     job.packed = packed;
     job.bias = bias;
     job.to = to;
-    job.zeros = (float *)(void *)shared;
-    memset(shared, 0, (size_t)zeros_bytes(task));
-    job.whole = (float *)(void *)(shared + zeros_bytes(task));
+    job.whole = (float *)(void *)shared;
     if (job.by_panels) {
         pool_run(run->pool, divide_up(job.tiles, INPUT_CHUNK), input_tile, &job);
         pool_run(run->pool, conv_panels(task) * job.runs, panel_tile, &job);

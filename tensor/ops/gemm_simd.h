@@ -19,6 +19,9 @@
 #else
 #define BLOCK_ROWS 6
 #endif
+/* Weights are asked for so many steps of k before they are used: 4 KiB ahead with AVX-512, because the hardware follows
+ * a stream within a page only and panels may come from L3 (2048 x 2048 x 2048: 90 % of peak without, 93 % with). */
+enum { WEIGHTS_AHEAD = 32 };
 #define INLINE static inline __attribute__((always_inline))
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -69,6 +72,8 @@ INLINE void block_body(const int rows, const int vectors, const Stretch *stretch
         const float *b = panel + stretch[s].k0 * vectors * VW;
         for (const float *end = b + stretch[s].k * vectors * VW; b != end; b += vectors * VW) {
             vf weight[2];
+            UNROLL for (int j = 0; j < vectors * VW; j += 16)
+                __builtin_prefetch(b + WEIGHTS_AHEAD * vectors * VW + j, 0, 3);
             UNROLL for (int j = 0; j < vectors; j++) weight[j] = v_load(b + j * VW);
             UNROLL for (int i = 0; i < rows; i++) {
                 const float *p = base[i / 4];

@@ -15,8 +15,6 @@
 #include "tensor/ops/weight_gradient.h"
 #ifndef PANUM_F64
 
-#include <string.h>
-
 /* All weight gradients of convolutions in a step of S2M2-XS at 256x128, one thread: 68.1 ms with chunks of 6 MiB, 62.9
  * with 2, 62.4 with 1 (of 96 tiles at least), 61.4 with a half (of 64); shorter chunks would have threads wait for each
  * other more often. */
@@ -36,7 +34,7 @@ typedef struct {
     int64_t rows, columns, padded, blocks;            /* of the sums of a product */
     bool turned;                                      /* rows are channels of x */
     int64_t first, last;                              /* tiles of this chunk */
-    float *zeros, *x, *dy, *sums;
+    float *x, *dy, *sums;
 } Winograd;
 
 /* An odd number of cache lines, so that the 36 or 64 streams do not all fall into the same sets of L1. */
@@ -65,14 +63,9 @@ static Winograd make_winograd(const WeightGradientJob *job) {
     return w;
 }
 
-static int64_t zeros_floats(const WeightGradient *task) {
-    return round_up(larger(task->ci, task->co), 16);
-}
-
 size_t weight_winograd_shared(const WeightGradientJob *job) {
     const Winograd w = make_winograd(job);
-    return (size_t)(zeros_floats(&job->task) + w.products * (w.x_product + w.dy_product + w.sum_product)) *
-           sizeof(float);
+    return (size_t)(w.products * (w.x_product + w.dy_product + w.sum_product)) * sizeof(float);
 }
 
 /* Worker scratch: nine taps of a row of the sums. */
@@ -83,7 +76,7 @@ size_t weight_winograd_worker(const WeightGradientJob *job) {
 
 double weight_winograd_cost(const WeightGradient *task, const OuterKernels *kernels, WinogradKind kind) {
     /* Vector operations' time of a patch or tile and vector of channels. */
-    static const double input[] = {450, 110, 60, 60, 900, 110, 110}, outputs[] = {330, 80, 45, 45, 650, 70, 70};
+    static const double input[] = {300, 120, 40, 40, 480, 50, 50}, outputs[] = {210, 75, 35, 35, 390, 42, 42};
     const WinogradSize size = winograd_size[kind];
     const double products = size.patch_h * size.patch_w;
     const double tiles = (double)(task->n * divide_up(task->out_h, size.tile_h) * divide_up(task->out_w, size.tile_w));
@@ -103,26 +96,25 @@ static void transform_tile(void *context, int64_t index, int worker) {
     for (int64_t t = from; t < smaller(from + TRANSFORM, w->last); t++) {
         const int64_t line = t / w->tiles_x, image = line / w->tiles_y;
         const int64_t top = line % w->tiles_y * w->size.tile_h, left = t % w->tiles_x * w->size.tile_w;
-        const float *pixel[WINOGRAD_PRODUCTS_MAX];
+        const int64_t above = top - task->pad_h, before = left - task->pad_w;
         float *to = w->x + (t - w->first) * task->ci;
+        WinogradPatch patch = {.top = larger(-above, 0), .left = larger(-before, 0)};
+        patch.bottom = larger(smaller(w->size.patch_h, task->h - above), patch.top);
+        patch.right = larger(smaller(w->size.patch_w, task->w - before), patch.left);
         for (int s = 0; s < task->segments; s++) {
             const Placed *x = &task->x[s];
-            for (int64_t i = 0, k = 0; i < w->size.patch_h; i++)
-                for (int64_t j = 0; j < w->size.patch_w; j++, k++) {
-                    const int64_t row = top - task->pad_h + i, column = left - task->pad_w + j;
-                    const bool inside = row >= 0 && row < task->h && column >= 0 && column < task->w;
-                    pixel[k] = inside ? w->job->x[s] + image * x->image + row * x->row + column * x->pixel : w->zeros;
-                }
-            w->kernels->winograd_input(w->kind, pixel, x->channels, to, w->x_product);
+            patch.row = x->row;
+            patch.pixel = x->pixel;
+            patch.at = w->job->x[s] + image * x->image + larger(above, 0) * x->row + larger(before, 0) * x->pixel;
+            w->kernels->winograd_input(w->kind, &patch, x->channels, to, w->x_product);
             to += x->channels;
         }
-        for (int64_t i = 0, k = 0; i < w->size.tile_h; i++)
-            for (int64_t j = 0; j < w->size.tile_w; j++, k++)
-                pixel[k] =
-                    top + i < task->out_h && left + j < task->out_w
-                        ? w->job->dy + image * task->dy.image + (top + i) * task->dy.row + (left + j) * task->dy.pixel
-                        : w->zeros;
-        w->kernels->winograd_spread(w->kind, pixel, task->co, w->dy + (t - w->first) * task->co, w->dy_product);
+        patch = (WinogradPatch){.at = w->job->dy + image * task->dy.image + top * task->dy.row + left * task->dy.pixel,
+                                .row = task->dy.row,
+                                .pixel = task->dy.pixel,
+                                .bottom = smaller(w->size.tile_h, task->out_h - top),
+                                .right = smaller(w->size.tile_w, task->out_w - left)};
+        w->kernels->winograd_spread(w->kind, &patch, task->co, w->dy + (t - w->first) * task->co, w->dy_product);
     }
 }
 
@@ -162,11 +154,9 @@ static void gather_tile(void *context, int64_t row, int worker) {
 void weight_winograd_run(const WeightGradientJob *job) {
     Winograd w = make_winograd(job);
     Pool *pool = job->run->pool;
-    w.zeros = run_shared(job->run);
-    w.x = w.zeros + zeros_floats(&job->task);
+    w.x = run_shared(job->run);
     w.dy = w.x + w.products * w.x_product;
     w.sums = w.dy + w.products * w.dy_product;
-    memset(w.zeros, 0, (size_t)zeros_floats(&job->task) * sizeof(float));
     for (w.first = 0; w.first < w.tiles; w.first = w.last) {
         w.last = smaller(w.first + w.chunk, w.tiles);
         pool_run(pool, divide_up(w.last - w.first, TRANSFORM), transform_tile, &w);

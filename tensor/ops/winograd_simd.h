@@ -212,73 +212,146 @@ INLINE void weights_body(const int ph, const int pw, const float *panel, int64_t
         }
 }
 
-INLINE void input_body(const int ph, const int pw, const float *const *pixel, int64_t channels, float *v,
+/* Two-dimensional transforms go by columns into a buffer in L1 and from there by rows, in loops that are not unrolled:
+ * 8 values and what becomes of them fit the registers, 64 do not, and code that keeps all of them in flight spends more
+ * on spills than on sums. */
+#if defined(__clang__)
+#define IN_TURN _Pragma("clang loop unroll(disable)")
+#else
+#define IN_TURN _Pragma("GCC unroll 1")
+#endif
+
+/* Value (y, x) of a patch: n lanes from channel c on, VW of them unless `part`; zero where there is no pixel. */
+INLINE vf patch_value(const int whole, const int part, const WinogradPatch *from, int64_t y, int64_t x, int64_t c,
+                      int64_t n) {
+    if (!whole && (y < from->top || y >= from->bottom || x < from->left || x >= from->right)) return v_zero();
+    const float *p = from->at + (y - from->top) * from->row + (x - from->left) * from->pixel + c;
+    return part ? v_load_first(p, n) : v_load(p);
+}
+INLINE void patch_store(const int part, float *to, vf value, int64_t n) {
+    if (part)
+        v_store_first(to, value, n);
+    else
+        v_store(to, value);
+}
+
+/* B^T d B of one vector of channels. */
+INLINE void input_vector(const int ph, const int pw, const int whole, const int part, const WinogradPatch *from,
+                         int64_t c, int64_t n, float *v, int64_t product) {
+    vf d[8];
+    if (ph == 1 || pw == 1) {
+        UNROLL for (int i = 0; i < ph * pw; i++) d[i] =
+            patch_value(whole, part, from, pw == 1 ? i : 0, pw == 1 ? 0 : i, c, n);
+        input_axis(d, 1, ph * pw);
+        UNROLL for (int i = 0; i < ph * pw; i++) patch_store(part, v + i * product + c, d[i], n);
+        return;
+    }
+    vf half[64];
+    IN_TURN for (int x = 0; x < pw; x++) {
+        UNROLL for (int y = 0; y < ph; y++) d[y] = patch_value(whole, part, from, y, x, c, n);
+        input_axis(d, 1, ph);
+        UNROLL for (int y = 0; y < ph; y++) half[y * pw + x] = d[y];
+    }
+    IN_TURN for (int y = 0; y < ph; y++) {
+        UNROLL for (int x = 0; x < pw; x++) d[x] = half[y * pw + x];
+        input_axis(d, 1, pw);
+        float *to = v + y * pw * product + c;
+        UNROLL for (int x = 0; x < pw; x++) patch_store(part, to + x * product, d[x], n);
+    }
+}
+
+INLINE int is_whole(const WinogradPatch *patch, const int height, const int width) {
+    return patch->top == 0 && patch->left == 0 && patch->bottom == height && patch->right == width;
+}
+
+INLINE void input_body(const int ph, const int pw, const WinogradPatch *from, int64_t channels, float *v,
                        int64_t product) {
     int64_t c = 0;
-    for (; c + VW <= channels; c += VW) {
-        vf d[64];
-        UNROLL for (int x = 0; x < pw; x++) {
-            UNROLL for (int y = 0; y < ph; y++) d[y * pw + x] = v_load(pixel[y * pw + x] + c);
-            input_axis(d + x, pw, ph);
+    if (is_whole(from, ph, pw))
+        for (; c + VW <= channels; c += VW) input_vector(ph, pw, 1, 0, from, c, VW, v, product);
+    for (; c + VW <= channels; c += VW) input_vector(ph, pw, 0, 0, from, c, VW, v, product);
+    if (c < channels) input_vector(ph, pw, 0, 1, from, c, channels - c, v, product);
+}
+
+/* A^T m A + bias of one vector of columns. */
+INLINE void output_vector(const int ph, const int pw, const int whole, const int part, const float *m, int64_t product,
+                          vf bias, const WinogradTile *to, int64_t j, int64_t n) {
+    const int oh = ph == 1 ? 1 : ph - 2, ow = pw == 1 ? 1 : pw - 2;
+    vf d[8], o[6];
+    if (ph == 1 || pw == 1) {
+        UNROLL for (int i = 0; i < ph * pw; i++) d[i] = v_load(m + i * product + j);
+        output_axis(d, 1, ph * pw, o, 1);
+        UNROLL for (int i = 0; i < oh * ow; i++) {
+            if (!whole && i >= (pw == 1 ? to->height : to->width)) continue;
+            patch_store(part, to->at + i * (pw == 1 ? to->row : to->pixel) + j, o[i] + bias, n);
         }
-        UNROLL for (int y = 0; y < ph; y++) {
-            input_axis(d + y * pw, 1, pw);
-            UNROLL for (int x = 0; x < pw; x++) v_store(v + (y * pw + x) * product + c, d[y * pw + x]);
+        return;
+    }
+    vf half[48];
+    IN_TURN for (int x = 0; x < pw; x++) {
+        const float *from = m + x * product + j;
+        UNROLL for (int y = 0; y < ph; y++) d[y] = v_load(from + y * pw * product);
+        output_axis(d, 1, ph, o, 1);
+        UNROLL for (int y = 0; y < oh; y++) half[y * pw + x] = o[y];
+    }
+    const int64_t height = whole ? oh : to->height;
+    IN_TURN for (int64_t y = 0; y < height; y++) {
+        UNROLL for (int x = 0; x < pw; x++) d[x] = half[y * pw + x];
+        output_axis(d, 1, pw, o, 1);
+        float *row = to->at + y * to->row + j;
+        UNROLL for (int x = 0; x < ow; x++) {
+            if (whole || x < to->width) patch_store(part, row + x * to->pixel, o[x] + bias, n);
         }
     }
-    if (c == channels) return;
-    vf d[64];
-    for (int e = 0; e < ph * pw; e++) d[e] = v_load_first(pixel[e] + c, channels - c);
-    for (int x = 0; x < pw; x++) input_axis(d + x, pw, ph);
-    for (int y = 0; y < ph; y++) input_axis(d + y * pw, 1, pw);
-    for (int e = 0; e < ph * pw; e++) v_store_first(v + e * product + c, d[e], channels - c);
 }
 
 INLINE void output_body(const int ph, const int pw, const float *m, int64_t product, const float *bias, int64_t columns,
-                        float *const *out) {
+                        const WinogradTile *to) {
+    const int whole = to->height == (ph == 1 ? 1 : ph - 2) && to->width == (pw == 1 ? 1 : pw - 2);
+    int64_t j = 0;
+    for (; j + VW <= columns; j += VW) {
+        const vf b = bias ? v_load(bias + j) : v_zero();
+        if (whole)
+            output_vector(ph, pw, 1, 0, m, product, b, to, j, VW);
+        else
+            output_vector(ph, pw, 0, 0, m, product, b, to, j, VW);
+    }
+    if (j < columns) output_vector(ph, pw, 0, 1, m, product, bias ? v_load(bias + j) : v_zero(), to, j, columns - j);
+}
+
+/* A d A^T of one vector of channels. */
+INLINE void spread_vector(const int ph, const int pw, const int whole, const int part, const WinogradPatch *from,
+                          int64_t c, int64_t n, float *v, int64_t product) {
     const int oh = ph == 1 ? 1 : ph - 2, ow = pw == 1 ? 1 : pw - 2;
-    for (int64_t j = 0; j < columns; j += VW) {
-        vf d[8], rows[48], o[36];
-        vf b = bias ? v_load(bias + j) : v_zero();
-        UNROLL for (int x = 0; x < pw; x++) {
-            UNROLL for (int y = 0; y < ph; y++) d[y] = v_load(m + (y * pw + x) * product + j);
-            output_axis(d, 1, ph, rows + x, pw);
-        }
-        UNROLL for (int y = 0; y < oh; y++) {
-            output_axis(rows + y * pw, 1, pw, o + y * ow, 1);
-        }
-        if (columns - j >= VW) {
-            UNROLL for (int i = 0; i < oh * ow; i++) if (out[i]) v_store(out[i] + j, o[i] + b);
-        } else {
-            for (int i = 0; i < oh * ow; i++)
-                if (out[i]) v_store_first(out[i] + j, o[i] + b, columns - j);
-        }
+    vf d[6], m[8];
+    if (ph == 1 || pw == 1) {
+        UNROLL for (int i = 0; i < oh * ow; i++) d[i] =
+            patch_value(whole, part, from, pw == 1 ? i : 0, pw == 1 ? 0 : i, c, n);
+        spread_axis(d, 1, ph * pw, m, 1);
+        UNROLL for (int i = 0; i < ph * pw; i++) patch_store(part, v + i * product + c, m[i], n);
+        return;
+    }
+    vf half[48];
+    IN_TURN for (int x = 0; x < ow; x++) {
+        UNROLL for (int y = 0; y < oh; y++) d[y] = patch_value(whole, part, from, y, x, c, n);
+        spread_axis(d, 1, ph, m, 1);
+        UNROLL for (int y = 0; y < ph; y++) half[y * ow + x] = m[y];
+    }
+    IN_TURN for (int y = 0; y < ph; y++) {
+        UNROLL for (int x = 0; x < ow; x++) d[x] = half[y * ow + x];
+        spread_axis(d, 1, pw, m, 1);
+        float *to = v + y * pw * product + c;
+        UNROLL for (int x = 0; x < pw; x++) patch_store(part, to + x * product, m[x], n);
     }
 }
 
-/* Of one vector of channels: A d A^T. */
-INLINE void spread_vector(const int ph, const int pw, const vf *d, vf *m) {
-    const int oh = ph == 1 ? 1 : ph - 2, ow = pw == 1 ? 1 : pw - 2;
-    vf rows[48];
-    UNROLL for (int y = 0; y < oh; y++) spread_axis(d + y * ow, 1, pw, rows + y * pw, 1);
-    UNROLL for (int x = 0; x < pw; x++) spread_axis(rows + x, pw, ph, m + x, pw);
-}
-
-INLINE void spread_body(const int ph, const int pw, const float *const *pixel, int64_t channels, float *v,
+INLINE void spread_body(const int ph, const int pw, const WinogradPatch *from, int64_t channels, float *v,
                         int64_t product) {
-    const int oh = ph == 1 ? 1 : ph - 2, ow = pw == 1 ? 1 : pw - 2;
     int64_t c = 0;
-    for (; c + VW <= channels; c += VW) {
-        vf d[36], m[64];
-        UNROLL for (int e = 0; e < oh * ow; e++) d[e] = v_load(pixel[e] + c);
-        spread_vector(ph, pw, d, m);
-        for (int e = 0; e < ph * pw; e++) v_store(v + e * product + c, m[e]);
-    }
-    if (c == channels) return;
-    vf d[36], m[64];
-    for (int e = 0; e < oh * ow; e++) d[e] = v_load_first(pixel[e] + c, channels - c);
-    spread_vector(ph, pw, d, m);
-    for (int e = 0; e < ph * pw; e++) v_store_first(v + e * product + c, m[e], channels - c);
+    if (is_whole(from, ph == 1 ? 1 : ph - 2, pw == 1 ? 1 : pw - 2))
+        for (; c + VW <= channels; c += VW) spread_vector(ph, pw, 1, 0, from, c, VW, v, product);
+    for (; c + VW <= channels; c += VW) spread_vector(ph, pw, 0, 0, from, c, VW, v, product);
+    if (c < channels) spread_vector(ph, pw, 0, 1, from, c, channels - c, v, product);
 }
 
 INLINE void gather_body(const int ph, const int pw, const float *m, int64_t product, int64_t columns, float *tap,
@@ -295,21 +368,21 @@ INLINE void gather_body(const int ph, const int pw, const float *m, int64_t prod
     }
 }
 
-static void winograd_spread(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product) {
+static void winograd_spread(WinogradKind kind, const WinogradPatch *from, int64_t channels, float *v, int64_t product) {
     if (kind == WINOGRAD_4X4)
-        spread_body(6, 6, pixel, channels, v, product);
+        spread_body(6, 6, from, channels, v, product);
     else if (kind == WINOGRAD_6X6)
-        spread_body(8, 8, pixel, channels, v, product);
+        spread_body(8, 8, from, channels, v, product);
     else if (kind == WINOGRAD_6X1)
-        spread_body(8, 1, pixel, channels, v, product);
+        spread_body(8, 1, from, channels, v, product);
     else if (kind == WINOGRAD_1X6)
-        spread_body(1, 8, pixel, channels, v, product);
+        spread_body(1, 8, from, channels, v, product);
     else if (kind == WINOGRAD_2X2)
-        spread_body(4, 4, pixel, channels, v, product);
+        spread_body(4, 4, from, channels, v, product);
     else if (kind == WINOGRAD_4X1)
-        spread_body(6, 1, pixel, channels, v, product);
+        spread_body(6, 1, from, channels, v, product);
     else
-        spread_body(1, 6, pixel, channels, v, product);
+        spread_body(1, 6, from, channels, v, product);
 }
 
 static void winograd_gather(WinogradKind kind, const float *m, int64_t product, int64_t columns, float *tap,
@@ -348,39 +421,39 @@ static void winograd_weights(WinogradKind kind, const float *panel, int64_t chan
         weights_body(1, 6, panel, channels, first, last, width, u, product);
 }
 
-static void winograd_input(WinogradKind kind, const float *const *pixel, int64_t channels, float *v, int64_t product) {
+static void winograd_input(WinogradKind kind, const WinogradPatch *from, int64_t channels, float *v, int64_t product) {
     if (kind == WINOGRAD_4X4)
-        input_body(6, 6, pixel, channels, v, product);
+        input_body(6, 6, from, channels, v, product);
     else if (kind == WINOGRAD_6X6)
-        input_body(8, 8, pixel, channels, v, product);
+        input_body(8, 8, from, channels, v, product);
     else if (kind == WINOGRAD_6X1)
-        input_body(8, 1, pixel, channels, v, product);
+        input_body(8, 1, from, channels, v, product);
     else if (kind == WINOGRAD_1X6)
-        input_body(1, 8, pixel, channels, v, product);
+        input_body(1, 8, from, channels, v, product);
     else if (kind == WINOGRAD_2X2)
-        input_body(4, 4, pixel, channels, v, product);
+        input_body(4, 4, from, channels, v, product);
     else if (kind == WINOGRAD_4X1)
-        input_body(6, 1, pixel, channels, v, product);
+        input_body(6, 1, from, channels, v, product);
     else
-        input_body(1, 6, pixel, channels, v, product);
+        input_body(1, 6, from, channels, v, product);
 }
 
 static void winograd_output(WinogradKind kind, const float *m, int64_t product, const float *bias, int64_t columns,
-                            float *const *out) {
+                            const WinogradTile *to) {
     if (kind == WINOGRAD_4X4)
-        output_body(6, 6, m, product, bias, columns, out);
+        output_body(6, 6, m, product, bias, columns, to);
     else if (kind == WINOGRAD_6X6)
-        output_body(8, 8, m, product, bias, columns, out);
+        output_body(8, 8, m, product, bias, columns, to);
     else if (kind == WINOGRAD_6X1)
-        output_body(8, 1, m, product, bias, columns, out);
+        output_body(8, 1, m, product, bias, columns, to);
     else if (kind == WINOGRAD_1X6)
-        output_body(1, 8, m, product, bias, columns, out);
+        output_body(1, 8, m, product, bias, columns, to);
     else if (kind == WINOGRAD_2X2)
-        output_body(4, 4, m, product, bias, columns, out);
+        output_body(4, 4, m, product, bias, columns, to);
     else if (kind == WINOGRAD_4X1)
-        output_body(6, 1, m, product, bias, columns, out);
+        output_body(6, 1, m, product, bias, columns, to);
     else
-        output_body(1, 6, m, product, bias, columns, out);
+        output_body(1, 6, m, product, bias, columns, to);
 }
 
 /* The table of this level. */
