@@ -179,7 +179,7 @@ int training_step_run(void *context) {
     TrainingStep *t = context;
     int rc = plan_run(t->plan);
     if (rc) return rc;
-    t->loss.last = graph_scalar(t->plan, t->graph.loss);
+    t->loss.last = graph_scalar(plan_places(t->plan), t->graph.loss);
     if (!t->stepped) t->loss.first = t->loss.last;
     t->stepped = true;
     graph_take_gradients(&t->graph, t->plan, store_parameters(t->store), t->pool, GRADIENTS_SET, t->gradients);

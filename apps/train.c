@@ -346,6 +346,7 @@ static const Option options[] = {
      AT(hours),
      .group = "Running",
      .help = "stop after this time, as Ctrl-C would; 0: never"},
+    OPTION_DEVICE(TrainOptions, device, "Running"),
     OPTION_THREADS(TrainOptions, threads, "Running"),
     {.name = "loader-threads",
      .kind = OPTION_WHOLE,

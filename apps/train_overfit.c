@@ -123,7 +123,7 @@ static int overfit(const TrainOptions *o, Pool *pool, Frames *frames) {
     int code = trainer_make(&options, pool, &trainer);
     if (!code && o->init) code = trainer_load_weights(trainer, o->init, size->name);
     graph.part = GRAPH_LOSSES;
-    if (!code) code = film_judge_make(&graph, &source, frames->count, pool, &judge);
+    if (!code) code = film_judge_make(&graph, &source, frames->count, pool, NULL, &judge);
     if (!code) code = film_judge_run(judge, trainer_parameters(trainer), trainer_weights(trainer), &before);
     if (!code) print_match(&before.match);
     LoaderOptions how = {.position = 1}; /* the reference's first step takes the second frame */

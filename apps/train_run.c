@@ -36,6 +36,7 @@ typedef struct {
     Phase phase[PHASES_MAX];
     int phases;
     Pool *pool;
+    Device device;
     Trainer *trainer;
     TrainData *data, *held_out, *folder_data;
     TrainFilms *films;
@@ -201,8 +202,10 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
                               .schedule = p->schedule,
                               .first_step = first_step,
                               .loss_scale = {.scale = 1},
-                              .seed = (uint64_t)o->seed};
+                              .seed = (uint64_t)o->seed,
+                              .device = &r->device};
     int code = trainer_make(&options, r->pool, &r->trainer);
+    if (code && device_fall_back(&r->device, code)) code = trainer_make(&options, r->pool, &r->trainer);
     if (code) return code;
     char all[GROUPED_SIZE], trained[GROUPED_SIZE];
     PlanFacts facts = plan_facts(trainer_plan(r->trainer));
@@ -210,6 +213,8 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
         text_grouped(all, trainer_parameters(r->trainer)->numbers),
         text_grouped(trained, optim_trained(trainer_optim(r->trainer))), (int)o->micro_batch,
         o->micro_batch == 1 ? "" : "s", p->size[0], p->size[1], show_bytes((double)facts.bytes), facts.flops / 1e9);
+    if (r->device.gpu)
+        say("on %s: %s of its memory", device_name(&r->device), show_bytes((double)trainer_device_bytes(r->trainer)));
     return 0;
 }
 
@@ -240,14 +245,15 @@ static int make_truth_data(Training *r, const Phase *p) {
     if (!code) code = train_data_open(&held_out, &r->held_out);
     if (code) return code;
     SampleSource source = train_data_source(r->held_out);
-    code = evaluator_make(network, &source, 0, (int)o->validate_samples, r->pool, &r->evaluator);
+    code = evaluator_make(network, &source, 0, (int)o->validate_samples, r->pool, &r->device, &r->evaluator);
     if (!code && o->validate) {
         held_out.synthetic = false;
         held_out.pairs = &o->validate;
         held_out.pair_count = 1;
         code = train_data_open(&held_out, &r->folder_data);
         if (!code) source = train_data_source(r->folder_data);
-        if (!code) code = evaluator_make(network, &source, 0, (int)o->validate_samples, r->pool, &r->folder);
+        if (!code)
+            code = evaluator_make(network, &source, 0, (int)o->validate_samples, r->pool, &r->device, &r->folder);
     }
     if (!code) code = evaluator_sgm(r->evaluator, &r->sgm);
     if (!code)
@@ -266,7 +272,7 @@ static int make_film_data(Training *r, const Phase *p) {
     SampleSource judges = train_films_source(r->films, FILMS_JUDGE, p->size[0], p->size[1]);
     int64_t judges_there = train_films_count(r->films, FILMS_JUDGE);
     r->judged = (int)(judges_there < r->o->validate_samples ? judges_there : r->o->validate_samples);
-    return film_judge_make(&graph, &judges, r->judged, r->pool, &r->judge);
+    return film_judge_make(&graph, &judges, r->judged, r->pool, &r->device, &r->judge);
 }
 
 static void drop_phase(Training *r) {
@@ -504,7 +510,8 @@ static int measure_films(Training *r) {
 static int measure(Training *r) {
     TrainerState *state = trainer_state(r->trainer);
     double began = clock_seconds();
-    int code = r->o->films ? measure_films(r) : measure_truth(r);
+    int code = trainer_sync(r->trainer);
+    if (!code) code = r->o->films ? measure_films(r) : measure_truth(r);
     if (code) return code;
     state->seconds += clock_seconds() - began;
     r->measured = true;
@@ -559,7 +566,7 @@ static void print_profile(const Training *r, const TrainerStep *step) {
 static int take_step(Training *r, Progress *progress) {
     TrainerState *state = trainer_state(r->trainer);
     TrainerStep step;
-    bool profiled = r->o->talk.verbose >= 2 && state->step == r->begun_step + 2;
+    bool profiled = r->o->talk.verbose >= 2 && !r->device.gpu && state->step == r->begun_step + 2;
     plan_profile(trainer_plan(r->trainer), profiled);
     int code = trainer_step(r->trainer, r->loader, &step);
     if (!code && profiled) print_profile(r, &step);
@@ -607,14 +614,19 @@ static int next_phase(Training *r) {
     size_t bytes = (size_t)trainer_parameters(r->trainer)->block * sizeof(float);
     float *weights = mem_alloc(bytes);
     if (!weights) return ERR_MEMORY;
+    int code = trainer_sync(r->trainer);
+    if (code) {
+        mem_free(weights);
+        return code;
+    }
     memcpy(weights, trainer_best_guess(r->trainer), bytes);
     drop_phase(r);
     state.phase++;
     state.phase_step = state.step;
     state.best = INFINITY;
     state.best_step = state.stale = 0;
-    int code = make_phase(r, (int)state.phase, state.step, &state);
-    if (!code) trainer_take_weights(r->trainer, weights);
+    code = make_phase(r, (int)state.phase, state.step, &state);
+    if (!code) code = trainer_take_weights(r->trainer, weights);
     if (!code) code = make_data(r);
     mem_free(weights);
     return code;
@@ -676,7 +688,12 @@ static int prepare(Training *r, const Checkpoint *from) {
     r->setting_count = settings_notes(r->verb, o, r->arena, r->settings, NOTES_MAX);
     r->pool = pool_make((int)o->threads);
     if (!r->pool) return ERR_MEMORY;
-    int code = o->films ? train_films_open(o->films, o->anchors, FILM_JUDGING_SHARE, (uint64_t)o->seed, &r->films) : 0;
+    DeviceChoice where;
+    if (!device_choice(o->device, &where))
+        return usage_error(r->verb, "--device: '%s' is not auto, cpu, cuda or cuda:N", show_path(o->device));
+    int code = device_open(where, &r->device);
+    if (code) return code;
+    code = o->films ? train_films_open(o->films, o->anchors, FILM_JUDGING_SHARE, (uint64_t)o->seed, &r->films) : 0;
     if (!code) code = o->films ? plan_films(r) : plan_truth(r);
     int64_t phase = 0, first = 0;
     if (!code && from) code = checkpoint_whole(from, "phase", 0, r->phases - 1, &phase);
@@ -706,5 +723,6 @@ int train_stereo(const Verb *verb, const TrainOptions *options, Arena *arena, co
     train_log_close(r->log);
     train_log_close(r->validation);
     pool_drop(r->pool);
+    device_close(&r->device);
     return code;
 }

@@ -30,7 +30,7 @@ typedef struct {
     double rate_encoder, rate_translucent, min_delta;
     bool translucent, reference, positive_anchors;
     /* how it runs: free to change from one run to the next */
-    const char *output, *validate;
+    const char *output, *validate, *device;
     OptionList overfit;
     bool resume, resume_anyway, check_data, json;
     int64_t threads, loader_threads, checkpoint_every, validate_every, validate_samples, log_every, patience;

@@ -170,11 +170,21 @@ static int load(const char *path, Driver *driver) {
     return 0;
 }
 
+static const char *driver_path(const CudaLibraries *libraries) {
+    return libraries && libraries->driver ? libraries->driver : "libcuda.so.1";
+}
+
+bool cuda_present(const CudaLibraries *libraries) {
+    void *library = dlopen(driver_path(libraries), RTLD_NOW | RTLD_LOCAL);
+    if (library) dlclose(library);
+    return library != NULL;
+}
+
 /* A driver that works is opened once and kept. */
 static int open_driver(const CudaLibraries *libraries, const Driver **out) {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
     static Driver kept;
-    const char *path = libraries && libraries->driver ? libraries->driver : "libcuda.so.1";
+    const char *path = driver_path(libraries);
     int code = 0;
     pthread_mutex_lock(&mutex);
     if (strcmp(path, kept.path) != 0) {

@@ -12,6 +12,8 @@ typedef struct {
 
 enum { CUDA_DRIVER_LEAST = 12000 }; /* CUDA 12.0, driver 525: the oldest whose calls are used here */
 
+/* Is there a driver at all, of whatever age? */
+bool cuda_present(const CudaLibraries *libraries);
 /* Opens the driver and counts devices: 0 devices without any NVIDIA driver is an error too. ERR_DEVICE says why: no
  * driver, one too old, a stub of the toolkit instead of a driver, no device. */
 int cuda_count(const CudaLibraries *libraries, int *devices);

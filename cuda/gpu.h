@@ -77,6 +77,9 @@ typedef struct {
     int (*event_finish)(GpuEvent *event);
     int (*seconds)(GpuEvent *from, GpuEvent *to, double *seconds); /* both have happened */
 
+    /* Told which modules will be asked for next; compiles those that are in no cache, many at a time if it can. NULL
+     * where there is nothing to gain. */
+    int (*prepare)(Gpu *gpu, const GpuSource *source, int count);
     int (*module)(Gpu *gpu, const GpuSource *source, GpuModule **module); /* compiles and loads */
     void (*module_drop)(GpuModule *module);
     int (*kernel)(GpuModule *module, const char *name, const GpuKernel **kernel);

@@ -128,6 +128,8 @@ void region_places(const StripProgram *region, void *(*data)(const void *context
 typedef struct {
     uint8_t digest[32];
     GpuModule *module;
+    const char *file;
+    char *text, *define; /* until it is built; text NULL: the file's own; define NULL: none */
 } Entry;
 
 struct KernelStore {
@@ -142,11 +144,24 @@ KernelStore *kernel_store_make(Gpu *gpu) {
     return store;
 }
 
+static void forget_text(Entry *entry) {
+    mem_free(entry->text);
+    mem_free(entry->define);
+    entry->text = entry->define = NULL;
+}
+
 void kernel_store_drop(KernelStore *store) {
     if (!store) return;
-    for (int i = 0; i < store->entries; i++) store->gpu->call->module_drop(store->entry[i].module);
+    for (int i = 0; i < store->entries; i++) {
+        store->gpu->call->module_drop(store->entry[i].module);
+        forget_text(&store->entry[i]);
+    }
     mem_free(store->entry);
     mem_free(store);
+}
+
+int kernel_store_modules(const KernelStore *store) {
+    return store->entries;
 }
 
 /* The generated function, then the kernel's own text with its own line numbers. */
@@ -164,37 +179,71 @@ static char *whole_text(const char *file, const char *text, const StripProgram *
     return whole;
 }
 
-int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *define,
-                     const char *name, const GpuKernel **kernel) {
+static GpuSource source_of(const Entry *entry) {
+    GpuSource source = cuda_kernel_source(entry->file, entry->define);
+    if (entry->text) source.text = entry->text;
+    return source;
+}
+
+static int add_entry(KernelStore *store, Entry entry) {
+    if (store->entries == store->room) {
+        Entry *grown = mem_grow(store->entry, (size_t)(store->room + 32) * sizeof *grown);
+        if (!grown) return ERR_MEMORY;
+        store->entry = grown;
+        store->room += 32;
+    }
+    store->entry[store->entries++] = entry;
+    return 0;
+}
+
+int kernel_store_want(KernelStore *store, const char *file, const StripProgram *region, const char *define, int *at) {
     GpuSource source = cuda_kernel_source(file, define);
-    char *whole = region ? whole_text(file, source.text, region) : NULL;
-    if (region && !whole) return fail(ERR_MEMORY, "no memory for the text of a kernel");
-    if (whole) source.text = whole;
+    Entry entry = {.file = source.name}; /* which outlives the caller's */
+    entry.text = region ? whole_text(file, source.text, region) : NULL;
+    if (region && !entry.text) return fail(ERR_MEMORY, "no memory for the text of a kernel");
+    const char *text = entry.text ? entry.text : source.text;
     Sha256 hash;
-    uint8_t digest[32];
     sha256_begin(&hash);
     sha256_add(&hash, file, strlen(file) + 1);
     if (define) sha256_add(&hash, define, strlen(define) + 1);
-    sha256_add(&hash, source.text, strlen(source.text));
-    sha256_end(&hash, digest);
-    int found = -1, code = 0;
+    sha256_add(&hash, text, strlen(text));
+    sha256_end(&hash, entry.digest);
+    for (*at = 0; *at < store->entries; ++*at)
+        if (!memcmp(store->entry[*at].digest, entry.digest, sizeof entry.digest)) break;
+    int code = 0;
+    if (*at == store->entries) {
+        if (define && !(entry.define = mem_text(define))) code = ERR_MEMORY;
+        if (!code) code = add_entry(store, entry);
+        if (!code) return 0;
+    }
+    forget_text(&entry);
+    return code;
+}
+
+int kernel_store_build(KernelStore *store) {
+    GpuSource *source = mem_array((size_t)store->entries + 1, sizeof *source);
+    if (!source) return ERR_MEMORY;
+    int count = 0, code = 0;
     for (int i = 0; i < store->entries; i++)
-        if (!memcmp(store->entry[i].digest, digest, sizeof digest)) found = i;
-    if (found < 0 && store->entries == store->room) {
-        Entry *grown = mem_grow(store->entry, (size_t)(store->room + 32) * sizeof *grown);
-        if (!grown) {
-            code = ERR_MEMORY;
-        } else {
-            store->entry = grown;
-            store->room += 32;
-        }
+        if (!store->entry[i].module) source[count++] = source_of(&store->entry[i]);
+    if (count && store->gpu->call->prepare) code = store->gpu->call->prepare(store->gpu, source, count);
+    for (int i = 0, k = 0; !code && i < store->entries; i++) {
+        Entry *entry = &store->entry[i];
+        if (entry->module) continue;
+        code = store->gpu->call->module(store->gpu, &source[k++], &entry->module);
+        if (!code) forget_text(entry);
     }
-    if (found < 0 && !code) {
-        Entry entry = {.module = NULL};
-        memcpy(entry.digest, digest, sizeof digest);
-        code = store->gpu->call->module(store->gpu, &source, &entry.module);
-        if (!code) store->entry[found = store->entries++] = entry;
-    }
-    mem_free(whole);
-    return code ? code : store->gpu->call->kernel(store->entry[found].module, name, kernel);
+    mem_free(source);
+    return code;
+}
+
+int kernel_store_kernel(KernelStore *store, int entry, const char *name, const GpuKernel **kernel) {
+    return store->gpu->call->kernel(store->entry[entry].module, name, kernel);
+}
+
+int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *define,
+                     const char *name, const GpuKernel **kernel) {
+    int entry, code = kernel_store_want(store, file, region, define, &entry);
+    if (!code) code = kernel_store_build(store);
+    return code ? code : kernel_store_kernel(store, entry, name, kernel);
 }

@@ -16,12 +16,20 @@ char *region_text(const StripProgram *region);
 void region_places(const StripProgram *region, void *(*data)(const void *context, const Tensor *t), const void *context,
                    RegionPlaces *places);
 
-/* Compiled modules by their text, each made once. */
+/* Compiled modules by their text, each made once. First everything that will be needed is named, then it is built
+ * together, so that a device that can compiles many at a time (GpuCalls.prepare). One store may serve several plans. */
 typedef struct KernelStore KernelStore;
 KernelStore *kernel_store_make(Gpu *gpu); /* NULL: no memory */
 void kernel_store_drop(KernelStore *store);
-/* The kernel `name` of a kernel file of the tree, with a region before it (NULL: none), specialised by `define` as
- * GpuSource's ("-DTILE=64"; NULL: by nothing). */
+/* Names a kernel file of the tree, with a region before it (NULL: none), specialised by `define` as GpuSource's
+ * ("-DTILE=64"; NULL: by nothing). *entry is its number in the store. */
+int kernel_store_want(KernelStore *store, const char *file, const StripProgram *region, const char *define, int *entry);
+/* Compiles and loads all that is named and not there yet. */
+int kernel_store_build(KernelStore *store);
+/* The kernel `name` of an entry that has been built. */
+int kernel_store_kernel(KernelStore *store, int entry, const char *name, const GpuKernel **kernel);
+/* The three at once. */
 int kernel_store_get(KernelStore *store, const char *file, const StripProgram *region, const char *define,
                      const char *name, const GpuKernel **kernel);
+int kernel_store_modules(const KernelStore *store); /* how many it has */
 #endif

@@ -10,7 +10,9 @@
 enum { WEIGHT_ALIGNMENT = 256 };
 
 typedef struct {
-    const GpuKernel *kernel;
+    int entry; /* in the store of kernels */
+    const char *name;
+    const GpuKernel *kernel; /* once everything is compiled */
     GpuLaunch how;
     void *arguments; /* in the arena */
     size_t bytes;
@@ -24,7 +26,7 @@ struct GpuPlan {
     KernelStore *kernels;
     GpuStream *stream;
     GpuGraph *graph;
-    char *block, *weights; /* device memory */
+    char *block, *weights; /* device memory; the weights may be somebody else's */
     size_t block_bytes, weights_bytes;
     int64_t *weight_at; /* by tensor id: offset among the weights, -1 none */
     Arena *arena;
@@ -47,29 +49,42 @@ void *gpu_address(const void *plan, const Tensor *t) {
 }
 
 static int copy_weights(GpuPlan *p, const WeightSource *source) {
+    int code = 0;
+    for (int i = 0; !code && i < program_tensors(p->program); i++) {
+        const Tensor *t = program_tensor(p->program, i);
+        if (p->weight_at[i] < 0) continue;
+        const real *values = source->values(source->context, t);
+        if (!values) return (int)err_code();
+        code = p->gpu->call->copy(p->stream, p->weights + p->weight_at[i], values, tensor_bytes(t), GPU_TO_DEVICE);
+    }
+    return code ? code : p->gpu->call->finish(p->stream);
+}
+
+static int place_weights(GpuPlan *p, const WeightSource *source) {
     int tensors = program_tensors(p->program);
+    const GpuWeights *given = p->options.weights;
     p->weight_at = mem_array((size_t)tensors, sizeof *p->weight_at);
     if (!p->weight_at) return ERR_MEMORY;
     for (int i = 0; i < tensors; i++) {
         const Tensor *t = program_tensor(p->program, i);
         p->weight_at[i] = -1;
         if (t->kind != TENSOR_WEIGHT || t->base != t) continue;
-        p->weight_at[i] = (int64_t)p->weights_bytes;
+        p->weight_at[i] = given ? given->place(given->context, t) : (int64_t)p->weights_bytes;
+        if (given) continue;
         p->weights_bytes += (tensor_bytes(t) + WEIGHT_ALIGNMENT - 1) / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
     }
+    if (given) p->weights = given->block;
     if (!p->weights_bytes) return 0;
     void *at;
     int code = p->gpu->call->memory(p->gpu, p->weights_bytes, &at);
     if (code) return code;
     p->weights = at;
-    for (int i = 0; !code && i < tensors; i++) {
-        if (p->weight_at[i] < 0) continue;
-        const Tensor *t = program_tensor(p->program, i);
-        const real *values = source->values(source->context, t);
-        if (!values) return (int)err_code();
-        code = p->gpu->call->copy(p->stream, p->weights + p->weight_at[i], values, tensor_bytes(t), GPU_TO_DEVICE);
-    }
-    return code ? code : p->gpu->call->finish(p->stream);
+    return copy_weights(p, source);
+}
+
+int gpu_plan_reload(GpuPlan *p, const WeightSource *source) {
+    BUG_IF(p->options.weights, "the weights of this plan are not its own");
+    return copy_weights(p, source);
 }
 
 /* ---- a launch for each step ---- */
@@ -116,14 +131,15 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
         p->room += 64;
     }
     Launch *launch = &p->launch[p->launches++];
-    *launch = (Launch){.arguments = arena_alloc(p->arena, bytes), .bytes = bytes};
-    if (!launch->arguments) return ERR_MEMORY;
+    *launch = (Launch){
+        .name = arena_format(p->arena, "%s", code.kernel), .arguments = arena_alloc(p->arena, bytes), .bytes = bytes};
+    if (!launch->arguments || !launch->name) return ERR_MEMORY;
     memcpy(launch->arguments, arguments, bytes);
     launch->how =
         (GpuLaunch){{(unsigned)(grid.x ? grid.x : 1), (unsigned)(grid.y ? grid.y : 1), (unsigned)(grid.z ? grid.z : 1)},
                     grid.threads ? grid.threads : GPU_BLOCK,
                     grid.shared};
-    return kernel_store_get(p->kernels, code.file, code.region, code.define, code.kernel, &launch->kernel);
+    return kernel_store_want(p->kernels, code.file, code.region, code.define, &launch->entry);
 }
 
 static int prepare(GpuPlan *p, const Step *step) {
@@ -155,6 +171,13 @@ static int prepare_all(GpuPlan *p, const Steps *steps) {
     return code ? code : p->gpu->call->finish(p->stream); /* the tables are there */
 }
 
+static int compile_all(GpuPlan *p) {
+    int code = kernel_store_build(p->kernels);
+    for (int i = 0; !code && i < p->launches; i++)
+        code = kernel_store_kernel(p->kernels, p->launch[i].entry, p->launch[i].name, &p->launch[i].kernel);
+    return code;
+}
+
 static int launch_all(GpuPlan *p) {
     for (int i = 0; i < p->launches; i++) {
         const Launch *l = &p->launch[i];
@@ -170,16 +193,17 @@ static int build(GpuPlan *p, const WeightSource *source) {
     const Steps *steps = plan_step_list(p->plan);
     p->program = steps->program;
     p->block_bytes = plan_facts(p->plan).bytes;
-    p->kernels = kernel_store_make(p->gpu);
+    p->kernels = p->options.kernels ? p->options.kernels : kernel_store_make(p->gpu);
     p->arena = arena_make();
     if (!p->kernels || !p->arena) return ERR_MEMORY;
     int code = p->gpu->call->stream(p->gpu, &p->stream);
-    if (!code) code = copy_weights(p, source);
+    if (!code) code = place_weights(p, source);
     void *at = NULL;
     if (!code) code = p->gpu->call->memory(p->gpu, p->block_bytes, &at);
     if (code) return code;
     p->block = at;
     code = prepare_all(p, steps);
+    if (!code) code = compile_all(p);
     if (code || p->options.launch_each) return code;
     code = p->gpu->call->capture(p->stream);
     if (code) return code;
@@ -207,10 +231,10 @@ void gpu_plan_drop(GpuPlan *p) {
     if (!p) return;
     p->gpu->call->graph_drop(p->graph);
     p->gpu->call->memory_free(p->gpu, p->block);
-    p->gpu->call->memory_free(p->gpu, p->weights);
+    if (!p->options.weights) p->gpu->call->memory_free(p->gpu, p->weights);
     p->gpu->call->memory_free(p->gpu, p->extra);
     p->gpu->call->stream_drop(p->stream);
-    kernel_store_drop(p->kernels);
+    if (!p->options.kernels) kernel_store_drop(p->kernels);
     mem_free(p->weight_at);
     mem_free(p->launch);
     arena_drop(p->arena);
@@ -231,9 +255,21 @@ int gpu_plan_read(GpuPlan *p, const Tensor *t, void *to) {
     return code ? code : p->gpu->call->finish(p->stream);
 }
 
+int gpu_plan_start(GpuPlan *p) {
+    return p->graph ? p->gpu->call->graph_run(p->stream, p->graph) : launch_all(p);
+}
+
 int gpu_plan_run(GpuPlan *p) {
-    int code = p->graph ? p->gpu->call->graph_run(p->stream, p->graph) : launch_all(p);
+    int code = gpu_plan_start(p);
     return code ? code : p->gpu->call->finish(p->stream);
+}
+
+GpuStream *gpu_plan_stream(GpuPlan *p) {
+    return p->stream;
+}
+
+void *gpu_plan_place(GpuPlan *p, const Tensor *t) {
+    return gpu_address(p, t);
 }
 
 GpuPlanFacts gpu_plan_facts(const GpuPlan *p) {

@@ -8,6 +8,7 @@
 #ifndef PANUM_EXEC_GPU_H
 #define PANUM_EXEC_GPU_H
 #include "cuda/gpu.h"
+#include "cuda/region.h"
 #include "exec/plan.h"
 
 typedef enum {
@@ -15,20 +16,39 @@ typedef enum {
     RUNG_PLAIN, /* the one that says what is computed */
 } GpuRung;
 
+/* Weights that lie on the device already, in an order of their owner's: one block for a network that is trained, or
+ * that several plans share. */
+typedef struct {
+    void *block;
+    int64_t (*place)(const void *context, const Tensor *weight); /* bytes from `block`, a multiple of 64 */
+    const void *context;
+} GpuWeights;
+
 typedef struct {
     GpuRung rung;
-    bool launch_each; /* no graph: a run launches its kernels one by one */
+    bool launch_each;          /* no graph: a run launches its kernels one by one */
+    const GpuWeights *weights; /* NULL: the plan keeps a copy of what the source gives */
+    KernelStore *kernels;      /* compiled before by others, and outliving the plan; NULL: it has its own */
 } GpuPlanOptions;
 
 typedef struct GpuPlan GpuPlan;
-/* `plan`, its program and `gpu` outlive it. Weights are copied: the source may go. */
+/* `plan`, its program and `gpu` outlive it. Weights are copied: the source may go; it is not asked at all where
+ * options.weights is given. */
 int gpu_plan_make(const Plan *plan, const WeightSource *weights, Gpu *gpu, GpuPlanOptions options, GpuPlan **out);
 void gpu_plan_drop(GpuPlan *plan);
 
 /* Fills an input from dense host memory, and reads an output or a kept tap that is dense in its layout. Both wait. */
 int gpu_plan_write(GpuPlan *plan, const Tensor *t, const void *from);
 int gpu_plan_read(GpuPlan *plan, const Tensor *t, void *to);
-int gpu_plan_run(GpuPlan *plan);
+int gpu_plan_run(GpuPlan *plan); /* and waits */
+
+/* For those who give the device more to do at a time than one run (exec/gpu_stage.h, training): begins a run in the
+ * plan's stream; where a tensor lies, whose bytes are its own from its first writer to its last reader only (an output
+ * to the end); and the weights once more from a source, for a plan that keeps a copy. */
+int gpu_plan_start(GpuPlan *plan);
+GpuStream *gpu_plan_stream(GpuPlan *plan);
+void *gpu_plan_place(GpuPlan *plan, const Tensor *t);
+int gpu_plan_reload(GpuPlan *plan, const WeightSource *weights);
 
 typedef struct {
     size_t block, weights, extra; /* bytes of device memory taken: all that a run needs beside the kernels. Extra: the

@@ -133,16 +133,35 @@ int64_t optim_trained(const Optim *o) {
 
 /* ---- a step ---- */
 
-/* What one pass needs, as f32 numbers made in double. */
+OptimNumbers optim_numbers(const Optim *o, double rate) {
+    const OptimOptions *options = &o->options;
+    double n = (double)o->steps + 1, early = (1 + n) / (10 + n);
+    double correction1 = 1 - pow(options->beta1, n), correction2 = 1 - pow(options->beta2, n);
+    OptimNumbers numbers = {.gain1 = (float)(1 - options->beta1),
+                            .keep2 = (float)options->beta2,
+                            .gain2 = (float)(1 - options->beta2),
+                            .root = (float)sqrt(correction2),
+                            .epsilon = (float)options->epsilon,
+                            .momentum = o->steps ? (float)options->momentum : 0,
+                            .towards = (float)(1 - (early < options->average ? early : options->average))};
+    for (int g = -1; g < options->groups; g++) {
+        double own = rate * (g >= 0 ? o->group[g].rate : 1), decay = g >= 0 ? o->group[g].decay : options->decay;
+        numbers.rate[g + 1] = (OptimRate){
+            (float)(1 - own * decay), (float)(options->method == OPTIM_ADAMW ? own / correction1 : own), (float)decay};
+    }
+    return numbers;
+}
+
+const OptimOptions *optim_options(const Optim *o) {
+    return &o->options;
+}
+
 typedef struct {
     Optim *optim;
     float *weights;
     const float *gradients;
-    double rate;
     float scale; /* on gradients, clipping included */
-    float average;
-    double correction1, correction2; /* 1 - beta^t */
-    bool first;                      /* SGD's momentum begins with the gradient itself */
+    OptimNumbers numbers;
 } Pass;
 
 /* Sixteen sums side by side, in double, added in order: no square of an f32 overflows it. */
@@ -160,15 +179,14 @@ static void square_tile(void *context, int64_t index, int worker) {
 }
 
 /* m += (1-b1)(g - m);  v = b2 v + (1-b2) g^2;  w = w (1 - rate decay) - rate/c1 m / (sqrt(v)/sqrt(c2) + eps) */
-static void adamw(const Pass *pass, const Tile *tile, double rate, double decay) {
-    const OptimOptions *options = &pass->optim->options;
+static void adamw(const Pass *pass, const Tile *tile, OptimRate rate) {
+    const OptimNumbers *n = &pass->numbers;
     const float *restrict gradient = pass->gradients + tile->offset;
     float *restrict w = pass->weights + tile->offset;
     float *restrict m = pass->optim->block[OPTIM_MOMENT1] + tile->offset;
     float *restrict v = pass->optim->block[OPTIM_MOMENT2] + tile->offset;
-    float scale = pass->scale, keep = (float)(1 - rate * decay), step = (float)(rate / pass->correction1);
-    float a1 = (float)(1 - options->beta1), b2 = (float)options->beta2, a2 = (float)(1 - options->beta2);
-    float root = (float)sqrt(pass->correction2), epsilon = (float)options->epsilon;
+    float scale = pass->scale, keep = rate.keep, step = rate.step;
+    float a1 = n->gain1, b2 = n->keep2, a2 = n->gain2, root = n->root, epsilon = n->epsilon;
     for (int64_t i = 0; i < tile->count; i++) {
         float g = gradient[i] * scale;
         m[i] += a1 * (g - m[i]);
@@ -178,16 +196,16 @@ static void adamw(const Pass *pass, const Tile *tile, double rate, double decay)
 }
 
 /* g += decay w;  m = momentum m + g (the first time g);  w -= rate m */
-static void sgd(const Pass *pass, const Tile *tile, double rate, double decay) {
+static void sgd(const Pass *pass, const Tile *tile, OptimRate rate) {
     const float *restrict gradient = pass->gradients + tile->offset;
     float *restrict w = pass->weights + tile->offset;
-    float scale = pass->scale, step = (float)rate, shrink = (float)decay;
+    float scale = pass->scale, step = rate.step, shrink = rate.shrink;
     if (!pass->optim->block[OPTIM_MOMENT1]) {
         for (int64_t i = 0; i < tile->count; i++) w[i] -= step * (gradient[i] * scale + shrink * w[i]);
         return;
     }
     float *restrict m = pass->optim->block[OPTIM_MOMENT1] + tile->offset;
-    float momentum = pass->first ? 0 : (float)pass->optim->options.momentum;
+    float momentum = pass->numbers.momentum;
     for (int64_t i = 0; i < tile->count; i++) {
         m[i] = momentum * m[i] + (gradient[i] * scale + shrink * w[i]);
         w[i] -= step * m[i];
@@ -199,32 +217,26 @@ static void step_tile(void *context, int64_t index, int worker) {
     const Pass *pass = context;
     const Optim *o = pass->optim;
     const Tile *tile = &o->tile[index];
-    const OptimGroup *group = tile->group >= 0 ? &o->group[tile->group] : NULL;
-    double rate = pass->rate * (group ? group->rate : 1), decay = group ? group->decay : o->options.decay;
-    (o->options.method == OPTIM_ADAMW ? adamw : sgd)(pass, tile, rate, decay);
+    (o->options.method == OPTIM_ADAMW ? adamw : sgd)(pass, tile, pass->numbers.rate[tile->group + 1]);
     if (!o->block[OPTIM_AVERAGE]) return;
     const float *restrict w = pass->weights + tile->offset;
     float *restrict a = o->block[OPTIM_AVERAGE] + tile->offset;
-    for (int64_t i = 0; i < tile->count; i++) a[i] += pass->average * (w[i] - a[i]);
+    float towards = pass->numbers.towards;
+    for (int64_t i = 0; i < tile->count; i++) a[i] += towards * (w[i] - a[i]);
 }
 
 OptimStep optim_step(Optim *o, Pool *pool, float *weights, const float *gradients, double scale, double rate) {
-    Pass pass = {.optim = o, .weights = weights, .gradients = gradients, .rate = rate};
+    Pass pass = {.optim = o, .weights = weights, .gradients = gradients};
     pool_run(pool, o->tiles, square_tile, &pass);
     double sum = 0;
     for (int i = 0; i < o->tiles; i++) sum += o->sum[i];
     OptimStep step = {.norm = sqrt(sum) * fabs(scale)};
     step.skipped = !isfinite(step.norm);
     if (step.skipped) return step;
-    o->steps++;
-    const OptimOptions *options = &o->options;
-    double clip = options->clip > 0 ? options->clip / (step.norm + 1e-6) : 1, n = (double)o->steps;
-    double early = (1 + n) / (10 + n);
+    double clip = o->options.clip > 0 ? o->options.clip / (step.norm + 1e-6) : 1;
     pass.scale = (float)(scale * (clip < 1 ? clip : 1));
-    pass.average = (float)(1 - (early < options->average ? early : options->average));
-    pass.correction1 = 1 - pow(options->beta1, n);
-    pass.correction2 = 1 - pow(options->beta2, n);
-    pass.first = o->steps == 1;
+    pass.numbers = optim_numbers(o, rate);
+    o->steps++;
     pool_run(pool, o->tiles, step_tile, &pass);
     return step;
 }

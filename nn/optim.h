@@ -52,6 +52,23 @@ int64_t optim_trained(const Optim *optim); /* numbers that are not frozen */
 /* The group of a parameter, -1 for none. */
 int optim_group(const Optim *optim, int parameter);
 
+/* The numbers that a step is made with, for other players of it (a GPU): those of the step that follows `steps` that
+ * changed something, of each group at group + 1 and of what is in no group at 0. */
+typedef struct {
+    float keep;   /* AdamW: 1 - rate decay */
+    float step;   /* AdamW: rate / (1 - beta1^n); SGD: rate */
+    float shrink; /* SGD: decay */
+} OptimRate;
+typedef struct {
+    OptimRate rate[OPTIM_GROUPS_MAX + 1];
+    float gain1, keep2, gain2; /* AdamW: 1 - beta1, beta2, 1 - beta2 */
+    float root, epsilon;       /* sqrt(1 - beta2^n) */
+    float momentum;            /* SGD: 0 the first time */
+    float towards;             /* the average's share of the new weights */
+} OptimNumbers;
+OptimNumbers optim_numbers(const Optim *optim, double rate);
+const OptimOptions *optim_options(const Optim *optim);
+
 /* Its state, for checkpoints: blocks that the method does not have are NULL. */
 enum { OPTIM_MOMENT1, OPTIM_MOMENT2, OPTIM_AVERAGE, OPTIM_BLOCKS };
 extern const char *const optim_block_names[OPTIM_BLOCKS];

@@ -13,7 +13,7 @@ struct Evaluator {
     int count;
     TrainGraph graph;
     ParameterStore *store;
-    Plan *plan;
+    Player *player;
     double *sample_epe;
     /* of every judged pixel of a run */
     struct {
@@ -65,14 +65,14 @@ static int take_samples(Evaluator *e, const SampleSource *source, uint64_t first
     return 0;
 }
 
-static int build(Evaluator *e, S2m2Options network) {
+static int build(Evaluator *e, S2m2Options network, const Device *device) {
     GraphOptions options = {
         .network = network, .width = e->sample->width, .height = e->sample->height, .pairs = 1, .part = GRAPH_FORWARD};
     int code = graph_record(&options, NULL, &e->graph);
     if (!code) code = store_make_trainable(e->graph.program, &e->store);
     if (code) return code;
     WeightSource source = store_source(e->store);
-    code = plan_make(e->graph.program, &source, e->pool, (PlanOptions){0}, &e->plan);
+    code = player_make(e->graph.program, &source, e->pool, device_player(device), &e->player);
     size_t pixels = (size_t)e->count * (size_t)options.width * (size_t)options.height;
     e->sample_epe = mem_zero((size_t)e->count, sizeof *e->sample_epe);
     e->pixel.confidence = mem_array(pixels, sizeof(float));
@@ -84,7 +84,7 @@ static int build(Evaluator *e, S2m2Options network) {
 }
 
 int evaluator_make(S2m2Options network, const SampleSource *source, uint64_t first, int count, Pool *pool,
-                   Evaluator **out) {
+                   const Device *device, Evaluator **out) {
     *out = NULL;
     Evaluator *e = mem_zero(1, sizeof *e);
     if (!e) return ERR_MEMORY;
@@ -92,7 +92,7 @@ int evaluator_make(S2m2Options network, const SampleSource *source, uint64_t fir
     e->count = count;
     e->sample = mem_zero((size_t)count, sizeof *e->sample);
     int code = e->sample ? take_samples(e, source, first) : (int)ERR_MEMORY;
-    if (!code) code = build(e, network);
+    if (!code) code = build(e, network, device);
     if (code) {
         evaluator_drop(e);
         return code;
@@ -104,7 +104,7 @@ int evaluator_make(S2m2Options network, const SampleSource *source, uint64_t fir
 void evaluator_drop(Evaluator *e) {
     if (!e) return;
     for (int i = 0; e->sample && i < e->count; i++) sample_free(&e->sample[i]);
-    plan_drop(e->plan);
+    player_drop(e->player);
     graph_drop(&e->graph);
     store_close(e->store);
     mem_free(e->sample);
@@ -126,14 +126,14 @@ const Sample *evaluator_sample(const Evaluator *e, int index) {
 
 static int take_map(const Evaluator *e, const Tensor *t, MapKind kind, Map *map) {
     int code = map_make(map, e->graph.options.width, e->graph.options.height, kind);
-    if (!code) memcpy(map->values, plan_data(e->plan, t), (size_t)tensor_count(t) * sizeof *map->values);
+    if (!code) memcpy(map->values, player_data(e->player, t), (size_t)tensor_count(t) * sizeof *map->values);
     return code;
 }
 
 int evaluator_maps(Evaluator *e, int index, StereoMaps *maps) {
     memset(maps, 0, sizeof *maps);
-    int code = graph_fill(&e->graph, e->plan, e->pool, 0, &e->sample[index]);
-    if (!code) code = plan_run(e->plan);
+    int code = graph_fill(&e->graph, player_places(e->player), e->pool, 0, &e->sample[index]);
+    if (!code) code = player_run(e->player);
     if (!code) code = take_map(e, e->graph.out.disparity, MAP_DISPARITY, &maps->disparity);
     if (!code) code = take_map(e, e->graph.out.confidence, MAP_CONFIDENCE, &maps->confidence);
     if (!code) code = take_map(e, e->graph.out.occlusion, MAP_OCCLUSION, &maps->occlusion);
@@ -190,12 +190,13 @@ static int finish(Evaluator *e, const Metrics *sum, EvalResult *result) {
 
 int evaluator_run(Evaluator *e, const ParameterList *list, const float *weights, EvalResult *result) {
     parameters_copy(store_parameters(e->store), store_block(e->store), list, weights);
-    plan_repack(e->plan);
+    int code = player_reload(e->player);
+    if (code) return code;
     Metrics sum = {0};
     e->pixel.count = e->pixel.hidden_count = 0;
     for (int i = 0; i < e->count; i++) {
         StereoMaps maps;
-        int code = evaluator_maps(e, i, &maps);
+        code = evaluator_maps(e, i, &maps);
         if (!code) code = judge(e, i, &maps, &sum);
         stereo_maps_free(&maps);
         if (code) return code;

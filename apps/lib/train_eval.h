@@ -1,6 +1,7 @@
 /* apps/lib/train_eval.h - how good weights are on samples that were never trained on. */
 #ifndef PANUM_APPS_LIB_TRAIN_EVAL_H
 #define PANUM_APPS_LIB_TRAIN_EVAL_H
+#include "apps/lib/device.h"
 #include "apps/lib/metrics_show.h"
 #include "apps/lib/train_graph.h"
 
@@ -13,9 +14,10 @@ typedef struct {
 } EvalResult;
 
 typedef struct Evaluator Evaluator;
-/* Keeps `count` samples of a source from place `first` on; all must have one size, multiples of 32. */
+/* Keeps `count` samples of a source from place `first` on; all must have one size, multiples of 32. `device` NULL: the
+ * CPU. */
 int evaluator_make(S2m2Options network, const SampleSource *source, uint64_t first, int count, Pool *pool,
-                   Evaluator **evaluator);
+                   const Device *device, Evaluator **evaluator);
 void evaluator_drop(Evaluator *evaluator); /* NULL is fine */
 int evaluator_count(const Evaluator *evaluator);
 const Sample *evaluator_sample(const Evaluator *evaluator, int index);

@@ -12,7 +12,7 @@ struct FilmJudge {
     int count;
     TrainGraph graph;
     ParameterStore *store;
-    Plan *plan;
+    Player *player;
     Sample sample;
 };
 
@@ -83,7 +83,8 @@ int match_figures(const float *target, const float *weight, const Map *d, MatchF
 
 /* ---- the judge ---- */
 
-int film_judge_make(const GraphOptions *graph, const SampleSource *source, int count, Pool *pool, FilmJudge **out) {
+int film_judge_make(const GraphOptions *graph, const SampleSource *source, int count, Pool *pool, const Device *device,
+                    FilmJudge **out) {
     BUG_IF(graph->part != GRAPH_LOSSES || graph->pairs != 1, "a judge measures losses, a pair at a time");
     *out = NULL;
     FilmJudge *j = mem_zero(1, sizeof *j);
@@ -95,7 +96,7 @@ int film_judge_make(const GraphOptions *graph, const SampleSource *source, int c
     if (!code) code = store_make_trainable(j->graph.program, &j->store);
     if (!code) {
         WeightSource weights = store_source(j->store);
-        code = plan_make(j->graph.program, &weights, pool, (PlanOptions){0}, &j->plan);
+        code = player_make(j->graph.program, &weights, pool, device_player(device), &j->player);
     }
     if (code)
         film_judge_drop(j);
@@ -106,7 +107,7 @@ int film_judge_make(const GraphOptions *graph, const SampleSource *source, int c
 
 void film_judge_drop(FilmJudge *j) {
     if (!j) return;
-    plan_drop(j->plan);
+    player_drop(j->player);
     graph_drop(&j->graph);
     store_close(j->store);
     sample_free(&j->sample);
@@ -119,12 +120,12 @@ const TrainGraph *film_judge_graph(const FilmJudge *j) {
 
 static int run_frame(FilmJudge *j, int index, Map *disparity) {
     int code = j->source.make(j->source.context, (uint64_t)index, &j->sample);
-    if (!code) code = graph_fill(&j->graph, j->plan, j->pool, 0, &j->sample);
-    if (!code) code = plan_run(j->plan);
+    if (!code) code = graph_fill(&j->graph, player_places(j->player), j->pool, 0, &j->sample);
+    if (!code) code = player_run(j->player);
     if (!code) code = map_make(disparity, j->graph.options.width, j->graph.options.height, MAP_DISPARITY);
     if (code) return code;
     const Tensor *t = j->graph.out.disparity;
-    memcpy(disparity->values, plan_data(j->plan, t), (size_t)tensor_count(t) * sizeof(float));
+    memcpy(disparity->values, player_data(j->player, t), (size_t)tensor_count(t) * sizeof(float));
     return 0;
 }
 
@@ -144,24 +145,25 @@ static void add_figure(double *sum, int *count, double value) {
 
 int film_judge_run(FilmJudge *j, const ParameterList *list, const float *weights, FilmResult *result) {
     parameters_copy(store_parameters(j->store), store_block(j->store), list, weights);
-    plan_repack(j->plan);
+    int code = player_reload(j->player);
+    if (code) return code;
     *result = (FilmResult){0};
     int counts[4] = {0};
     SignedFigures sum = {0};
     for (int i = 0; i < j->count; i++) {
         Map disparity;
         SignedFigures one;
-        int code = run_frame(j, i, &disparity);
+        code = run_frame(j, i, &disparity);
         if (code) return code;
         code = signed_figures(&disparity, &one);
         if (!code)
-            code = match_figures(plan_data(j->plan, j->graph.match_target), plan_data(j->plan, j->graph.match_weight),
-                                 &disparity, &result->match);
+            code = match_figures(player_data(j->player, j->graph.match_target),
+                                 player_data(j->player, j->graph.match_weight), &disparity, &result->match);
         map_free(&disparity);
         if (code) return code;
-        result->loss += graph_scalar(j->plan, j->graph.loss) / j->count;
+        result->loss += graph_scalar(player_places(j->player), j->graph.loss) / j->count;
         for (int k = 0; k < j->graph.terms; k++)
-            result->term[k] += graph_scalar(j->plan, j->graph.term[k].value) / j->count;
+            result->term[k] += graph_scalar(player_places(j->player), j->graph.term[k].value) / j->count;
         add_figure(&sum.least, &counts[0], one.least);
         add_figure(&sum.p98, &counts[1], one.p98);
         add_figure(&sum.behind, &counts[2], one.behind);

@@ -2,6 +2,7 @@
  * what its maps look like in numbers. */
 #ifndef PANUM_APPS_LIB_TRAIN_FILMS_H
 #define PANUM_APPS_LIB_TRAIN_FILMS_H
+#include "apps/lib/device.h"
 #include "apps/lib/train_graph.h"
 
 /* A signed map in numbers, as s2m2cinematic's validate has them. Pixels of disparity, positive in front. */
@@ -30,8 +31,10 @@ typedef struct {
 } FilmResult;
 
 typedef struct FilmJudge FilmJudge;
-/* `graph` with part GRAPH_LOSSES and one pair; frames are places 0..count-1 of the source, read anew for each run. */
-int film_judge_make(const GraphOptions *graph, const SampleSource *source, int count, Pool *pool, FilmJudge **judge);
+/* `graph` with part GRAPH_LOSSES and one pair; frames are places 0..count-1 of the source, read anew for each run.
+ * `device` NULL: the CPU. */
+int film_judge_make(const GraphOptions *graph, const SampleSource *source, int count, Pool *pool, const Device *device,
+                    FilmJudge **judge);
 void film_judge_drop(FilmJudge *judge); /* NULL is fine */
 const TrainGraph *film_judge_graph(const FilmJudge *judge);
 int film_judge_run(FilmJudge *judge, const ParameterList *list, const float *weights, FilmResult *result);

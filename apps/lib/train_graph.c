@@ -9,8 +9,8 @@
 
 /* ---- inputs ---- */
 
-static float *plane(Plan *plan, const Tensor *t, int pair) {
-    return (float *)plan_data(plan, t) + (int64_t)pair * t->size[2] * t->size[3];
+static float *plane(HostPlaces to, const Tensor *t, int pair) {
+    return (float *)to.at(to.context, t) + (int64_t)pair * t->size[2] * t->size[3];
 }
 
 static void fill(float *to, int64_t count, const float *from) {
@@ -21,8 +21,8 @@ static void fill(float *to, int64_t count, const float *from) {
 }
 
 /* The block matcher's word on a pair: a teacher for where no other is. */
-static int fill_match(const TrainGraph *g, Plan *plan, Pool *pool, int pair, const Sample *sample) {
-    float *target = plane(plan, g->match_target, pair), *weight = plane(plan, g->match_weight, pair);
+static int fill_match(const TrainGraph *g, HostPlaces to, Pool *pool, int pair, const Sample *sample) {
+    float *target = plane(to, g->match_target, pair), *weight = plane(to, g->match_weight, pair);
     if (g->options.rule == LOSS_REFERENCE)
         return ncc_match_reference(pool, sample->left.rgb, sample->right.rgb, sample->width, sample->height, 3, target,
                                    weight);
@@ -30,30 +30,26 @@ static int fill_match(const TrainGraph *g, Plan *plan, Pool *pool, int pair, con
                      NULL);
 }
 
-int graph_fill(const TrainGraph *g, Plan *plan, Pool *pool, int pair, const Sample *sample) {
+int graph_fill(const TrainGraph *g, HostPlaces to, Pool *pool, int pair, const Sample *sample) {
     int w = g->options.width, h = g->options.height;
     BUG_IF(sample->width != w || sample->height != h, "a sample of %dx%d for a graph of %dx%d", sample->width,
            sample->height, w, h);
     size_t picture = 3 * (size_t)w * (size_t)h;
-    uint8_t *pictures = plan_data(plan, g->pictures);
+    uint8_t *pictures = to.at(to.context, g->pictures);
     memcpy(pictures + (size_t)pair * picture, sample->left.rgb, picture);
     memcpy(pictures + (size_t)(g->options.pairs + pair) * picture, sample->right.rgb, picture);
     if (g->options.part == GRAPH_FORWARD) return 0;
     const SampleEye *eye = &sample->left;
     int64_t pixels = (int64_t)w * h;
-    fill(plane(plan, g->disparity, pair), pixels, eye->disparity);
-    fill(plane(plan, g->valid, pair), pixels, eye->valid);
-    fill(plane(plan, g->visible, pair), pixels, eye->occlusion);
-    if (g->judged) fill(plane(plan, g->judged, pair), pixels, sample->occlusion_known ? eye->valid : NULL);
-    return g->match_target ? fill_match(g, plan, pool, pair, sample) : 0;
+    fill(plane(to, g->disparity, pair), pixels, eye->disparity);
+    fill(plane(to, g->valid, pair), pixels, eye->valid);
+    fill(plane(to, g->visible, pair), pixels, eye->occlusion);
+    if (g->judged) fill(plane(to, g->judged, pair), pixels, sample->occlusion_known ? eye->valid : NULL);
+    return g->match_target ? fill_match(g, to, pool, pair, sample) : 0;
 }
 
-void graph_set_seed(const TrainGraph *g, Plan *plan, double seed) {
-    *(float *)plan_data(plan, g->seed) = (float)seed;
-}
-
-double graph_scalar(const Plan *plan, const Tensor *t) {
-    return (double)*(const float *)plan_data(plan, t);
+double graph_scalar(HostPlaces from, const Tensor *t) {
+    return (double)*(const float *)from.at(from.context, t);
 }
 
 /* ---- losses ---- */

@@ -3,7 +3,7 @@
 #ifndef PANUM_APPS_LIB_TRAIN_GRAPH_H
 #define PANUM_APPS_LIB_TRAIN_GRAPH_H
 #include "data/sample.h"
-#include "exec/plan.h"
+#include "exec/player.h"
 #include "losses/losses.h"
 #include "models/s2m2.h"
 #include "nn/parameters.h"
@@ -58,13 +58,12 @@ typedef struct {
 /* `list` may be NULL for a forward graph. */
 int graph_record(const GraphOptions *options, const ParameterList *list, TrainGraph *graph);
 void graph_drop(TrainGraph *graph);
-/* Puts a sample in place `pair` of the graph's inputs. Its size must be the graph's. */
-int graph_fill(const TrainGraph *graph, Plan *plan, Pool *pool, int pair, const Sample *sample);
-void graph_set_seed(const TrainGraph *graph, Plan *plan, double seed);
+/* Puts a sample in place `pair` of the graph's inputs, which lie at `to`. Its size must be the graph's. */
+int graph_fill(const TrainGraph *graph, HostPlaces to, Pool *pool, int pair, const Sample *sample);
 /* Adds the gradients of the last run to a block laid out as the list (or writes them, for the first of several runs).
  */
 typedef enum { GRADIENTS_SET, GRADIENTS_ADD } GradientUse;
 void graph_take_gradients(const TrainGraph *graph, const Plan *plan, const ParameterList *list, Pool *pool,
                           GradientUse use, float *block);
-double graph_scalar(const Plan *plan, const Tensor *t);
+double graph_scalar(HostPlaces from, const Tensor *t);
 #endif

@@ -1,6 +1,7 @@
 #include "apps/lib/trainer.h"
 #include "apps/lib/run.h"
 #include "apps/lib/spike.h"
+#include "apps/lib/train_device.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "nn/init.h"
@@ -12,6 +13,15 @@
 #include <string.h>
 
 enum { BAD_SAMPLES_IN_A_ROW = 100, KEEP = 3 };
+
+/* On a GPU the samples of a part are taken from the loader while the one before is computed. */
+typedef struct {
+    bool taken;
+    int64_t position, bad_samples; /* of the stream behind it; samples left out on the way */
+    uint64_t *index;               /* of its samples */
+    int code;                      /* why there is none, with the sentence */
+    char sentence[1024];
+} Ahead;
 
 struct Trainer {
     TrainerOptions options;
@@ -28,7 +38,33 @@ struct Trainer {
     SampleNamer namer;
     const void *namer_context;
     SpikeWatch spikes;
+    TrainDevice *device; /* NULL: the CPU */
+    bool mirror_old;     /* weights and optimiser here are older than those on the device */
+    Ahead ahead;
+    const Tensor *scalar[1 + GRAPH_TERMS_MAX];
 };
+
+static Gpu *gpu_of(const Trainer *t) {
+    return t->options.device ? t->options.device->gpu : NULL;
+}
+
+static int make_device(Trainer *t) {
+    TrainDeviceOptions o = {.program = t->graph.program,
+                            .plan = t->plan,
+                            .kernels = t->options.device->kernels,
+                            .list = store_parameters(t->store),
+                            .gradient = t->graph.gradient,
+                            .seed = t->graph.seed,
+                            .scalar = t->scalar,
+                            .parts = t->options.batch / t->options.graph.pairs,
+                            .optim = t->optim,
+                            .weights = store_block(t->store)};
+    t->scalar[o.scalars++] = t->graph.loss;
+    for (int i = 0; i < t->graph.terms; i++) t->scalar[o.scalars++] = t->graph.term[i].value;
+    t->ahead.index = mem_zero((size_t)t->options.graph.pairs, sizeof *t->ahead.index);
+    if (!t->ahead.index) return ERR_MEMORY;
+    return train_device_make(gpu_of(t), &o, &t->device);
+}
 
 static int build(Trainer *t) {
     GraphOptions forward = t->options.graph;
@@ -42,12 +78,14 @@ static int build(Trainer *t) {
     code = graph_record(&t->options.graph, list, &t->graph);
     if (code) return code;
     WeightSource source = store_source(t->store);
-    code = plan_make(t->graph.program, &source, t->pool, (PlanOptions){0}, &t->plan);
+    PlanOptions plan = {.shape_only = gpu_of(t) != NULL};
+    code = plan_make(t->graph.program, &source, t->pool, plan, &t->plan);
     if (!code) code = optim_make(list, &t->options.optim, store_block(t->store), &t->optim);
     if (code) return code;
-    t->gradients = mem_zero((size_t)list->block + 1, sizeof *t->gradients);
+    t->gradients = mem_zero(gpu_of(t) ? 1 : (size_t)list->block + 1, sizeof *t->gradients);
     t->batch = mem_zero((size_t)t->options.batch, sizeof *t->batch);
-    return t->gradients && t->batch ? 0 : (int)ERR_MEMORY;
+    if (!t->gradients || !t->batch) return ERR_MEMORY;
+    return gpu_of(t) ? make_device(t) : 0;
 }
 
 int trainer_make(const TrainerOptions *options, Pool *pool, Trainer **out) {
@@ -70,6 +108,8 @@ int trainer_make(const TrainerOptions *options, Pool *pool, Trainer **out) {
 
 void trainer_drop(Trainer *t) {
     if (!t) return;
+    train_device_drop(t->device);
+    mem_free(t->ahead.index);
     plan_drop(t->plan);
     graph_drop(&t->graph);
     optim_drop(t->optim);
@@ -80,9 +120,21 @@ void trainer_drop(Trainer *t) {
     mem_free(t);
 }
 
-/* The weights have changed where they lie. */
-static void weights_changed(Trainer *t) {
+/* The weights, and what belongs to them, have changed here. */
+static int weights_changed(Trainer *t) {
+    if (t->device) return train_device_put(t->device);
     plan_repack(t->plan);
+    return 0;
+}
+
+int trainer_sync(Trainer *t) {
+    int code = t->mirror_old ? train_device_fetch(t->device) : 0;
+    if (!code) t->mirror_old = false;
+    return code;
+}
+
+size_t trainer_device_bytes(const Trainer *t) {
+    return t->device ? train_device_bytes(t->device) : 0;
 }
 
 static void restart_average(Trainer *t) {
@@ -91,16 +143,19 @@ static void restart_average(Trainer *t) {
 }
 
 int trainer_load_weights(Trainer *t, const char *path, const char *model) {
-    int code = parameters_load(store_parameters(t->store), path, model, store_block(t->store));
+    int code = trainer_sync(t);
+    if (!code) code = parameters_load(store_parameters(t->store), path, model, store_block(t->store));
+    if (code) return code;
     restart_average(t);
-    weights_changed(t);
-    return code;
+    return weights_changed(t);
 }
 
-void trainer_take_weights(Trainer *t, const float *weights) {
+int trainer_take_weights(Trainer *t, const float *weights) {
+    int code = trainer_sync(t);
+    if (code) return code;
     memcpy(store_block(t->store), weights, (size_t)store_parameters(t->store)->block * sizeof *weights);
     restart_average(t);
-    weights_changed(t);
+    return weights_changed(t);
 }
 
 void trainer_name_samples(Trainer *t, SampleNamer namer, const void *context) {
@@ -120,7 +175,7 @@ Plan *trainer_plan(Trainer *t) {
 const ParameterList *trainer_parameters(const Trainer *t) {
     return store_parameters(t->store);
 }
-float *trainer_weights(Trainer *t) {
+const float *trainer_weights(const Trainer *t) {
     return store_block(t->store);
 }
 const float *trainer_best_guess(Trainer *t) {
@@ -134,13 +189,13 @@ Optim *trainer_optim(Trainer *t) {
 /* ---- a step ---- */
 
 /* The next sample that could be made; those that could not are counted and told. */
-static int next_sample(Trainer *t, Loader *loader) {
+static int next_sample(Trainer *t, Loader *loader, int64_t *position, int64_t *bad_samples) {
     for (int bad = 0; bad < BAD_SAMPLES_IN_A_ROW; bad++) {
         int code = loader_next(loader, &t->sample);
-        t->state.position = (int64_t)loader_position(loader);
+        *position = (int64_t)loader_position(loader);
         if (!code || code == ERR_MEMORY || loader_ended(loader)) return code;
-        t->state.bad_samples++;
-        say("sample %" PRId64 " is left out: %s", t->state.position - 1, err_sentence());
+        ++*bad_samples;
+        say("sample %" PRId64 " is left out: %s", *position - 1, err_sentence());
     }
     return fail(ERR_FAILED, "%d samples in a row could not be made; the last failure: %s", BAD_SAMPLES_IN_A_ROW,
                 err_sentence());
@@ -149,23 +204,105 @@ static int next_sample(Trainer *t, Loader *loader) {
 static int run_part(Trainer *t, Loader *loader, int part, TrainerStep *step) {
     int pairs = t->options.graph.pairs;
     double began = clock_seconds();
+    HostPlaces places = plan_places(t->plan);
     for (int i = 0; i < pairs; i++) {
-        int code = next_sample(t, loader);
+        int code = next_sample(t, loader, &t->state.position, &t->state.bad_samples);
         if (code) return code;
-        code = graph_fill(&t->graph, t->plan, t->pool, i, &t->sample);
+        code = graph_fill(&t->graph, places, t->pool, i, &t->sample);
         if (code) return code;
         t->batch[part * pairs + i] = t->sample.index;
     }
     double loaded = clock_seconds();
-    graph_set_seed(&t->graph, t->plan, t->loss_scale.scale);
+    *(float *)plan_data(t->plan, t->graph.seed) = (float)t->loss_scale.scale;
     int code = plan_run(t->plan);
     if (code) return code;
-    step->loss += graph_scalar(t->plan, t->graph.loss);
-    for (int i = 0; i < t->graph.terms; i++) step->term[i] += graph_scalar(t->plan, t->graph.term[i].value);
+    step->loss += graph_scalar(places, t->graph.loss);
+    for (int i = 0; i < t->graph.terms; i++) step->term[i] += graph_scalar(places, t->graph.term[i].value);
     graph_take_gradients(&t->graph, t->plan, store_parameters(t->store), t->pool, part ? GRADIENTS_ADD : GRADIENTS_SET,
                          t->gradients);
     step->data_seconds += loaded - began;
     step->run_seconds += clock_seconds() - loaded;
+    return 0;
+}
+
+/* On the CPU: the parts one after another, then the weights. */
+static int compute_here(Trainer *t, Loader *loader, TrainerStep *step, OptimStep *done) {
+    int parts = t->options.batch / t->options.graph.pairs;
+    for (int part = 0; part < parts; part++) {
+        int code = run_part(t, loader, part, step);
+        if (code) return code;
+    }
+    step->loss /= parts;
+    for (int i = 0; i < t->graph.terms; i++) step->term[i] /= parts;
+    double ran = clock_seconds();
+    /* a loss that is not finite may hide behind gradients that are: its part of the picture gave none */
+    double scale = isfinite(step->loss) ? 1 / (t->loss_scale.scale * parts) : NAN;
+    *done = optim_step(t->optim, t->pool, store_block(t->store), t->gradients, scale, step->rate);
+    if (!done->skipped) plan_repack(t->plan);
+    step->update_seconds = clock_seconds() - ran;
+    return 0;
+}
+
+/* ---- a step on a GPU ---- */
+
+static int fill_ahead(Trainer *t, Loader *loader) {
+    int code = train_device_await(t->device);
+    HostPlaces places = train_device_places(t->device);
+    for (int i = 0; !code && i < t->options.graph.pairs; i++) {
+        code = next_sample(t, loader, &t->ahead.position, &t->ahead.bad_samples);
+        if (!code) code = graph_fill(&t->graph, places, t->pool, i, &t->sample);
+        t->ahead.index[i] = t->sample.index;
+    }
+    return code ? code : train_device_send(t->device);
+}
+
+/* Takes the samples of the next part, unless that is done. What fails is told by the step that wants them. */
+static void take_ahead(Trainer *t, Loader *loader, TrainerStep *step) {
+    Ahead *a = &t->ahead;
+    if (a->taken && a->position == (int64_t)loader_position(loader)) return;
+    if (a->taken) train_device_discard(t->device); /* of a loader that is gone */
+    double began = clock_seconds();
+    a->taken = true;
+    a->bad_samples = 0;
+    a->code = fill_ahead(t, loader);
+    a->position = (int64_t)loader_position(loader);
+    if (a->code) snprintf(a->sentence, sizeof a->sentence, "%s", err_sentence());
+    step->data_seconds += clock_seconds() - began;
+}
+
+static int begin_part(Trainer *t, Loader *loader, int part, TrainerStep *step) {
+    Ahead *a = &t->ahead;
+    take_ahead(t, loader, step);
+    a->taken = false;
+    t->state.position = a->position;
+    t->state.bad_samples += a->bad_samples;
+    if (a->code) return fail((ErrCode)a->code, "%s", a->sentence);
+    int pairs = t->options.graph.pairs;
+    memcpy(t->batch + (ptrdiff_t)part * pairs, a->index, (size_t)pairs * sizeof *t->batch);
+    return train_device_part(t->device, part, t->loss_scale.scale);
+}
+
+static int compute_there(Trainer *t, Loader *loader, TrainerStep *step, OptimStep *done) {
+    int parts = t->options.batch / t->options.graph.pairs, code = 0;
+    double began = clock_seconds();
+    for (int part = 0; !code && part < parts; part++) {
+        code = begin_part(t, loader, part, step);
+        if (!code && part + 1 < parts) take_ahead(t, loader, step);
+    }
+    t->mirror_old = true;
+    if (!code) code = train_device_update(t->device, 1 / (t->loss_scale.scale * parts), step->rate);
+    if (code) return code;
+    take_ahead(t, loader, step); /* the next step's first */
+    TrainDeviceStep result;
+    code = train_device_finish(t->device, &result);
+    if (code) return code;
+    *done = result.done;
+    const float *word = result.scalar;
+    for (int part = 0; part < parts; part++) {
+        step->loss += (double)*word++ / parts;
+        for (int i = 0; i < t->graph.terms; i++) step->term[i] += (double)*word++ / parts;
+    }
+    step->run_seconds = clock_seconds() - began - step->data_seconds;
     return 0;
 }
 
@@ -216,34 +353,22 @@ static void watch_spikes(Trainer *t, const TrainerStep *step) {
 }
 
 int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
-    int parts = t->options.batch / t->options.graph.pairs;
     *step = (TrainerStep){.rate = rate_at(&t->options.schedule, t->state.step - t->options.first_step)};
     double began = clock_seconds();
-    for (int part = 0; part < parts; part++) {
-        int code = run_part(t, loader, part, step);
-        if (code) return code;
-    }
-    step->loss /= parts;
-    for (int i = 0; i < t->graph.terms; i++) step->term[i] /= parts;
-    double ran = clock_seconds();
-    /* a loss that is not finite may hide behind gradients that are: its part of the picture gave none */
-    double scale = isfinite(step->loss) ? 1 / (t->loss_scale.scale * parts) : NAN;
-    OptimStep done = optim_step(t->optim, t->pool, store_block(t->store), t->gradients, scale, step->rate);
+    OptimStep done;
+    int code = (t->device ? compute_there : compute_here)(t, loader, step, &done);
+    if (code) return code;
     loss_scale_update(&t->loss_scale, done.skipped);
     step->norm = done.norm;
     step->skipped = done.skipped;
     t->state.step++;
-    int code = 0;
     if (done.skipped) {
         code = tell_skipped(t, step);
     } else {
         t->state.skipped_in_a_row = 0;
-        weights_changed(t);
         watch_spikes(t, step);
     }
-    double end = clock_seconds();
-    step->update_seconds = end - ran;
-    t->state.seconds += end - began;
+    t->state.seconds += clock_seconds() - began;
     return code;
 }
 
@@ -283,6 +408,8 @@ int trainer_save(Trainer *t, const char *folder, const SafetensorsNote *notes, i
     SafetensorsNote all[CHECKPOINT_NOTES_MAX];
     char text[STATE_NOTES][NOTE_TEXT], scale[NOTE_TEXT], name[CHECKPOINT_NAME], path[PATH_MAX];
     BUG_IF(count + STATE_NOTES + 1 > CHECKPOINT_NOTES_MAX, "%d notes in a checkpoint", count);
+    int code = trainer_sync(t);
+    if (code) return code;
     int64_t steps = optim_steps(t->optim);
     StateField fields[STATE_NOTES];
     int n = state_fields(t, &steps, fields);
@@ -304,7 +431,7 @@ int trainer_save(Trainer *t, const char *folder, const SafetensorsNote *notes, i
     checkpoint_name(name, t->state.step);
     if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, name) >= sizeof path)
         return fail(ERR_USAGE, "%s: the name is too long", show_path(folder));
-    int code = checkpoint_write(path, store_parameters(t->store), blocks, used, all, n);
+    code = checkpoint_write(path, store_parameters(t->store), blocks, used, all, n);
     if (!code) checkpoint_prune(folder, KEEP);
     return code;
 }
@@ -321,7 +448,8 @@ int trainer_restore(Trainer *t, const Checkpoint *c) {
     for (int b = 0; !code && b < OPTIM_BLOCKS; b++)
         if (optim_block(t->optim, b))
             code = checkpoint_block(c, optim_block_names[b], store_parameters(t->store), optim_block(t->optim, b));
+    if (code) return code;
     optim_set_steps(t->optim, steps);
-    weights_changed(t);
-    return code;
+    t->mirror_old = false;
+    return weights_changed(t);
 }

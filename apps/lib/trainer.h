@@ -2,10 +2,13 @@
  *
  * A step takes `batch` samples from a loader, runs them `micro` at a time forward and backward, adds the gradients in
  * f32, changes the weights and brings packed copies up to date. What it computes follows from the options and the
- * samples alone: any number of threads gives the same bits, and so does going on from a checkpoint. */
+ * samples alone: any number of threads gives the same bits, and so does going on from a checkpoint. On a GPU
+ * (apps/lib/train_device.h) sums have another order, so its numbers are near those of the CPU, and its own every time;
+ * a checkpoint of either goes on on the other. */
 #ifndef PANUM_APPS_LIB_TRAINER_H
 #define PANUM_APPS_LIB_TRAINER_H
 #include "apps/lib/checkpoint.h"
+#include "apps/lib/device.h"
 #include "apps/lib/train_graph.h"
 #include "data/loader.h"
 #include "nn/optim.h"
@@ -18,6 +21,7 @@ typedef struct {
     int64_t first_step;   /* with which the schedule begins */
     LossScale loss_scale; /* {1} for f32 */
     uint64_t seed;        /* of the initial weights */
+    const Device *device; /* which outlives it; NULL: the CPU */
 } TrainerOptions;
 
 /* How far it has come: all of it is in a checkpoint. The trainer moves the first group on, its caller the second. */
@@ -48,7 +52,7 @@ void trainer_drop(Trainer *trainer); /* NULL is fine */
 int trainer_load_weights(Trainer *trainer, const char *path, const char *model);
 
 /* The same from a block in memory, laid out as that of a trainer of the same network. */
-void trainer_take_weights(Trainer *trainer, const float *weights);
+int trainer_take_weights(Trainer *trainer, const float *weights);
 
 /* One step. A loss or a gradient that is not finite changes no weight and is told; SKIPPED_MOST in a row are
  * ERR_FAILED. A loss far above those of the steps before (apps/lib/spike.h) is told, and the step taken. ERR_INPUT when
@@ -63,8 +67,11 @@ void trainer_name_samples(Trainer *trainer, SampleNamer namer, const void *conte
 TrainerState *trainer_state(Trainer *trainer);
 const TrainGraph *trainer_graph(const Trainer *trainer);
 Plan *trainer_plan(Trainer *trainer);
+size_t trainer_device_bytes(const Trainer *trainer); /* of GPU memory; 0 on the CPU */
 const ParameterList *trainer_parameters(const Trainer *trainer);
-float *trainer_weights(Trainer *trainer);
+/* From a GPU: what the next three read is of the last step only after this. trainer_save does it itself. */
+int trainer_sync(Trainer *trainer);
+const float *trainer_weights(const Trainer *trainer);
 /* What is validated and shipped: the average where one is kept, else the weights. */
 const float *trainer_best_guess(Trainer *trainer);
 Optim *trainer_optim(Trainer *trainer);

@@ -90,6 +90,9 @@ DEVICE float tanh_f32(float x) {
 DEVICE float sqrt_f32(float x) {
     return sqrtf(x);
 }
+DEVICE double sqrt_f64(double x) {
+    return sqrt(x);
+}
 DEVICE float abs_f32(float x) {
     return fabsf(x);
 }

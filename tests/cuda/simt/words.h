@@ -53,6 +53,7 @@ DEVICE float bits_f32(u32 u) {
 #define erf_f32 erff
 #define tanh_f32 tanhf
 #define sqrt_f32 sqrtf
+#define sqrt_f64 sqrt
 #define abs_f32 fabsf
 #define max_f32 fmaxf
 #define min_f32 fminf
