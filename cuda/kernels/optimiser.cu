@@ -24,7 +24,7 @@ DEVICE double block_sum_f64(double v, double *room) {
         block_sync();
         if (thread_x() < half) room[thread_x()] += room[thread_x() + half];
     }
-    return room[0]; /* thread 0 wrote it last */
+    return thread_x() == 0 ? room[0] : 0; /* it wrote it last */
 }
 
 /* No square of an f32 overflows f64. */

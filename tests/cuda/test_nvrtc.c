@@ -1,11 +1,14 @@
 /* Every kernel of the tree through NVRTC, for every architecture it makes code for from sm_75 on; no GPU is needed.
  * Registers, shared memory, stack and spills are printed. The conformance kernels are compiled too. $PANUM_NVRTC names
- * the library where it is not found by its usual names; without one the test is skipped. */
+ * the library where it is not found by its usual names; without one the test is skipped. An argument is a part of the
+ * names of the files to compile, for those who write one. */
 #include "base/file.h"
 #include "base/mem.h"
 #include "cuda/nvrtc.h"
 #include "cuda/texts.h"
 #include "tests/lib/check.h"
+
+static const char *only; /* NULL: all */
 
 enum { ARCH_MOST = 64, REPORTS_MOST = 32 };
 
@@ -54,7 +57,7 @@ static void test_kernels(void **state) {
     head();
     for (int k = 0; k < cuda_text_count; k++) {
         size_t n = strlen(cuda_texts[k].name);
-        if (strcmp(cuda_texts[k].name + n - 3, ".cu")) continue;
+        if (strcmp(cuda_texts[k].name + n - 3, ".cu") || (only && !strstr(cuda_texts[k].name, only))) continue;
         GpuSource source = cuda_kernel_source(cuda_texts[k].name, NULL);
         for (int i = 0; i < count; i++) {
             if (arch[i] < 75) continue;
@@ -120,8 +123,10 @@ static void test_strict(void **state) {
     compiled_free(&compiled);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) only = argv[1];
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_strict), cmocka_unit_test(test_kernels),
                                        cmocka_unit_test(test_words)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const struct CMUnitTest one[] = {cmocka_unit_test(test_kernels)};
+    return only ? cmocka_run_group_tests(one, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }
