@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GPU_ARGUMENTS_MAX = 4096, GPU_HEADERS_MAX = 16 };
+enum { GPU_ARGUMENTS_MAX = 4096, GPU_HEADERS_MAX = 48 };
 
 typedef struct {
     char name[128];

@@ -1,0 +1,126 @@
+/* Operators of stereo on the emulated device, forward and backward, against the CPU. */
+#include "base/mem.h"
+#include "nn/net.h"
+#include "tests/cuda/simt/plan_case.h"
+#include "tests/lib/check.h"
+
+#include <math.h>
+
+/* A row-major volume of numbers within `scale`, or a slice of one, as matmul_nt makes it. */
+static Tensor *volume(Program *p, int64_t n, int64_t h, int64_t w, int64_t m, int slice, double scale) {
+    const int64_t more = slice ? 3 : 0;
+    Tensor *x = program_input(p, "cv", DTYPE_F32, 1, (int64_t[]){n * h * w * (m + more)});
+    x = t_reshape(t_affine(x, scale, 0), 4, (int64_t[]){n, h, w, m + more});
+    return slice ? t_slice(x, 3, 1, m) : x;
+}
+
+/* A map of numbers within `scale`, or a slice of the channels of a wider one. */
+static Tensor *map(Program *p, const char *name, int64_t n, int64_t c, int64_t h, int64_t w, int slice, double scale) {
+    Tensor *x = t_affine(program_input(p, name, DTYPE_F32, 4, (int64_t[]){n, c + 2 * slice, h, w}), scale, 0);
+    return slice ? t_slice(x, 1, 1, c) : x;
+}
+
+static void run(const char *what, Program *program, PlanWay way, double bound) {
+    compare_plan(what, program, way, bound);
+    program_drop(program);
+}
+
+/* Both forms of transport: the whole problem in shared memory, and streamed where that is too small. */
+static void test_transport(void **state) {
+    (void)state;
+    static const struct {
+        int64_t n, h, w;
+        int iterations, positive, slice;
+        double scale;
+    } CASES[] = {{1, 1, 1, 3, 0, 0, 1},  {2, 2, 5, 3, 1, 1, 3},   {1, 2, 31, 1, 0, 0, 30},
+                 {2, 1, 32, 3, 1, 0, 5}, {1, 1, 65, 10, 0, 1, 8}, {1, 1, 40, 2, 1, 0, 300}};
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
+        for (int form = 0; form < 2; form++) {
+            const int64_t w = CASES[i].w;
+            if (form && w * w < 300) continue;
+            Program *p = program_make();
+            Tensor *cv = volume(p, CASES[i].n, CASES[i].h, w, w, CASES[i].slice, CASES[i].scale);
+            Transport t = t_transport(cv, .iterations = CASES[i].iterations, .positive = CASES[i].positive);
+            program_output(p, "disparity", t.disparity);
+            program_output(p, "confidence", t.confidence);
+            program_output(p, "occlusion", t.occlusion);
+            if (CASES[i].n == 1 && !CASES[i].slice)
+                program_output(p, "one pair", t_transport(t_reshape(cv, 3, cv->size + 1)).occlusion);
+            char what[80];
+            snprintf(what, sizeof what, "transport %lldx%lldx%lld%s", (long long)CASES[i].n, (long long)CASES[i].h,
+                     (long long)w, form ? ", streamed" : "");
+            run(what, p, (PlanWay){{0}, {0}, {.order = (unsigned)i, .shared_a_block = form ? 3000 : 0}}, 3e-5);
+        }
+}
+
+static void test_lookup(void **state) {
+    (void)state;
+    static const struct {
+        int64_t n, h, w, m;
+        int step, coarse;
+    } CASES[] = {{1, 1, 1, 1, 1, 1}, {2, 3, 7, 7, 1, 1},   {1, 2, 11, 5, 2, 1},
+                 {1, 3, 4, 2, 3, 1}, {1, 2, 41, 41, 1, 1}, {1, 4, 12, 6, 2, 2}};
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
+        for (int slice = 0; slice < 2; slice++) {
+            const int64_t n = CASES[i].n, h = CASES[i].h, w = CASES[i].w, m = CASES[i].m, coarse = CASES[i].coarse;
+            Program *p = program_make();
+            Tensor *cv = volume(p, n, h / coarse, w / coarse, m, slice, 1);
+            Tensor *d = map(p, "d", n, 1, h, w, slice, (double)w + 4);
+            program_output(p, "y", t_lookup(cv, d, .step = CASES[i].step));
+            if (m > 1) program_output(p, "half", t_lookup(cv, d, .step = CASES[i].step, .half_pixel = true));
+            /* -infinity, and numbers that are none: read zero */
+            program_output(p, "infinite", t_lookup(cv, t_log(t_relu(d)), .step = CASES[i].step));
+            program_output(p, "none", t_lookup(cv, t_sqrt(d), .step = CASES[i].step, .half_pixel = m > 1));
+            char what[80];
+            snprintf(what, sizeof what, "lookup %lldx%lldx%lldx%lld by %d%s", (long long)n, (long long)h, (long long)w,
+                     (long long)m, CASES[i].step, slice ? ", slices" : "");
+            run(what, p, (PlanWay){{0}, {0}, {.order = (unsigned)i}}, 5e-5);
+        }
+}
+
+static void test_pairs(void **state) {
+    (void)state;
+    static const int64_t SIZES[][4] = {{1, 1, 1, 2}, {2, 3, 4, 9}, {1, 4, 5, 70}};
+    for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++)
+        for (int slice = 0; slice < 2; slice++) {
+            Program *p = program_make();
+            Tensor *cv = volume(p, SIZES[i][0], SIZES[i][1], SIZES[i][2], SIZES[i][3], slice, 1);
+            program_output(p, "pool", t_pool_pairs(cv));
+            program_output(p, "even", t_even_pairs(cv));
+            program_output(p, "column", t_column_index(cv));
+            if (!slice) {
+                const int64_t rows[3] = {SIZES[i][0] * SIZES[i][1], SIZES[i][2], SIZES[i][3]};
+                program_output(p, "rows", t_pool_pairs(t_reshape(cv, 3, rows)));
+            }
+            run("pairs", p, (PlanWay){{0}, {0}, {.order = (unsigned)i}}, 1e-7);
+        }
+}
+
+static void test_convex(void **state) {
+    (void)state;
+    static const int64_t SIZES[][2] = {{1, 1}, {1, 5}, {3, 1}, {5, 16}, {4, 33}};
+    static const int FACTORS[] = {1, 2, 4};
+    for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++)
+        for (int k = 0; k < 3; k++) {
+            const int64_t h = SIZES[i][0], w = SIZES[i][1], f = FACTORS[k];
+            const int slice = (int)i % 2;
+            Program *p = program_make();
+            for (int clipped = 0; clipped < 2; clipped++) {
+                char name[2][20];
+                snprintf(name[0], sizeof name[0], "x%d", clipped), snprintf(name[1], sizeof name[1], "m%d", clipped);
+                Tensor *x = map(p, name[0], 2, 1, h, w, slice, 3);
+                Tensor *m = map(p, name[1], 2, 9, f * h, f * w, slice, clipped ? 2 : 8);
+                program_output(p, clipped ? "clipped" : "y",
+                               t_convex_upsample(x, m, .factor = (int)f, .clipped = clipped));
+            }
+            char what[80];
+            snprintf(what, sizeof what, "convex x%lld of %lldx%lld", (long long)f, (long long)h, (long long)w);
+            run(what, p, (PlanWay){{0}, {0}, {.order = (unsigned)k}}, 3e-6);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_transport), cmocka_unit_test(test_lookup),
+                                       cmocka_unit_test(test_pairs), cmocka_unit_test(test_convex)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
