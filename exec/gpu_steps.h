@@ -20,7 +20,7 @@ typedef struct {
 } GpuOperator;
 
 extern const GpuOperator gpu_region_operators[], gpu_product_operators[], gpu_conv_operators[], gpu_rows_operators[],
-    gpu_move_operators[], gpu_attention_operators[], gpu_stereo_operators[];
+    gpu_move_operators[], gpu_attention_operators[], gpu_stereo_operators[], gpu_transport_operators[];
 
 /* Device address of a tensor's first element. The context is a GpuPlan: region_places takes it. */
 void *gpu_address(const void *plan, const Tensor *t);

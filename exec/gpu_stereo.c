@@ -5,10 +5,10 @@
 #ifndef PANUM_F64
 #include "cuda/kernels/convex.h"
 #include "cuda/kernels/lookup.h"
-#include "cuda/kernels/transport.h"
-#include "tensor/ops/transport_node.h"
-
-#include <string.h>
+#include "cuda/kernels/warp.h"
+#include "tensor/ops/lookup_node.h"
+#include "tensor/ops/ops.h"
+#include "tensor/ops/sample_node.h"
 
 /* A block works in one row of pixels of one pair: block_y and block_z; `width` threads in the row. */
 static GpuGrid grid_of_rows(int64_t width, int64_t rows, int64_t pairs) {
@@ -20,47 +20,13 @@ static bool too_wide(int64_t columns, int64_t each) {
     return columns > (INT32_MAX - GPU_BLOCK) / each;
 }
 
-/* ---- transport ---- */
-
-static int launch_transport(GpuPlan *p, const Step *step) {
-    enum { VECTORS = 3 };
-    const Node *node = step->node;
-    const TransportOptions *options = node->attributes;
-    const Tensor *cv = node->input[0], *out = node->output[0];
-    const int64_t w = out->size[3], rows = out->size[0] * out->size[2];
-    TransportArgs a = {
-        .scores = gpu_address(p, cv),
-        .pair = cv->rank == 4 ? cv->stride[0] : 0,
-        .row = cv->stride[cv->rank - 3],
-        .line = cv->stride[cv->rank - 2],
-        .disparity = gpu_address(p, out),
-        .confidence = gpu_address(p, node->output[1]),
-        .occlusion = gpu_address(p, node->output[2]),
-        .h = (int)out->size[2],
-        .w = (int)w,
-        .pitch = transport_pitch((int)w),
-        .iterations = options->iterations,
-        .positive = options->positive,
-    };
-    const size_t vectors = (size_t)(VECTORS * a.pitch) * sizeof(float), matrix = (size_t)(w * w) * sizeof(float);
-    a.on_chip = vectors + matrix <= gpu_device(p)->shared_a_block;
-    const size_t shared = vectors + (a.on_chip ? matrix : 0);
-    if (shared > gpu_device(p)->shared_a_block)
-        return gpu_no_kernel(node, " of so many columns for the shared memory of this device");
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/transport.cu", "transport_plain", NULL, NULL},
-                      (GpuGrid){.x = rows, .shared = shared}, &a, sizeof a);
-}
-
 /* ---- lookup ---- */
 
-static int launch_lookup(GpuPlan *p, const Step *step) {
-    const Node *node = step->node;
-    const LookupOptions *options = node->attributes;
-    const Tensor *cv = node->input[0], *d = node->input[1], *out = node->output[0];
+/* What all three kernels have in common; cv is the volume or its gradient. */
+static LookupArgs lookup_args(GpuPlan *p, const LookupOptions *options, const Tensor *cv, const Tensor *d) {
     const int last = cv->rank - 1;
-    const int64_t h = out->size[2], w = out->size[3], coarse = w / cv->size[last - 1];
-    if (too_wide(w, LOOKUP_TAPS) || cv->size[last] > INT32_MAX / 2) return gpu_too_large(step);
-    LookupArgs a = {
+    const int64_t h = d->size[2], w = d->size[3], coarse = w == cv->size[last - 1] ? 1 : 2;
+    return (LookupArgs){
         .cv = gpu_address(p, cv),
         .cv_pair = cv->rank == 4 ? cv->stride[0] : h / coarse * cv->stride[0],
         .cv_row = cv->stride[last - 2],
@@ -69,7 +35,6 @@ static int launch_lookup(GpuPlan *p, const Step *step) {
         .d_pair = d->stride[0],
         .d_row = d->stride[2],
         .d_column = d->stride[3],
-        .y = gpu_address(p, out),
         .h = (int)h,
         .w = (int)w,
         .m = (int)cv->size[last],
@@ -77,8 +42,50 @@ static int launch_lookup(GpuPlan *p, const Step *step) {
         .coarse = (int)coarse,
         .half_pixel = options->half_pixel,
     };
+}
+
+static void add_dy(GpuPlan *p, LookupArgs *a, const Tensor *dy) {
+    a->dy = gpu_address(p, dy);
+    a->dy_pair = dy->stride[0];
+    a->dy_tap = dy->stride[1];
+    a->dy_row = dy->stride[2];
+    a->dy_column = dy->stride[3];
+}
+
+static bool lookup_too_wide(const Tensor *cv, const Tensor *d) {
+    return too_wide(d->size[3], LOOKUP_TAPS_A_PIXEL) || too_wide(d->size[3], cv->size[cv->rank - 1]);
+}
+
+static int launch_lookup(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const Tensor *cv = node->input[0], *d = node->input[1];
+    if (lookup_too_wide(cv, d)) return gpu_too_large(step);
+    LookupArgs a = lookup_args(p, node->attributes, cv, d);
+    a.y = gpu_address(p, node->output[0]);
     return gpu_launch(p, step, (GpuCode){"cuda/kernels/lookup.cu", "lookup", NULL, NULL},
-                      grid_of_rows(w * LOOKUP_TAPS, h, out->size[0]), &a, sizeof a);
+                      grid_of_rows((int64_t)a.w * LOOKUP_TAPS_A_PIXEL, a.h, d->size[0]), &a, sizeof a);
+}
+
+static int launch_lookup_backward_volume(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const Tensor *d = node->input[0], *dcv = node->output[0];
+    if (lookup_too_wide(dcv, d)) return gpu_too_large(step);
+    LookupArgs a = lookup_args(p, &((const LookupBackward *)node->attributes)->options, dcv, d);
+    a.y = gpu_address(p, dcv);
+    add_dy(p, &a, node->input[1]);
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/lookup.cu", "lookup_backward_volume", NULL, NULL},
+                      grid_of_rows((int64_t)(a.w / a.coarse) * a.m, a.h / a.coarse, d->size[0]), &a, sizeof a);
+}
+
+static int launch_lookup_backward_disparity(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const Tensor *cv = node->input[0], *d = node->input[1];
+    if (lookup_too_wide(cv, d)) return gpu_too_large(step);
+    LookupArgs a = lookup_args(p, &((const LookupBackward *)node->attributes)->options, cv, d);
+    a.y = gpu_address(p, node->output[0]);
+    add_dy(p, &a, node->input[2]);
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/lookup.cu", "lookup_backward_disparity", NULL, NULL},
+                      grid_of_rows(a.w, a.h, d->size[0]), &a, sizeof a);
 }
 
 /* Volumes (N,h,w,m), or (N*h,w,m), which is one pair of N*h rows. */
@@ -110,6 +117,14 @@ static int launch_even_pairs(GpuPlan *p, const Step *step) {
     return launch_pairs(p, step, "even_pairs");
 }
 
+static int launch_pool_pairs_backward(GpuPlan *p, const Step *step) {
+    return launch_pairs(p, step, "pool_pairs_backward");
+}
+
+static int launch_even_pairs_backward(GpuPlan *p, const Step *step) {
+    return launch_pairs(p, step, "even_pairs_backward");
+}
+
 static int launch_column_index(GpuPlan *p, const Step *step) {
     const Tensor *out = step->node->output[0];
     if (too_wide(out->size[3], 1)) return gpu_too_large(step);
@@ -120,12 +135,11 @@ static int launch_column_index(GpuPlan *p, const Step *step) {
 
 /* ---- convex upsampling ---- */
 
-static int launch_convex(GpuPlan *p, const Step *step) {
-    const Node *node = step->node;
+/* Inputs x and logits; the gradient's also dy. */
+static ConvexArgs convex_args(GpuPlan *p, const Node *node) {
     const ConvexOptions *options = node->attributes;
-    const Tensor *x = node->input[0], *logits = node->input[1], *out = node->output[0];
-    if (too_wide(out->size[3], 1)) return gpu_too_large(step);
-    ConvexArgs a = {
+    const Tensor *x = node->input[0], *logits = node->input[1];
+    return (ConvexArgs){
         .x = gpu_address(p, x),
         .x_pair = x->stride[0],
         .x_row = x->stride[2],
@@ -134,23 +148,105 @@ static int launch_convex(GpuPlan *p, const Step *step) {
         .l_pair = logits->stride[0],
         .l_row = logits->stride[2],
         .l_column = logits->stride[3],
-        .y = gpu_address(p, out),
         .h = (int)x->size[2],
         .w = (int)x->size[3],
         .factor = options->factor,
         .clipped = options->clipped,
     };
+}
+
+static int launch_convex(GpuPlan *p, const Step *step) {
+    const Tensor *out = step->node->output[0];
+    if (too_wide(out->size[3], 1)) return gpu_too_large(step);
+    ConvexArgs a = convex_args(p, step->node);
+    a.y = gpu_address(p, out);
     return gpu_launch(p, step, (GpuCode){"cuda/kernels/convex.cu", "convex_upsample", NULL, NULL},
                       grid_of_rows(out->size[3], out->size[2], out->size[0]), &a, sizeof a);
 }
 
+static int launch_convex_backward(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const Tensor *dy = node->input[2];
+    if (too_wide(dy->size[3], 1) || dy->size[2] > INT32_MAX / 2) return gpu_too_large(step);
+    ConvexArgs a = convex_args(p, node);
+    a.dy = gpu_address(p, dy);
+    a.dy_pair = dy->stride[0];
+    a.dy_row = dy->stride[2];
+    a.dy_column = dy->stride[3];
+    a.dx = gpu_address(p, node->output[0]);
+    a.dlogits = gpu_address(p, node->output[1]);
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/convex.cu", "convex_upsample_backward", NULL, NULL},
+                      (GpuGrid){.x = gpu_blocks(a.w, 16), .y = gpu_blocks(a.h, 16), .z = dy->size[0]}, &a, sizeof a);
+}
+
+/* ---- pictures along their rows ---- */
+
+/* x NULL: the gradient to the picture, of the shape of `out`. */
+static int launch_warp_kernel(GpuPlan *p, const Step *step, const char *kernel, const Tensor *x, const Tensor *d,
+                              const Tensor *dy) {
+    const Node *node = step->node;
+    const SampleAttributes *attributes = node->attributes;
+    const Tensor *out = node->output[0];
+    const int64_t channels = (x ? x : out)->size[1];
+    enum { EXACT = 1 << 24 }; /* columns that a float can tell apart */
+    if (too_wide(d->size[3], channels) || d->size[3] > EXACT) return gpu_too_large(step);
+    WarpArgs a = {
+        .disparity = gpu_address(p, d),
+        .d_pair = d->stride[0],
+        .d_row = d->stride[2],
+        .d_column = d->stride[3],
+        .y = gpu_address(p, out),
+        .inside = node->outputs > 1 ? gpu_address(p, node->output[1]) : NULL,
+        .h = (int)d->size[2],
+        .w = (int)d->size[3],
+        .channels = (int)channels,
+        .border = attributes->border,
+    };
+    if (x) {
+        a.x = gpu_address(p, x);
+        a.x_pair = x->stride[0];
+        a.x_row = x->stride[2];
+        a.x_column = x->stride[3];
+    }
+    if (dy) {
+        a.dy = gpu_address(p, dy);
+        a.dy_pair = dy->stride[0];
+        a.dy_channel = dy->stride[1];
+        a.dy_row = dy->stride[2];
+        a.dy_column = dy->stride[3];
+    }
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/warp.cu", kernel, NULL, NULL},
+                      grid_of_rows(dy ? a.w : a.w * channels, a.h, d->size[0]), &a, sizeof a);
+}
+
+static int launch_warp(GpuPlan *p, const Step *step) {
+    return launch_warp_kernel(p, step, "warp_rows", step->node->input[0], step->node->input[1], NULL);
+}
+
+static int launch_warp_backward_disparity(GpuPlan *p, const Step *step) {
+    Tensor *const *in = step->node->input;
+    return launch_warp_kernel(p, step, "warp_rows_backward_disparity", in[0], in[1], in[2]);
+}
+
+static int launch_warp_backward_picture(GpuPlan *p, const Step *step) {
+    Tensor *const *in = step->node->input;
+    return launch_warp_kernel(p, step, "warp_rows_backward_picture", NULL, in[0], in[1]);
+}
+
 const GpuOperator gpu_stereo_operators[] = {
-    {"transport", launch_transport},
     {"lookup", launch_lookup},
+    {"lookup_backward_volume", launch_lookup_backward_volume},
+    {"lookup_backward_disparity", launch_lookup_backward_disparity},
     {"pool_pairs", launch_pool_pairs},
+    {"pool_pairs_backward", launch_pool_pairs_backward},
     {"even_pairs", launch_even_pairs},
+    {"even_pairs_backward", launch_even_pairs_backward},
     {"column_index", launch_column_index},
     {"convex_upsample", launch_convex},
+    {"convex_upsample_backward", launch_convex_backward},
+    {"warp_rows", launch_warp},
+    {"warp_rows_backward_disparity", launch_warp_backward_disparity},
+    {"warp_rows_backward_picture", launch_warp_backward_picture},
     {0},
 };
 #endif

@@ -9,6 +9,7 @@
  *
  * pool_pairs: out[k] = (in[2k] + in[2k+1]) / 2 along the last axis; an odd last entry is dropped. */
 #include "tensor/op.h"
+#include "tensor/ops/lookup_node.h"
 #include "tensor/ops/map_kernels.h"
 #include "tensor/ops/ops.h"
 #include "tensor/ops/stereo_kernels.h"
@@ -122,12 +123,6 @@ static void lookup_print(const Node *node, FILE *to) {
 
 /* ---- lookup's gradients: to the volume (inputs disparity, dout), whose every row belongs to one tile, and to the
  * disparity (inputs cv, disparity, dout) ---- */
-
-typedef struct {
-    LookupOptions options;
-    int64_t m;      /* of the volume */
-    int64_t coarse; /* pixels of a side that share a row of it */
-} LookupBackward;
 
 /* Where tap e of column i reads: between `left` and left + 1, `part` on the way. False: outside, or not a number. */
 static bool tap_place(const LookupOptions *options, int64_t m, int64_t i, double disparity, int e, int64_t *left,

@@ -19,13 +19,9 @@
  * Should move: the picture (about once, if neighbours stay neighbours), positions and result once. */
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
+#include "tensor/ops/sample_node.h"
 #include <math.h>
 #include <string.h>
-
-typedef struct {
-    bool border, align_corners;
-    int64_t h, w; /* of the picture, for its gradient */
-} SampleAttributes;
 
 /* Where one axis is read: `from` with weight 1 - part and from + 1 with `part`; either may be outside, which is zero.
  * `slope`: what the place moves by when the position does, 1 or 0. */

@@ -23,14 +23,6 @@
 #include "tensor/ops/transport_node.h"
 #include <string.h>
 
-typedef struct {
-    TransportOptions options;
-    bool mass;                  /* the loss comes through transport_mass */
-    bool given[3];              /* which of disparity, confidence, occlusion it comes from otherwise */
-    int radius, factor;         /* of transport_mass */
-    int64_t pairs, rows, width; /* N, h, w */
-} TransportBackward;
-
 /* Columns round which mass is counted: factor^2 of pixel (row, i), TRANSPORT_NONE where there is no disparity. */
 static void candidates_of(const TransportBackward *a, const Tensor *disparity, const real *d, const Tensor *valid,
                           const real *v, int64_t n, int64_t row, int64_t i, int32_t *candidate) {
@@ -45,8 +37,6 @@ static void candidates_of(const TransportBackward *a, const Tensor *disparity, c
         if (column >= -(double)a->radius && column < (double)(a->width + a->radius)) candidate[k] = (int32_t)column;
     }
 }
-
-enum { FACTOR_MAX = 8 };
 
 /* ---- definitions ---- */
 

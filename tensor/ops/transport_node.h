@@ -1,5 +1,5 @@
-/* tensor/ops/transport_node.h - what transport.c and transport_gradient.c share: where a row of the volume lies, and
- * the potentials by definition. */
+/* tensor/ops/transport_node.h - what transport.c, transport_gradient.c and launchers share: where a row of the volume
+ * lies, the potentials by definition, attributes. */
 #ifndef PANUM_TENSOR_OPS_TRANSPORT_NODE_H
 #define PANUM_TENSOR_OPS_TRANSPORT_NODE_H
 #include "tensor/op.h"
@@ -53,6 +53,17 @@ static inline void transport_potentials(const TransportScores *s, int iterations
         }
     }
 }
+
+/* Attributes of transport_mass and transport_backward. Inputs of transport_mass: scores, disparity, valid; of the
+ * gradient: the same and d(mass), or scores and what is given of d(disparity), d(confidence), d(occlusion). */
+typedef struct {
+    TransportOptions options;
+    bool mass;                  /* the loss comes through transport_mass */
+    bool given[3];              /* which of disparity, confidence, occlusion it comes from otherwise */
+    int radius, factor;         /* of transport_mass */
+    int64_t pairs, rows, width; /* N, h, w */
+} TransportBackward;
+enum { FACTOR_MAX = 8 };
 
 /* Transport's gradient (transport_gradient.c). */
 void transport_gradient(const Node *node, Tensor *const *d_output, Tensor **d_input);

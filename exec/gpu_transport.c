@@ -1,0 +1,92 @@
+/* exec/gpu_transport.c - optimal transport on a GPU, the mass of its plan in windows, and the gradient of both. */
+#include "exec/gpu_steps.h"
+
+#ifndef PANUM_F64
+#include "cuda/kernels/transport.h"
+#include "tensor/ops/transport_node.h"
+
+static TransportArgs transport_args(GpuPlan *p, const Tensor *cv, TransportOptions options) {
+    const int64_t w = cv->size[cv->rank - 1];
+    return (TransportArgs){
+        .scores = gpu_address(p, cv),
+        .pair = cv->rank == 4 ? cv->stride[0] : 0,
+        .row = cv->stride[cv->rank - 3],
+        .line = cv->stride[cv->rank - 2],
+        .h = (int)cv->size[cv->rank - 3],
+        .w = (int)w,
+        .pitch = (int)(w / 32 * 32 + 32),
+        .iterations = options.iterations,
+        .positive = options.positive,
+    };
+}
+
+/* One block an image row, `t` inside `arguments`. With the matrix on chip if `vectors` (and `more` bytes) leave room
+ * for it. */
+static int launch_rows(GpuPlan *p, const Step *step, const char *kernel, TransportArgs *t, int vectors, size_t more,
+                       const void *arguments, size_t bytes) {
+    const Tensor *cv = step->node->input[0];
+    const size_t room = gpu_device(p)->shared_a_block, w = (size_t)t->w;
+    const size_t least = (size_t)vectors * (size_t)t->pitch * sizeof(float) + more, matrix = w * w * sizeof(float);
+    if (least > room) return gpu_no_kernel(step->node, " of so many columns for this device's shared memory");
+    t->on_chip = matrix <= room - least;
+    return gpu_launch(
+        p, step, (GpuCode){"cuda/kernels/transport.cu", kernel, NULL, NULL},
+        (GpuGrid){.x = tensor_count(cv) / (t->w * (int64_t)t->w), .shared = least + (t->on_chip ? matrix : 0)},
+        arguments, bytes);
+}
+
+static int launch_transport(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    TransportArgs a = transport_args(p, node->input[0], *(const TransportOptions *)node->attributes);
+    a.disparity = gpu_address(p, node->output[0]);
+    a.confidence = gpu_address(p, node->output[1]);
+    a.occlusion = gpu_address(p, node->output[2]);
+    return launch_rows(p, step, "transport_plain", &a, TRANSPORT_VECTORS, 0, &a, sizeof a);
+}
+
+static TransportMap map_of(GpuPlan *p, const Tensor *t) {
+    return (TransportMap){gpu_address(p, t), t->stride[0], t->stride[2], t->stride[3]};
+}
+
+static TransportBackArgs back_args(GpuPlan *p, const Node *node) {
+    const TransportBackward *attributes = node->attributes;
+    TransportBackArgs a = {
+        .transport = transport_args(p, node->input[0], attributes->options),
+        .radius = attributes->radius,
+        .factor = attributes->factor,
+        .windows = attributes->mass,
+    };
+    if (attributes->mass) {
+        a.truth = map_of(p, node->input[1]);
+        a.valid = map_of(p, node->input[2]);
+    }
+    return a;
+}
+
+static int launch_mass(GpuPlan *p, const Step *step) {
+    TransportBackArgs a = back_args(p, step->node);
+    a.mass = gpu_address(p, step->node->output[0]);
+    return launch_rows(p, step, "transport_mass_plain", &a.transport, TRANSPORT_VECTORS, 0, &a, sizeof a);
+}
+
+static int launch_backward(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const TransportBackward *attributes = node->attributes;
+    TransportBackArgs a = back_args(p, node);
+    a.d_scores = gpu_address(p, node->output[0]);
+    if (attributes->mass) a.d_mass = map_of(p, node->input[3]);
+    TransportMap *const given[3] = {&a.d_disparity, &a.d_confidence, &a.d_occlusion};
+    for (int k = 0, next = 1; k < 3; k++)
+        if (attributes->given[k]) *given[k] = map_of(p, node->input[next++]);
+    const size_t bits = a.windows ? (size_t)a.transport.w * (size_t)(a.transport.pitch / 32) * sizeof(u32) : 0;
+    return launch_rows(p, step, "transport_backward_plain", &a.transport,
+                       TRANSPORT_BACK_VECTORS(a.transport.iterations), bits, &a, sizeof a);
+}
+
+const GpuOperator gpu_transport_operators[] = {
+    {"transport", launch_transport},
+    {"transport_mass", launch_mass},
+    {"transport_backward", launch_backward},
+    {0},
+};
+#endif
