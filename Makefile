@@ -96,7 +96,7 @@ $(BUILD)/tests/cuda/libcuda_fake.so: tests/cuda/fake_driver.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $<
-$(BUILD)/tests/cuda/test_driver: $(BUILD)/tests/cuda/libcuda_fake.so
+$(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache: $(BUILD)/tests/cuda/libcuda_fake.so
 
 # A libc whose calls fail when they are told to; loaded before the program by the tests of bad inputs.
 $(BUILD)/tests/bad/faults.so: tests/bad/faults.c

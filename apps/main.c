@@ -4,8 +4,10 @@
 #include "apps/lib/run.h"
 #include "apps/lib/verbs.h"
 #include "base/err.h"
+#include "cuda/compile.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #ifdef PANUM_ONLY
 #define VERBS(X) X(PANUM_ONLY)
@@ -76,6 +78,7 @@ static int dispatch(int argc, char **argv, const char **name) {
         puts("panum " PANUM_VERSION);
         return 0;
     }
+    if (argc == 2 && strcmp(argv[1], COMPILE_WORD) == 0) return compile_serve(STDIN_FILENO); /* cuda/compile.c */
     if (!verb) {
         if (argc < 2) return no_verb();
         if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

@@ -89,6 +89,7 @@ typedef struct Device {
     Context context;
     const Nvrtc *nvrtc;
     char nvrtc_path[256];
+    CompileHelp compile;
     int lost; /* the code that cost the context, 0: all is well */
 } Device;
 
@@ -379,13 +380,24 @@ static int seconds(GpuEvent *from, GpuEvent *to, double *out) {
 
 /* ---- kernels ---- */
 
+static int find_nvrtc(Device *d) {
+    return d->nvrtc ? 0 : nvrtc_open(d->nvrtc_path[0] ? d->nvrtc_path : NULL, &d->nvrtc);
+}
+
+static int prepare(Gpu *gpu, const GpuSource *source, int count) {
+    Device *d = (Device *)gpu;
+    if (still_there(d)) return err_code();
+    int code = find_nvrtc(d);
+    return code ? code : compile_ahead(d->nvrtc, &d->compile, source, count, gpu->facts.arch);
+}
+
 static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     Device *d = (Device *)gpu;
     Compiled compiled = {0};
     *out = NULL;
     if (still_there(d)) return err_code();
-    int code = d->nvrtc ? 0 : nvrtc_open(d->nvrtc_path[0] ? d->nvrtc_path : NULL, &d->nvrtc);
-    if (!code) code = nvrtc_compile(d->nvrtc, source, gpu->facts.arch, COMPILE_PLAIN, &compiled);
+    int code = find_nvrtc(d);
+    if (!code) code = compile_kernel(d->nvrtc, &d->compile, source, gpu->facts.arch, &compiled);
     GpuModule *module = code ? NULL : mem_zero(1, sizeof *module);
     if (!code && !module) code = ERR_MEMORY;
     if (!code) {
@@ -514,6 +526,7 @@ int cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
         .await = await,
         .event_finish = event_finish,
         .seconds = seconds,
+        .prepare = prepare,
         .module = module_make,
         .module_drop = module_drop,
         .kernel = kernel_find,
@@ -535,6 +548,7 @@ int cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
     if (!d) return ERR_MEMORY;
     d->gpu.call = &calls;
     d->driver = driver;
+    if (libraries) d->compile = libraries->compile;
     if (libraries && libraries->nvrtc) snprintf(d->nvrtc_path, sizeof d->nvrtc_path, "%s", libraries->nvrtc);
     code = facts_of(driver, index, &d->index, &d->gpu.facts);
     if (!code && d->gpu.facts.arch < ARCH_LEAST)

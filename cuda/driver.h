@@ -2,12 +2,14 @@
  * to build; their few types and constants are declared in driver.c and nvrtc.c. */
 #ifndef PANUM_CUDA_DRIVER_H
 #define PANUM_CUDA_DRIVER_H
+#include "cuda/compile.h"
 #include "cuda/gpu.h"
 
 /* Which libraries to open. NULL: the usual names (libcuda.so.1; libnvrtc.so.13, .12, and below /usr/local/cuda). Tests
  * name a driver that fails as told. */
 typedef struct {
     const char *driver, *nvrtc;
+    CompileHelp compile; /* its texts outlive the device */
 } CudaLibraries;
 
 enum { CUDA_DRIVER_LEAST = 12000 }; /* CUDA 12.0, driver 525: the oldest whose calls are used here */

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GPU_ARGUMENTS_MAX = 4096, GPU_HEADERS_MAX = 48 };
+enum { GPU_ARGUMENTS_MAX = 4096, GPU_HEADERS_MAX = 64 };
 
 typedef struct {
     char name[128];

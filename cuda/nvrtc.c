@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Declared by hand: opening NVRTC needs no header of the toolkit. Names and types are those of nvrtc.h, 12.0 on. */
 typedef struct NvrtcProgram *Program;
@@ -83,6 +84,21 @@ void nvrtc_version(const Nvrtc *nvrtc, int *major, int *minor) {
     nvrtc->version(major, minor);
 }
 
+const char *nvrtc_path(const Nvrtc *nvrtc) {
+    return nvrtc->path;
+}
+
+NvrtcLibrary nvrtc_library(const Nvrtc *nvrtc) {
+    void *symbol;
+    memcpy(&symbol, &nvrtc->version, sizeof symbol);
+    Dl_info info;
+    struct stat seen;
+    if (!dladdr(symbol, &info) || !info.dli_fname || stat(info.dli_fname, &seen)) return (NvrtcLibrary){0, 0};
+    return (NvrtcLibrary){seen.st_size, seen.st_mtime};
+}
+
+const char nvrtc_options[] = "--ptxas-options=-v";
+
 enum { ARCHITECTURES_MAX = 64 };
 
 int nvrtc_architectures(const Nvrtc *nvrtc, int *arch, int most) {
@@ -105,7 +121,7 @@ static int compile(const Nvrtc *nvrtc, Program program, const GpuSource *source,
                    Compiled *compiled) {
     enum { OPTIONS_MAX = 24 };
     char target[48], defines[512], line[400];
-    const char *option[OPTIONS_MAX] = {target, "--ptxas-options=-v"};
+    const char *option[OPTIONS_MAX] = {target, nvrtc_options};
     int options = 2;
     snprintf(target, sizeof target, "--gpu-architecture=sm_%d", arch);
     if (care == COMPILE_STRICT) {

@@ -10,6 +10,15 @@ void nvrtc_version(const Nvrtc *nvrtc, int *major, int *minor);
 /* The architectures it makes code for, ascending; at most `most`. Returns how many. */
 int nvrtc_architectures(const Nvrtc *nvrtc, int *arch, int most);
 
+/* Which library it is: its path as it was opened, and the file that is behind it. */
+typedef struct {
+    int64_t bytes, date; /* 0: not to be found out */
+} NvrtcLibrary;
+const char *nvrtc_path(const Nvrtc *nvrtc);
+NvrtcLibrary nvrtc_library(const Nvrtc *nvrtc);
+/* What every kernel is compiled with, beside the architecture, care and its definitions. */
+extern const char nvrtc_options[];
+
 typedef struct {
     void *code; /* a cubin for exactly this architecture; the caller's (mem_free) */
     size_t bytes;

@@ -1,5 +1,6 @@
 #include "apps/lib/device.h"
 #include "apps/lib/run.h"
+#include "base/pool.h"
 #include "cuda/driver.h"
 
 #include <stdio.h>
@@ -18,8 +19,25 @@ bool device_choice(const char *text, DeviceChoice *choice) {
            text[5] >= '0' && text[5] <= '9';
 }
 
+/* Where compiled kernels are kept: $XDG_CACHE_HOME/panum/kernels, or below ~/.cache. NULL: nowhere. */
+static const char *cache_folder(void) {
+    static char folder[2048];
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n = -1;
+    if (cache && cache[0] == '/')
+        n = snprintf(folder, sizeof folder, "%s/panum/kernels", cache);
+    else if (home && home[0] == '/')
+        n = snprintf(folder, sizeof folder, "%s/.cache/panum/kernels", home);
+    return n > 0 && (size_t)n < sizeof folder ? folder : NULL;
+}
+
+static void told(int kernels, int arch) {
+    say("compiling %d kernels for sm_%d; they are kept for the next time", kernels, arch);
+}
+
 static int open_gpu(DeviceChoice choice, Device *device) {
-    int code = cuda_open(NULL, choice.index, &device->gpu);
+    CudaLibraries libraries = {.compile = {cache_folder(), "/proc/self/exe", pool_cpus(), told}};
+    int code = cuda_open(&libraries, choice.index, &device->gpu);
     if (code) return code;
     device->kernels = kernel_store_make(device->gpu);
     if (device->kernels) return 0;

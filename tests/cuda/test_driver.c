@@ -13,7 +13,7 @@ static CudaLibraries fake(const char *told) {
     snprintf(fake_path, sizeof fake_path, "%s%s/tests/cuda/libcuda_fake.so", folder && folder[0] == '/' ? "" : "./",
              folder ? folder : "build");
     setenv("FAKE_CUDA", told, 1);
-    return (CudaLibraries){fake_path, fake_path};
+    return (CudaLibraries){.driver = fake_path, .nvrtc = fake_path};
 }
 
 static void expect(int code, ErrCode want, const char *words) {
@@ -54,7 +54,7 @@ static void test_opening(void **state) {
         assert_null(gpu);
     }
     Gpu *gpu;
-    CudaLibraries libraries = {"no/libcuda.so.1", NULL};
+    CudaLibraries libraries = {.driver = "no/libcuda.so.1"};
     expect(cuda_open(&libraries, 0, &gpu), ERR_DEVICE, "there is no NVIDIA driver on this machine");
     libraries = fake("");
     expect(cuda_open(&libraries, 3, &gpu), ERR_DEVICE, "there is no GPU 3: the driver finds 1");
