@@ -144,8 +144,9 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
 
 static int prepare(GpuPlan *p, const Step *step) {
     static const GpuOperator *const families[] = {
-        gpu_region_operators, gpu_product_operators,   gpu_conv_operators,   gpu_rows_operators,
-        gpu_move_operators,   gpu_attention_operators, gpu_stereo_operators, gpu_transport_operators,
+        gpu_region_operators, gpu_product_operators,   gpu_conv_operators,
+        gpu_rows_operators,   gpu_move_operators,      gpu_attention_operators,
+        gpu_stereo_operators, gpu_transport_operators, gpu_weight_gradient_operators,
     };
     if (!step->node) return gpu_launch_region(p, step, step->strip);
     if (step->node->output[0]->dtype != DTYPE_F32) return gpu_no_kernel(step->node, " of such a type");

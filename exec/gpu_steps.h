@@ -19,8 +19,15 @@ typedef struct {
     int (*launch)(GpuPlan *p, const Step *step);
 } GpuOperator;
 
-extern const GpuOperator gpu_region_operators[], gpu_product_operators[], gpu_conv_operators[], gpu_rows_operators[],
-    gpu_move_operators[], gpu_attention_operators[], gpu_stereo_operators[], gpu_transport_operators[];
+extern const GpuOperator gpu_region_operators[];
+extern const GpuOperator gpu_product_operators[];
+extern const GpuOperator gpu_conv_operators[];
+extern const GpuOperator gpu_rows_operators[];
+extern const GpuOperator gpu_move_operators[];
+extern const GpuOperator gpu_attention_operators[];
+extern const GpuOperator gpu_stereo_operators[];
+extern const GpuOperator gpu_transport_operators[];
+extern const GpuOperator gpu_weight_gradient_operators[];
 
 /* Device address of a tensor's first element. The context is a GpuPlan: region_places takes it. */
 void *gpu_address(const void *plan, const Tensor *t);

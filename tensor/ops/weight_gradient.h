@@ -1,5 +1,6 @@
 /* tensor/ops/weight_gradient.h - the gradient of a weight as its kernels see it: conv_gradient.c fills it from a node,
- * weight_gradient.c computes it, weight_gradient_simd.h has the inner loops. Inside tensor/ops only. */
+ * weight_gradient.c computes it, weight_gradient_simd.h has the inner loops. Inside
+ * tensor/ops only, but for weight_gradient_describe, which exec/gpu_weight_gradient.c asks. */
 #ifndef PANUM_TENSOR_OPS_WEIGHT_GRADIENT_H
 #define PANUM_TENSOR_OPS_WEIGHT_GRADIENT_H
 #include "base/cpu.h"
