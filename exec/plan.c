@@ -364,8 +364,13 @@ static void strip_store(const Hole *hole, int64_t row, int64_t rows, int64_t col
     strip_run(h->strip, &h->places, row, rows, column, columns, tile, tile_stride);
 }
 
+static void ask_for_strip(const Hole *hole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+    const StripHole *h = (const StripHole *)(const void *)hole;
+    strip_ask(h->strip, &h->places, row, rows, column, columns);
+}
+
 static void bind_strip(Plan *plan, const StripProgram *strip, StripHole *hole) {
-    *hole = (StripHole){.hole = {.store = strip_store}, .strip = strip};
+    *hole = (StripHole){.hole = {.store = strip_store, .ask = ask_for_strip}, .strip = strip};
     for (int k = 0; k < strip->operands; k++)
         if (strip->operand[k].tensor)
             hole->places.operand[k] =

@@ -50,9 +50,15 @@ static inline void *run_worker(const Run *run, int worker) {
 struct Hole {
     void (*store)(const Hole *hole, int64_t row, int64_t rows, int64_t column, int64_t columns, float *tile,
                   int64_t tile_stride, int worker);
+    /* Asks the caches for what store() of these rows and columns will read and write beside the tile, for kernels that
+     * know them some microseconds ahead. NULL: nothing to ask for. */
+    void (*ask)(const Hole *hole, int64_t row, int64_t rows, int64_t column, int64_t columns);
     float *direct;
     int64_t direct_stride;
 };
+
+/* gcc takes a function that only prefetches for one without effect, and drops calls of it; this statement is one. */
+#define KEEP_PREFETCH __asm__ volatile("")
 
 typedef struct {
     double flops; /* a multiply-add counts as two; convolutions as if direct */

@@ -102,6 +102,13 @@ static void copy_strip(const ConvTask *task, int64_t image, int64_t top, int64_t
                        float *strip) {
     for (int64_t u = 0; u < task->kh; u++, strip += columns * pixel) {
         if (top + u < 0 || top + u >= task->h) continue;
+        const ConvSegment *only = &task->segment[0];
+        if (task->bf16 && task->segments == 1 && only->pixel == task->ci && task->ci == 2 * pixel && left >= 0 &&
+            left + columns <= task->w) { /* neither gaps nor borders: all at once */
+            task->bf16->convert(only->data + image * only->image + (top + u) * only->row + left * only->pixel,
+                                columns * task->ci, (uint16_t *)(void *)strip);
+            continue;
+        }
         for (int64_t column = 0; column < columns; column++) {
             float *to = strip + column * pixel;
             if (left + column < 0 || left + column >= task->w) {
@@ -178,7 +185,7 @@ static Block make_block(const Job *job, int64_t index, Stretch *stretch, float *
 static void ask_for_block(const Job *job, int64_t index, int64_t part, int64_t parts) {
     const ConvTask *task = job->task;
     if (index >= job->grid.blocks) return;
-    CONV_KEEP_PREFETCH;
+    KEEP_PREFETCH;
     int64_t row = index / job->grid.row_blocks, i = index % job->grid.row_blocks, y = row % task->out_h;
     int64_t x0 = i * task->out_w / job->grid.row_blocks, x1 = (i + 1) * task->out_w / job->grid.row_blocks;
     int64_t bottom = larger(smaller(y * task->stride - task->pad_h + task->kh - 1, task->h - 1), 0);
@@ -242,6 +249,8 @@ static void run_group(const Job *job, int64_t first, int64_t last, int64_t colum
                     int64_t next_row = (task->sets * next->row + set) * task->out_w + next->x0;
                     conv_ask_for(to->out + next_row * to->out_stride + j, to->out_stride, next->x1 - next->x0, width);
                 }
+                if (!to->out && to->hole->ask && task->sets == 1)
+                    to->hole->ask(to->hole, row, block->x1 - block->x0, j, width);
                 if (task->algorithm == CONV_FEW)
                     kernels->few(block->x1 - block->x0, block->stretch, block->stretches, packed, conv_k(task),
                                  task->co, job->bias, c, stride);

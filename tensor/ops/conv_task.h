@@ -114,12 +114,9 @@ static inline int conv_panel_vectors(const ConvTask *task, int64_t panel) {
     return conv_columns(task) - panel * 2 * task->kernels->vector >= 2 * task->kernels->vector ? 2 : 1;
 }
 
-/* gcc takes a function that only prefetches for one without effect, and drops calls of it; this statement is one. */
-#define CONV_KEEP_PREFETCH __asm__ volatile("")
-
 /* Asks for the memory that a block of results is about to be written to. */
 static inline void conv_ask_for(float *c, int64_t c_stride, int64_t rows, int64_t columns) {
-    CONV_KEEP_PREFETCH;
+    KEEP_PREFETCH;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j += 16) __builtin_prefetch(c + i * c_stride + j, 1, 2);
 }

@@ -113,27 +113,43 @@ static Tile tile_at(const Job *job, int64_t index) {
     return tile;
 }
 
-/* Asks for what the next tile of the row adds to this one's patch: the hardware does not follow patches (4 % of 3x3
- * 128->128, 10 % of 64->64). */
-static void ask_for_next(const Job *job, int64_t image, int64_t top, int64_t left) {
-    CONV_KEEP_PREFETCH;
+/* Asks for row `row` of what the tile adds to the patch of the one before it: the hardware does not follow patches (4 %
+ * of 3x3 128->128, 10 % of 64->64). */
+static void ask_for_patch(const Job *job, int64_t index, int64_t row) {
+    KEEP_PREFETCH;
     const ConvTask *task = job->task;
-    int64_t first = left + job->size.patch_w, last = smaller(first + job->size.tile_w, task->w);
+    const Tile tile = tile_at(job, index);
+    const int64_t y = tile.y * job->size.tile_h - task->pad_h + row;
+    const int64_t last = tile.x * job->size.tile_w - task->pad_w + job->size.patch_w;
+    if (y < 0 || y >= task->h) return;
     for (int s = 0; s < task->segments; s++) {
         const ConvSegment *from = &task->segment[s];
-        for (int64_t y = larger(top, 0); y < smaller(top + job->size.patch_h, task->h); y++)
-            for (int64_t x = first; x < last; x++) {
-                const float *at = from->data + image * from->image + y * from->row + x * from->pixel;
-                for (int64_t c = 0; c < from->channels; c += 16) __builtin_prefetch(at + c, 0, 2);
-            }
+        for (int64_t x = larger(last - job->size.tile_w, 0); x < smaller(last, task->w); x++) {
+            const float *at = from->data + tile.image * from->image + y * from->row + x * from->pixel;
+            for (int64_t c = 0; c < from->channels; c += 16) __builtin_prefetch(at + c, 0, 2);
+        }
     }
+}
+
+/* Asks for row `row` of where the outputs of a tile will go. */
+static void ask_for_outputs(const Job *job, int64_t index, int64_t row, int64_t column, int64_t columns) {
+    const ConvTask *task = job->task;
+    const ConvTarget *to = job->to;
+    const Tile tile = tile_at(job, index);
+    const int64_t y = tile.y * job->size.tile_h + row, x = tile.x * job->size.tile_w;
+    const int64_t start = (tile.image * task->out_h + y) * task->out_w + x;
+    const int64_t pixels = smaller(job->size.tile_w, task->out_w - x);
+    if (y >= task->out_h) return;
+    if (to->out)
+        conv_ask_for(to->out + start * to->out_stride + column, to->out_stride, pixels, columns);
+    else if (to->hole->ask)
+        to->hole->ask(to->hole, start, pixels, column, columns);
 }
 
 static void transform_input(const Job *job, int64_t index, float *v) {
     const ConvTask *task = job->task;
     Tile tile = tile_at(job, index);
     int64_t top = tile.y * job->size.tile_h - task->pad_h, left = tile.x * job->size.tile_w - task->pad_w;
-    ask_for_next(job, tile.image, top, left);
     WinogradPatch patch = {.top = larger(-top, 0), .left = larger(-left, 0)};
     patch.bottom = larger(smaller(job->size.patch_h, task->h - top), patch.top);
     patch.right = larger(smaller(job->size.patch_w, task->w - left), patch.left);
@@ -163,9 +179,6 @@ static void transform_output(const Job *job, int64_t first, int64_t last, const 
     for (int64_t t = 0; t < last - first; t++) {
         const int64_t x = t * job->size.tile_w;
         const WinogradTile tile_to = {base + x * pixel, row, pixel, height, smaller(job->size.tile_w, pixels - x)};
-        if (to->out)
-            for (int64_t y = 0; y < height; y++)
-                conv_ask_for(base + y * row + (x + job->size.tile_w) * pixel, pixel, job->size.tile_w, columns);
         task->kernels->winograd_output(job->kind, m + t * width, job->m_product, job->bias ? job->bias + column : NULL,
                                        columns, &tile_to);
     }
@@ -174,21 +187,29 @@ static void transform_output(const Job *job, int64_t first, int64_t last, const 
         to->hole->store(to->hole, start + y * task->out_w, pixels, column, columns, scratch + y * row, columns, worker);
 }
 
-/* Products and outputs of the tiles first..last-1 and one panel; v points at the first of them. */
+/* Products and outputs of the tiles first..last-1 and one panel; v points at the first of them. Between the products it
+ * asks for what comes after them: the places of these outputs, and patches of the tiles next..next_last-1. */
 static void run_panel(const Job *job, int64_t panel, int64_t first, int64_t last, const float *v, const float *u,
-                      float *m, int worker) {
+                      float *m, int64_t next, int64_t next_last, int worker) {
     const ConvTask *task = job->task;
     const ConvKernels *kernels = task->kernels;
     int64_t count = last - first, blocks = divide_up(count, kernels->rows);
     int vectors = conv_panel_vectors(task, panel);
     int64_t width = vectors * kernels->vector, column = panel * 2 * kernels->vector;
-    for (int64_t e = 0; e < job->products; e++)
+    const int64_t output_rows = count * job->size.tile_h, patch_rows = (next_last - next) * job->size.patch_h;
+    for (int64_t e = 0; e < job->products; e++) {
+        for (int64_t i = e * output_rows / job->products; i < (e + 1) * output_rows / job->products; i++)
+            ask_for_outputs(job, first + i / job->size.tile_h, i % job->size.tile_h, column,
+                            smaller(width, task->co - column));
+        for (int64_t i = e * patch_rows / job->products; i < (e + 1) * patch_rows / job->products; i++)
+            ask_for_patch(job, next + i / job->size.patch_h, i % job->size.patch_h);
         for (int64_t b = 0; b < blocks; b++) {
             int64_t row = b * count / blocks, end = (b + 1) * count / blocks;
             Stretch stretch = {v + e * job->v_product + row * task->ci, task->ci, 0, task->ci};
             kernels->block(end - row, vectors, &stretch, 1, u + e * job->u_product, NULL,
                            m + e * job->m_product + row * width, width, width);
         }
+    }
     for (int64_t t = 0; t < count;) {
         int64_t end = smaller(count, t + job->tiles_x - (first + t) % job->tiles_x);
         transform_output(job, first + t, first + end, m + t * width, width, column, smaller(width, task->co - column),
@@ -202,15 +223,22 @@ static void run_tile(void *context, int64_t index, int worker) {
     int64_t first = index * job->tiles / job->runs, last = (index + 1) * job->tiles / job->runs;
     float *v = run_worker(job->run, worker), *m = v + job->products * job->v_product;
     for (int64_t t = first; t < last; t++) transform_input(job, t, v + (t - first) * job->task->ci);
-    for (int64_t panel = 0; panel < conv_panels(job->task); panel++)
-        run_panel(job, panel, first, last, v, job->whole + panel * job->products * job->u_product, m, worker);
+    /* The run that this worker takes next, if all take turns; each panel asks for a part of it. */
+    const int64_t turn = index + pool_threads(job->run->pool), panels = conv_panels(job->task);
+    const int64_t next = turn < job->runs ? turn * job->tiles / job->runs : job->tiles;
+    const int64_t next_count = turn < job->runs ? (turn + 1) * job->tiles / job->runs - next : 0;
+    for (int64_t panel = 0; panel < panels; panel++)
+        run_panel(job, panel, first, last, v, job->whole + panel * job->products * job->u_product, m,
+                  next + panel * next_count / panels, next + (panel + 1) * next_count / panels, worker);
 }
 
 static void input_tile(void *context, int64_t index, int worker) {
     const Job *job = context;
     (void)worker;
-    for (int64_t t = index * INPUT_CHUNK; t < smaller((index + 1) * INPUT_CHUNK, job->tiles); t++)
+    for (int64_t t = index * INPUT_CHUNK; t < smaller((index + 1) * INPUT_CHUNK, job->tiles); t++) {
+        for (int64_t row = 0; t + 1 < job->tiles && row < job->size.patch_h; row++) ask_for_patch(job, t + 1, row);
         transform_input(job, t, job->whole + t * job->task->ci);
+    }
 }
 
 static void panel_tile(void *context, int64_t index, int worker) {
@@ -219,7 +247,7 @@ static void panel_tile(void *context, int64_t index, int worker) {
     int64_t first = part * job->tiles / job->runs, last = (part + 1) * job->tiles / job->runs;
     float *u = run_worker(job->run, worker);
     transform_weights(job, panel, 0, job->task->ci, u);
-    run_panel(job, panel, first, last, job->whole + first * job->task->ci, u, u + job->products * job->u_product,
+    run_panel(job, panel, first, last, job->whole + first * job->task->ci, u, u + job->products * job->u_product, 0, 0,
               worker);
 }
 

@@ -2,6 +2,7 @@
 
 #ifndef PANUM_F64
 #include "base/err.h"
+#include "tensor/op.h"
 #include "tensor/ops/strip_simd.h"
 
 StripApply strip_apply_level(CpuLevel level) {
@@ -94,6 +95,23 @@ void strip_run(const StripProgram *program, const StripPlaces *places, int64_t r
             run_block(apply, program, places, row + r, n, column + c, width, tile ? tile + r * tile_stride + c : NULL,
                       tile_stride);
         }
+    }
+}
+
+void strip_ask(const StripProgram *program, const StripPlaces *places, int64_t row, int64_t rows, int64_t column,
+               int64_t columns) {
+    KEEP_PREFETCH;
+    for (int i = 0; i < program->operands; i++) {
+        const StripOperand *o = &program->operand[i];
+        if (o->kind != OPERAND_FULL || o->u8) continue;
+        const float *from = (const float *)places->operand[i] + row * o->stride + column;
+        for (int64_t r = 0; r < rows; r++, from += o->stride)
+            for (int64_t c = 0; c < columns; c += 16) __builtin_prefetch(from + c, 0, 2);
+    }
+    for (int k = 0; k < program->outputs; k++) {
+        const float *to = places->output[k] + row * program->output[k].stride + column;
+        for (int64_t r = 0; r < rows; r++, to += program->output[k].stride)
+            for (int64_t c = 0; c < columns; c += 16) __builtin_prefetch(to + c, 1, 2);
     }
 }
 
