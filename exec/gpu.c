@@ -143,11 +143,8 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
 }
 
 static int prepare(GpuPlan *p, const Step *step) {
-    static const GpuOperator *const families[] = {
-        gpu_region_operators, gpu_product_operators,   gpu_conv_operators,
-        gpu_rows_operators,   gpu_move_operators,      gpu_attention_operators,
-        gpu_stereo_operators, gpu_transport_operators, gpu_weight_gradient_operators,
-    };
+#define GPU_FAMILY_LISTED(name) gpu_##name##_operators,
+    static const GpuOperator *const families[] = {GPU_FAMILIES(GPU_FAMILY_LISTED)};
     if (!step->node) return gpu_launch_region(p, step, step->strip);
     if (step->node->output[0]->dtype != DTYPE_F32) return gpu_no_kernel(step->node, " of such a type");
     for (size_t f = 0; f < sizeof families / sizeof *families; f++)

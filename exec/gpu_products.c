@@ -87,9 +87,9 @@ static int launch_linear_input_gradient(GpuPlan *p, const Step *step) {
     return launch_dense(p, step, 0);
 }
 
-const GpuOperator gpu_product_operators[] = {{"linear", launch_linear},
-                                             {"linear_input_gradient", launch_linear_input_gradient},
-                                             {"matmul", launch_matmul},
-                                             {"matmul_nt", launch_matmul_nt},
-                                             {0}};
+const GpuOperator gpu_products_operators[] = {{"linear", launch_linear},
+                                              {"linear_input_gradient", launch_linear_input_gradient},
+                                              {"matmul", launch_matmul},
+                                              {"matmul_nt", launch_matmul_nt},
+                                              {0}};
 #endif

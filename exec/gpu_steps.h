@@ -19,15 +19,24 @@ typedef struct {
     int (*launch)(GpuPlan *p, const Step *step);
 } GpuOperator;
 
-extern const GpuOperator gpu_region_operators[];
-extern const GpuOperator gpu_product_operators[];
-extern const GpuOperator gpu_conv_operators[];
-extern const GpuOperator gpu_rows_operators[];
-extern const GpuOperator gpu_move_operators[];
-extern const GpuOperator gpu_attention_operators[];
-extern const GpuOperator gpu_stereo_operators[];
-extern const GpuOperator gpu_transport_operators[];
-extern const GpuOperator gpu_weight_gradient_operators[];
+/* Every family: gpu_NAME_operators. */
+/* clang-format off */
+#define GPU_FAMILIES(each) \
+    each(region) \
+    each(products) \
+    each(conv) \
+    each(rows) \
+    each(move) \
+    each(attention) \
+    each(stereo) \
+    each(transport) \
+    each(resample) \
+    each(norm) \
+    each(weight_gradient) \
+    /* the end */
+/* clang-format on */
+#define GPU_FAMILY_DECLARED(name) extern const GpuOperator gpu_##name##_operators[];
+GPU_FAMILIES(GPU_FAMILY_DECLARED)
 
 /* Device address of a tensor's first element. The context is a GpuPlan: region_places takes it. */
 void *gpu_address(const void *plan, const Tensor *t);

@@ -19,6 +19,10 @@ double norm_eps(const Node *node) {
     return ((const NormAttributes *)node->attributes)->eps;
 }
 
+int norm_groups(const Node *node) {
+    return ((const NormAttributes *)node->attributes)->groups;
+}
+
 static void layer_norm_define(const Node *node, const Run *run) {
     const NormAttributes *attributes = node->attributes;
     const Rows from = rows_of(node->input[0]), to = rows_of(node->output[0]);

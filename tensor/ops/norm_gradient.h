@@ -9,7 +9,9 @@
  */
 void norm_record_gradient(Tensor *x, Tensor *weight, Tensor *bias, Tensor *dy, int groups, double eps, Tensor **d,
                           T_AT);
-double norm_eps(const Node *node); /* of a layer_norm or group_norm; also for exec/gpu.c */
+/* Of a layer_norm or group_norm; for exec/gpu_*.c. Groups are 0 for layer_norm. */
+double norm_eps(const Node *node);
+int norm_groups(const Node *node);
 /* y is what the softmax gave. */
 Tensor *t_softmax_gradient_at(Tensor *y, Tensor *dy, T_AT);
 

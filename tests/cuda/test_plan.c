@@ -6,6 +6,7 @@
 #include "exec/steps.h"
 #include "nn/net.h"
 #include "nn/store.h"
+#include "tensor/op.h"
 #include "tensor/ops/ops.h"
 #include "tests/cuda/simt/plan_case.h"
 #include "tests/lib/check.h"
@@ -231,11 +232,13 @@ static void test_refused(void **state) {
     Plan *plan;
     Program *program = program_make();
     Tensor *x = program_input(program, "x", DTYPE_F32, 4, (int64_t[]){1, 4, 8, 8});
-    program_output(program, "y", t_avg_pool2(x));
+    static const Op unheard_of = {.name = "unheard_of", .kind = OP_HEAVY};
+    Node *node = program_record(program, &unheard_of, 1, &x, NULL, 0, T_HERE);
+    program_output(program, "y", node_output(node, DTYPE_F32, 4, x->size, LAYOUT_AUTO));
     must(plan_make(program, &source, NULL, (PlanOptions){.shape_only = true}, &plan));
     must(emulated_open((Emulated){0}, &gpu));
     assert_int_equal(gpu_plan_make(plan, &source, gpu, (GpuPlanOptions){0}, &on_gpu), ERR_DEVICE);
-    assert_non_null(strstr(err_sentence(), "avg_pool2"));
+    assert_non_null(strstr(err_sentence(), "unheard_of"));
     assert_non_null(strstr(err_sentence(), "has no kernel for a GPU yet"));
     assert_int_equal(emulated_use(gpu).memory, 0);
     gpu_close(gpu);

@@ -1,0 +1,137 @@
+/* cuda/kernels/norm.cu - group norm and its gradient: what tensor/ops/norm.c and norm_gradient.c say.
+ *
+ *   y = (x - mean) / sqrt(variance + eps) weight + bias, mean and variance over the positions and channels of a group
+ *
+ * Two rungs. The plain one is a block a group and three passes. The fast one is three launches: moments of each channel
+ * in tiles of positions, as many threads as it takes; one block a group joins them; one thread an element makes the
+ * result. x is read twice from memory (once from L2 for small maps) and y written once; the parts are some percent.
+ *
+ * Nothing is lost when the mean is far larger than the spread: a tile's mean is kept with what rounding took from it,
+ * squares are of differences from it, and tiles are joined in double (Chan's formula), in a fixed order. */
+#include "cuda/device/sums.h"
+#include "cuda/kernels/norm.h"
+
+DEVICE i64 x_at(const GroupNormArgs *a, int position) {
+    int row = position / a->w;
+    return row * a->x_row + (position - row * a->w) * a->x_column;
+}
+DEVICE i64 dy_at(const GroupNormArgs *a, int position) {
+    int row = position / a->w;
+    return row * a->dy_row + (position - row * a->w) * a->dy_column;
+}
+
+/* grid: groups, pictures */
+KERNEL(group_norm_plain, 256, GroupNormArgs, a) {
+    SHARED(double, shared, SUM_THREADS);
+    int width = a.channels / a.groups, first = block_x() * width, picture = block_y();
+    i64 count = (i64)a.h * a.w * width;
+    const float *x = a.x + picture * a.x_picture + first;
+    float *y = a.y + (i64)picture * a.h * a.w * a.channels + first;
+    double sum = 0, squares = 0;
+    for (i64 e = thread_x(); e < count; e += 256) sum += x[x_at(&a, (int)(e / width)) + e % width];
+    double mean = block_sum(sum, shared) * a.share;
+    for (i64 e = thread_x(); e < count; e += 256) {
+        double difference = x[x_at(&a, (int)(e / width)) + e % width] - mean;
+        squares += difference * difference;
+    }
+    float scale = 1 / sqrt_f32((float)(block_sum(squares, shared) * a.share) + a.eps);
+    for (i64 e = thread_x(); e < count; e += 256) {
+        int c = (int)(e % width);
+        i64 position = e / width;
+        float z = (float)(x[x_at(&a, (int)position) + c] - mean) * scale;
+        y[position * a.channels + c] = z * (a.weight ? a.weight[first + c] : 1) + (a.bias ? a.bias[first + c] : 0);
+    }
+}
+
+/* ---- the fast rung ---- */
+
+/* The moments of one channel of one tile, and with `dy` its sums. A thread each, channels fastest.
+ * grid: tiles times channels / 256, pictures */
+DEVICE void moments(const GroupNormArgs *a, const float *dy, int parts) {
+    i64 unit = (i64)block_x() * 256 + thread_x(), picture = block_y();
+    int tile = (int)(unit / a->channels), c = (int)(unit - (i64)tile * a->channels);
+    if (tile >= a->tiles) return; /* nobody is waited for */
+    int begin = tile * a->tile, end = begin + a->tile < a->h * a->w ? begin + a->tile : a->h * a->w;
+    const float *x = a->x + picture * a->x_picture + c;
+    float mean = 0, rest = 0, squares = 0, sum = 0, product = 0, count = (float)(end - begin);
+    for (int p = begin; p < end; p++) mean += x[x_at(a, p)];
+    mean /= count;
+    for (int p = begin; p < end; p++) {
+        float difference = x[x_at(a, p)] - mean;
+        rest += difference;
+        squares += difference * difference;
+        if (dy) {
+            float d = dy[picture * a->dy_picture + dy_at(a, p) + c];
+            sum += d;
+            product += d * difference;
+        }
+    }
+    rest /= count;
+    float *to = a->part + (picture * a->tiles + tile) * parts * a->channels + c;
+    to[PART_MEAN * a->channels] = mean;
+    to[PART_REST * a->channels] = rest;
+    to[PART_SQUARES * a->channels] = squares - count * rest * rest;
+    if (dy) {
+        to[PART_SUM * a->channels] = sum;
+        to[PART_PRODUCT * a->channels] = product - rest * sum;
+    }
+}
+
+KERNEL(group_moments, 256, GroupNormArgs, a) {
+    moments(&a, (const float *)0, PARTS_FORWARD);
+}
+
+typedef struct {
+    double mean, scale;
+} Spread;
+
+DEVICE double tile_positions(const GroupNormArgs *a, int tile) {
+    int left = a->h * a->w - tile * a->tile;
+    return (double)(left < a->tile ? left : a->tile);
+}
+
+/* Of this block's group, from the parts of its channels: the mean, then the squares of all from it. */
+DEVICE Spread spread_of_group(const GroupNormArgs *a, int parts, double *shared) {
+    int width = a->channels / a->groups, entries = a->tiles * width;
+    const float *part = a->part + (i64)block_y() * a->tiles * parts * a->channels + block_x() * width;
+    double sum = 0, squares = 0;
+    for (int e = thread_x(); e < entries; e += SUM_THREADS) {
+        const float *own = part + (i64)(e / width) * parts * a->channels + e % width;
+        sum += tile_positions(a, e / width) * ((double)own[PART_MEAN * a->channels] + own[PART_REST * a->channels]);
+    }
+    Spread s;
+    s.mean = block_sum(sum, shared) * a->share;
+    for (int e = thread_x(); e < entries; e += SUM_THREADS) {
+        const float *own = part + (i64)(e / width) * parts * a->channels + e % width;
+        double off = (double)own[PART_MEAN * a->channels] + own[PART_REST * a->channels] - s.mean;
+        squares += own[PART_SQUARES * a->channels] + tile_positions(a, e / width) * off * off;
+    }
+    s.scale = 1 / sqrt_f32((float)(block_sum(squares, shared) * a->share) + a->eps);
+    return s;
+}
+
+/* grid: groups, pictures */
+KERNEL(group_spread, 256, GroupNormArgs, a) {
+    SHARED(double, shared, SUM_THREADS);
+    int width = a.channels / a.groups;
+    Spread s = spread_of_group(&a, PARTS_FORWARD, shared);
+    float *table = a.table + (i64)block_y() * TABLES_FORWARD * a.channels;
+    for (int c = block_x() * width + thread_x(); c < (block_x() + 1) * width; c += SUM_THREADS) {
+        double scale = s.scale * (a.weight ? a.weight[c] : 1);
+        float centre = (float)s.mean;
+        table[TABLE_CENTRE * a.channels + c] = centre;
+        table[TABLE_SCALE * a.channels + c] = (float)scale;
+        /* what rounding took from the mean comes back here */
+        table[TABLE_SHIFT * a.channels + c] = (float)((a.bias ? a.bias[c] : 0) - (s.mean - centre) * scale);
+    }
+}
+
+/* grid: columns times channels / 256, rows, pictures */
+KERNEL(group_normalise, 256, GroupNormArgs, a) {
+    int at = block_x() * 256 + thread_x(), column = at / a.channels, c = at - column * a.channels;
+    if (column >= a.w) return; /* nobody is waited for */
+    const float *table = a.table + (i64)block_z() * TABLES_FORWARD * a.channels + c;
+    float x = a.x[block_z() * a.x_picture + block_y() * a.x_row + column * a.x_column + c];
+    a.y[((i64)block_z() * a.h + block_y()) * a.w * a.channels + at] =
+        (x - table[TABLE_CENTRE * a.channels]) * table[TABLE_SCALE * a.channels] + table[TABLE_SHIFT * a.channels];
+}
