@@ -6,6 +6,7 @@
 #include "tensor/ops/attention_node.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum { PLAIN_WARPS = 4, PLAIN_SHARED = 48 * 1024 /* what every block may have */ };
 
@@ -28,6 +29,28 @@ static int relative_of(GpuPlan *p, const Node *node, const Tensor *weight, const
     return 0;
 }
 
+/* Where the tokens lie, copies of 16 bytes are possible. */
+static bool in_pieces(Tokens t) {
+    return (uintptr_t)t.at % 16 == 0 && t.batch % 4 == 0 && t.row % 4 == 0;
+}
+
+/* The fast rung, if a block of it fits: what it is compiled for, and its grid. */
+static bool tiled(const GpuPlan *p, const AttentionArgs *a, char define[96], GpuGrid *grid) {
+    const int width = (a->width + 15) / 16 * 16, wide = width > 32 ? (width + 31) / 32 * 32 : width;
+    const int rows = wide > 256 ? 2 : wide > 32 || a->relative.h ? 4 : 8;
+    const int threads = wide > 32 && wide <= 64 && !a->relative.h ? 256 : 128;
+    const int queries = ATTENTION_QUERIES(rows, threads);
+    const bool pieces = in_pieces(a->q) && in_pieces(a->k) && in_pieces(a->v) && a->width % 4 == 0;
+    if (wide > 512) return false;
+    const int64_t floats = ATTENTION_FLOATS((int64_t)wide, queries, (int64_t)a->relative.w + a->relative.h);
+    *grid = (GpuGrid){.x = gpu_blocks(a->queries, queries) * a->batches * a->heads,
+                      .threads = (unsigned)threads,
+                      .shared = (size_t)floats * sizeof(float)};
+    snprintf(define, 96, "-DWIDTH=%d -DROWS=%d -DTHREADS=%d%s%s", wide, rows, threads, pieces ? " -DPIECES" : "",
+             a->relative.h ? " -DRELATIVE" : "");
+    return grid->shared <= gpu_device(p)->shared_a_block;
+}
+
 /* Inputs: q, k, v, and with the relative term its weight and bias. */
 static int launch_attention(GpuPlan *p, const Step *step) {
     const Node *node = step->node;
@@ -46,10 +69,17 @@ static int launch_attention(GpuPlan *p, const Step *step) {
         .shift = attributes->swap_halves ? (int)(q->size[0] / 2) : 0,
         .scale = (float)(1 / sqrt((double)(q->size[2] / attributes->heads))),
     };
-    if (q->size[2] > INT32_MAX / 64 || q->size[0] > INT32_MAX) return gpu_too_large(step);
+    if (q->size[2] > INT32_MAX / 64 || k->size[1] > INT32_MAX / 64 ||
+        q->size[0] * q->size[1] > (INT32_MAX - PLAIN_WARPS) / attributes->heads)
+        return gpu_too_large(step);
     int code = attributes->h ? relative_of(p, node, node->input[3], node->input[4], &a.relative) : 0;
     if (code) return code;
     if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
+    char define[96];
+    GpuGrid grid;
+    if (gpu_rung(p) == RUNG_FAST && tiled(p, &a, define, &grid))
+        return gpu_launch(p, step, (GpuCode){"cuda/kernels/attention_tiled.cu", "attention_tiled", step->strip, define},
+                          grid, &a, sizeof a);
     size_t shared = (size_t)(PLAIN_WARPS * (32 + a.width)) * sizeof(float);
     if (shared > PLAIN_SHARED) return gpu_no_kernel(node, " with such wide heads");
     return gpu_launch(p, step, (GpuCode){"cuda/kernels/attention.cu", "attention_plain", step->strip, NULL},

@@ -5,6 +5,9 @@
  * and call no CUDA built-in by its own name. NVRTC reads the very text that the tests give to the C compiler; what a
  * word does is in machine.h there and in tests/cuda/simt/words.h here, and nowhere else.
  *
+ * KERNEL(name, threads of a block, Args, a) begins a kernel; KERNEL_BLOCKS says as well how many blocks are to run on a
+ * multiprocessor at a time, which fixes the registers of a thread: where the compiler guesses, it may spill for more.
+ *
  *  1. A warp word (warp_*, load_matrix4, mma_16x8x16) is spoken by all 32 lanes. Blocks are multiples of 32 threads.
  *  2. No thread returns before a block_sync; a whole warp may return when none follows. Guard loads and stores instead.
  *  3. Shuffles order no memory: inside a warp shared memory needs warp_sync, between warps block_sync.

@@ -3,18 +3,22 @@
  *
  * Errors of the functions, in units in the last place, are those of the CUDA C++ Programming Guide (mathematical
  * functions): exp_f32 2, log_f32 1, erf_f32 2, tanh_f32 2, sqrt_f32 and division correctly rounded; exp_fast_f32
- * 2 + floor(|1.16 x|). */
+ * 2 + floor(|1.16 x|); exp2_fast_f32 2, and 0 where the result would be below 2^-126. */
 #ifndef PANUM_CUDA_DEVICE_MACHINE_H
 #define PANUM_CUDA_DEVICE_MACHINE_H
 
 #define DEVICE static __device__ __forceinline__
 #define KERNEL(name, threads, Args, a) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
+#define KERNEL_BLOCKS(name, threads, blocks, Args, a) \
+    extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ Args a)
 #define SHARED(type, name, count) __shared__ __align__(128) type name[count]
 #define SHARED_REST(type, name)                                          \
     extern __shared__ __align__(128) unsigned char shared_rest_of_all[]; \
     type *name = (type *)shared_rest_of_all
 #define UNROLL _Pragma("unroll")
+#define PRAGMA(text) _Pragma(#text)
+#define UNROLL_BY(n) PRAGMA(unroll n)
 #define RESTRICT __restrict__
 #define ALL_LANES 0xffffffffu
 
@@ -77,6 +81,11 @@ DEVICE float exp_f32(float x) {
 }
 DEVICE float exp_fast_f32(float x) {
     return __expf(x);
+}
+DEVICE float exp2_fast_f32(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(y) : "f"(x));
+    return y;
 }
 DEVICE float log_f32(float x) {
     return logf(x);

@@ -23,12 +23,13 @@ DEVICE void store(float v, i64 row, i64 column, const AttentionArgs *a) {
 
 DEVICE float score_of(const float *q, const float *k, int width) {
     float sum = 0;
+    UNROLL_BY(4)
     for (int c = 0; c < width; c++) sum = fma_f32(q[c], k[c], sum);
     return sum;
 }
 
 /* Element `lane` of P for a query and a key. */
-DEVICE float position_of(const Relative *r, i64 query, i64 key, int lane) {
+DEVICE float position_of(const Relative *r, int query, int key, int lane) {
     if (lane < ATTENTION_PE_HALF)
         return 0.5f * r->table_x[(query % r->w - key % r->w + r->w - 1) * ATTENTION_PE_HALF + lane];
     return 0.5f * r->table_y[(query / r->w - key / r->w + r->h - 1) * ATTENTION_PE_HALF + lane - ATTENTION_PE_HALF];
@@ -38,27 +39,28 @@ DEVICE float position_of(const Relative *r, i64 query, i64 key, int lane) {
  * the weights of 32 keys. grid: batches x queries x heads / 4 */
 KERNEL(attention_plain, PLAIN_WARPS * 32, AttentionArgs, a) {
     SHARED_REST(float, rest);
-    i64 at = (i64)block_x() * PLAIN_WARPS + warp_x(), row = at / a.heads, batch = row / a.queries;
-    i64 query = row - batch * a.queries, other = (batch + a.shift) % a.batches;
-    int column = (int)(at - row * a.heads) * a.width, lane = lane_x();
+    int at = block_x() * PLAIN_WARPS + warp_x(), row = at / a.heads, queries = (int)a.queries, keys = (int)a.keys;
+    int batch = row / queries, query = row - batch * queries, other = (batch + a.shift) % (int)a.batches;
+    int column = (at - row * a.heads) * a.width, lane = lane_x();
     if (batch >= a.batches) return; /* the whole warp; blocks do not meet */
     float *weights = rest + warp_x() * 32, *q = rest + PLAIN_WARPS * 32 + warp_x() * a.width;
     const float *k = a.k.at + other * a.k.batch + column, *v = a.v.at + other * a.v.batch + column;
     for (int c = lane; c < a.width; c += 32) q[c] = a.q.at[batch * a.q.batch + query * a.q.row + column + c] * a.scale;
     warp_sync();
     float largest = bits_f32(0xff800000u); /* -infinity */
-    for (i64 j = lane; j < a.keys; j += 32) largest = max_f32(largest, score_of(q, k + j * a.k.row, a.width));
+    for (int j = lane; j < keys; j += 32) largest = max_f32(largest, score_of(q, k + j * a.k.row, a.width));
     largest = warp_max(largest);
     for (int first = 0; first < a.width; first += 32 * PLAIN_COLUMNS) {
         float total = 0, position = 0, sum[PLAIN_COLUMNS];
         UNROLL
         for (int n = 0; n < PLAIN_COLUMNS; n++) sum[n] = 0;
-        for (i64 j0 = 0; j0 < a.keys; j0 += 32) {
-            float weight = j0 + lane < a.keys ? exp_f32(score_of(q, k + (j0 + lane) * a.k.row, a.width) - largest) : 0;
+        for (int j0 = 0; j0 < keys; j0 += 32) {
+            float weight = j0 + lane < keys ? exp_f32(score_of(q, k + (j0 + lane) * a.k.row, a.width) - largest) : 0;
             total += weight;
             weights[lane] = weight;
             warp_sync();
-            for (int i = 0; i < 32 && j0 + i < a.keys; i++) {
+            UNROLL_BY(1)
+            for (int i = 0; i < 32 && j0 + i < keys; i++) {
                 const float *value = v + (j0 + i) * a.v.row;
                 UNROLL
                 for (int n = 0; n < PLAIN_COLUMNS; n++) {
@@ -78,6 +80,7 @@ KERNEL(attention_plain, PLAIN_WARPS * 32, AttentionArgs, a) {
             int c = first + n * 32 + lane;
             if (c >= a.width) continue;
             float value = sum[n] / total;
+            UNROLL_BY(1)
             for (int d = 0; a.relative.h && d < ATTENTION_PE_WIDTH; d++)
                 value = fma_f32(a.relative.weight[c * ATTENTION_PE_WIDTH + d], weights[d], value);
             if (a.relative.h) value += a.relative.bias[c];

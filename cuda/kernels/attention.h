@@ -30,4 +30,20 @@ typedef struct {
     Relative relative;
     RegionPlaces places; /* of the region in the hole on store: its row is batch queries + query */
 } AttentionArgs;
+
+/* What attention_tiled.cu is compiled for: -DWIDTH, columns of a head and zeros up to a multiple of 16 or 32; -DROWS,
+ * queries of a thread (8, 4 or 2); -DTHREADS; -DPIECES, where tokens can be copied by 16 bytes; -DRELATIVE. Sixteen
+ * threads work on a row of queries x keys. Keys come 64 at a time, in chunks of some columns; values in chunks of some
+ * rows. Shared memory, in floats: the queries, two chunks, the weights, and sums by grid column and row. */
+#define ATTENTION_KEYS 64
+#define ATTENTION_LANES 16
+#define ATTENTION_QUERIES(rows, threads) ((rows) * (threads) / ATTENTION_LANES)
+#define ATTENTION_DEPTH(width) ((width) % 32 ? 16 : 32) /* columns of a chunk of keys */
+#define ATTENTION_VALUES(width)                                                                                       \
+    ((width) <= 32 ? 64 : (width) <= 64 ? 32 : (width) <= 128 ? 16 : (width) <= 256 ? 8 : 4) /* rows of one of values \
+                                                                                              */
+#define ATTENTION_CHUNK 2304 /* floats: 64 keys of 32 + 4 columns; values need less */
+#define ATTENTION_WEIGHT_PITCH (ATTENTION_KEYS + 4)
+#define ATTENTION_FLOATS(width, queries, grid) \
+    ((queries) * ((width) + 4) + 2 * ATTENTION_CHUNK + (queries)*ATTENTION_WEIGHT_PITCH + (queries) * (grid))
 #endif

@@ -1,9 +1,15 @@
 /* Attention on the emulated device against the CPU: shapes, views, holes, the relative position term, scores that are
  * large, infinite or not numbers. */
+#include "base/mem.h"
+#include "base/rng.h"
+#include "cuda/kernels/attention.h"
 #include "tensor/ops/ops.h"
+#include "tests/cuda/simt/device_case.h"
 #include "tests/cuda/simt/plan_case.h"
 #include "tests/lib/attention_cases.h"
 #include "tests/lib/check.h"
+
+#include <math.h>
 
 /* The last node's output becomes the program's. */
 static void compare(const char *what, Program *program, PlanWay way, double bound) {
@@ -16,50 +22,150 @@ static void compare(const char *what, Program *program, PlanWay way, double boun
 static void test_shapes(void **state) {
     (void)state;
     static const AttentionCase cases[] = {
-        {1, 1, 1, 1, 1, false},  {2, 1, 1, 8, 2, false},   {1, 2, 3, 5, 1, false},    {2, 14, 33, 16, 1, true},
-        {4, 5, 31, 20, 2, true}, {1, 9, 66, 40, 1, false}, {1, 3, 40, 150, 1, false},
+        {1, 1, 1, 1, 1, false},     {2, 1, 1, 8, 2, false},    {1, 2, 3, 5, 1, false},    {2, 14, 33, 16, 1, true},
+        {4, 5, 31, 20, 2, true},    {1, 9, 66, 40, 1, false},  {1, 3, 40, 150, 1, false}, {2, 3, 130, 64, 2, true},
+        {1, 35, 65, 260, 1, false}, {1, 67, 70, 12, 1, false},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char what[80];
-        Program *program = attention_program(&cases[i], what);
-        compare(what, program, (PlanWay){{0}, {.rung = RUNG_PLAIN}, {.order = (unsigned)i % 3}}, 2e-6);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int way = 0; way < 2; way++) {
+            char what[80];
+            Program *program = attention_program(&cases[i], what);
+            compare(what, program, (PlanWay){{0}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = (unsigned)i % 3}},
+                    2e-6);
+        }
 }
 
 static void test_views(void **state) {
     (void)state;
     for (int rows = 0; rows < 2; rows++)
-        compare(rows ? "slices of a map, by rows" : "slices of a map", attention_views_program(rows, 4, 7),
-                (PlanWay){{0}, {.rung = RUNG_PLAIN}, {.order = 1}}, 2e-6);
+        for (int way = 0; way < 2; way++)
+            compare(rows ? "slices of a map, by rows" : "slices of a map", attention_views_program(rows, 4, 7),
+                    (PlanWay){{0}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = 1}}, 2e-6);
 }
 
 static void test_relative(void **state) {
     (void)state;
     static const RelativeCase cases[] = {{1, 1, 1, 8, 1}, {2, 3, 4, 8, 2}, {1, 1, 19, 5, 1}, {1, 6, 7, 40, 2}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char what[80];
-        Program *program = attention_relative_program(&cases[i], what);
-        compare(what, program, (PlanWay){{0}, {.rung = RUNG_PLAIN}, {.order = (unsigned)i % 3}}, 3e-6);
-    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int way = 0; way < 2; way++) {
+            char what[80];
+            Program *program = attention_relative_program(&cases[i], what);
+            compare(what, program, (PlanWay){{0}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = (unsigned)i % 3}},
+                    3e-6);
+        }
 }
 
 /* A residual and an activation in the hole on store, and the result over the queries where there is no hole. */
 static void test_holes(void **state) {
     (void)state;
-    for (int interpret = 0; interpret < 2; interpret++) {
-        Program *program = program_make();
-        Tensor *x = program_input(program, "x", DTYPE_F32, 3, (int64_t[]){2, 11, 12});
-        Tensor *q = t_affine(x, 2, 0.5), *over = t_attention(t_affine(x, 3, 0), x, x, .heads = 3);
-        program_output(program, "over", t_attention(over, x, x, .heads = 1));
-        program_output(program, "y", t_add(t_tanh(t_attention(q, x, x, .heads = 2)), x));
-        compare_plan(interpret ? "holes, one a launch" : "holes", program,
-                     (PlanWay){{.interpret = interpret}, {.rung = RUNG_PLAIN}, {.order = 1}}, 3e-6);
-        program_drop(program);
+    for (int interpret = 0; interpret < 2; interpret++)
+        for (int way = 0; way < 2; way++) {
+            Program *program = program_make();
+            Tensor *x = program_input(program, "x", DTYPE_F32, 3, (int64_t[]){2, 11, 12});
+            Tensor *q = t_affine(x, 2, 0.5), *over = t_attention(t_affine(x, 3, 0), x, x, .heads = 3);
+            program_output(program, "over", t_attention(over, x, x, .heads = 1));
+            program_output(program, "y", t_add(t_tanh(t_attention(q, x, x, .heads = 2)), x));
+            compare_plan(interpret ? "holes, one a launch" : "holes", program,
+                         (PlanWay){{.interpret = interpret}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = 1}},
+                         3e-6);
+            program_drop(program);
+        }
+}
+
+/* ---- kernels by themselves ---- */
+
+/* One head of `queries` x `keys` tokens of `width`. */
+typedef struct {
+    int queries, keys, width;
+    const float *q, *k, *v;
+} Head;
+
+/* o[queries][width] by the definition, in double but for the products: their overflow is part of the case. */
+static void define_head(const Head *h, double *o) {
+    double *weight = mem_array((size_t)h->keys, sizeof *weight);
+    for (int i = 0; i < h->queries; i++) {
+        double largest = -INFINITY, total = 0;
+        for (int j = 0; j < h->keys; j++) {
+            float score = 0;
+            for (int c = 0; c < h->width; c++) score += h->q[i * h->width + c] * h->k[j * h->width + c];
+            weight[j] = (double)score / sqrt(h->width);
+            largest = fmax(largest, weight[j]);
+        }
+        for (int j = 0; j < h->keys; j++) total += weight[j] = exp(weight[j] - largest);
+        for (int c = 0; c < h->width; c++) {
+            double sum = 0;
+            for (int j = 0; j < h->keys; j++) sum += weight[j] * (double)h->v[j * h->width + c];
+            o[i * h->width + c] = sum / total;
+        }
     }
+    mem_free(weight);
+}
+
+typedef struct {
+    const char *file, *kernel, *define;
+    int threads, queries; /* of a block */
+    size_t shared;
+} Rung;
+
+/* NaN where the definition has it and nowhere else; a report names the row. */
+static void check_head(const char *what, const Head *h, const Rung *rung, unsigned order, double bound) {
+    Gpu *gpu;
+    must(emulated_open((Emulated){.order = order}, &gpu));
+    DeviceCase d = device_case(gpu, rung->file, rung->define);
+    const size_t n = (size_t)(h->queries * h->width), m = (size_t)(h->keys * h->width);
+    double *want = mem_array(n, sizeof *want);
+    float *got = mem_array(n, sizeof *got);
+    define_head(h, want);
+    AttentionArgs a = {.q = {case_up(&d, h->q, n * sizeof(float)), 0, h->width},
+                       .k = {case_up(&d, h->k, m * sizeof(float)), 0, h->width},
+                       .v = {case_up(&d, h->v, m * sizeof(float)), 0, h->width},
+                       .o = case_room(&d, n * sizeof(float)),
+                       .batches = 1,
+                       .queries = h->queries,
+                       .keys = h->keys,
+                       .heads = 1,
+                       .width = h->width,
+                       .scale = (float)(1 / sqrt(h->width))};
+    case_run(&d, rung->kernel,
+             (GpuLaunch){{(unsigned)((h->queries + rung->queries - 1) / rung->queries), 1, 1},
+                         (unsigned)rung->threads,
+                         rung->shared},
+             &a, sizeof a);
+    case_down(&d, got, a.o, n * sizeof(float));
+    for (size_t i = 0; i < n; i++)
+        if (isnan(want[i]) ? !isnan(got[i]) : !(fabs((double)got[i] - want[i]) <= bound * fmax(1, fabs(want[i]))))
+            fail_msg("%s, %s: row %d is %.9g, not %.9g", what, rung->kernel, (int)i / h->width, (double)got[i],
+                     want[i]);
+    mem_free(want), mem_free(got);
+    device_case_drop(&d);
+}
+
+static void test_infinite(void **state) {
+    (void)state;
+    enum { QUERIES = 6, KEYS = 70, WIDTH = 4 };
+    static const Rung rungs[] = {
+        {"cuda/kernels/attention.cu", "attention_plain", NULL, 128, 4, 4 * (32 + WIDTH) * sizeof(float)},
+        {"cuda/kernels/attention_tiled.cu", "attention_tiled", "-DWIDTH=16 -DROWS=8 -DTHREADS=128 -DPIECES", 128, 64,
+         ATTENTION_FLOATS(16, 64, 0) * sizeof(float)}};
+    static const char *const name[] = {"64 keys of -infinity, then others", "nothing but -infinity",
+                                       "a key that is NaN", "growing scores"};
+    for (int kind = 0; kind < 4; kind++)
+        for (int r = 0; r < 2; r++) {
+            float q[QUERIES * WIDTH] = {0}, k[KEYS * WIDTH] = {0}, v[KEYS * WIDTH];
+            q[0] = 1e30f, q[WIDTH] = -1e30f, q[3 * WIDTH + 1] = NAN, q[4 * WIDTH] = 2e30f, q[5 * WIDTH + 1] = 1;
+            for (int j = 0; j < KEYS; j++) {
+                k[j * WIDTH] = kind == 3 ? 1e-28f * (float)j : j < 64 || kind == 1 ? -1e30f : 1e-30f * (float)j;
+                if (kind == 1) k[j * WIDTH + 1] = -3e38f;
+                for (int c = 0; c < WIDTH; c++) v[j * WIDTH + c] = (float)rng_signed(3, (uint64_t)(j * WIDTH + c));
+            }
+            if (kind == 2) k[5 * WIDTH + 2] = NAN;
+            check_head(name[kind], &(Head){QUERIES, KEYS, WIDTH, q, k, v}, &rungs[r], (unsigned)kind % 3, 2e-6);
+        }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_views),
-                                       cmocka_unit_test(test_relative), cmocka_unit_test(test_holes)};
+                                       cmocka_unit_test(test_relative), cmocka_unit_test(test_holes),
+                                       cmocka_unit_test(test_infinite)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ static const Nvrtc *open_or_skip(const char *test) {
 /* How many kernels the text declares. */
 static int kernels_in(const char *text) {
     int n = 0;
-    for (const char *at = text; (at = strstr(at, "\nKERNEL(")) != NULL; at++) n++;
+    for (const char *at = text; (at = strstr(at, "\nKERNEL")) != NULL; at++) n++;
     return n;
 }
 
@@ -47,6 +47,34 @@ static int compile(const Nvrtc *nvrtc, const GpuSource *source, int arch, Compil
 static void head(void) {
     printf("%-7s %-28s %-14s %9s %7s %6s %7s %6s %8s\n", "arch", "kernel", "defines", "registers", "shared", "stack",
            "stores", "loads", "bytes");
+}
+
+/* Kernels that launchers specialise, beside the form that they have by themselves: the corners of what is asked for. */
+static const struct {
+    const char *file, *define;
+    int least; /* architecture */
+} variants[] = {
+    {"cuda/kernels/attention_tiled.cu", "-DWIDTH=16 -DROWS=8 -DTHREADS=128", 75},
+    {"cuda/kernels/attention_tiled.cu", "-DWIDTH=64 -DROWS=4 -DTHREADS=256 -DPIECES", 75},
+    {"cuda/kernels/attention_tiled.cu", "-DWIDTH=128 -DROWS=4 -DTHREADS=128 -DPIECES", 75},
+    {"cuda/kernels/attention_tiled.cu", "-DWIDTH=256 -DROWS=4 -DTHREADS=128", 75},
+    {"cuda/kernels/attention_tiled.cu", "-DWIDTH=512 -DROWS=2 -DTHREADS=128 -DPIECES", 75},
+    {"cuda/kernels/attention_tiled.cu", "-DWIDTH=64 -DROWS=4 -DTHREADS=128 -DPIECES -DRELATIVE", 75},
+};
+
+static void test_variants(void **state) {
+    (void)state;
+    const Nvrtc *nvrtc = open_or_skip(__func__);
+    int arch[ARCH_MOST], count = nvrtc_architectures(nvrtc, arch, ARCH_MOST);
+    head();
+    for (size_t k = 0; k < sizeof variants / sizeof *variants; k++) {
+        if (only && !strstr(variants[k].file, only)) continue;
+        GpuSource source = cuda_kernel_source(variants[k].file, variants[k].define);
+        for (int i = 0; i < count; i++) {
+            if (arch[i] < variants[k].least) continue;
+            assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_STRICT), kernels_in(source.text));
+        }
+    }
 }
 
 static void test_kernels(void **state) {
@@ -126,7 +154,7 @@ static void test_strict(void **state) {
 int main(int argc, char **argv) {
     if (argc > 1) only = argv[1];
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_strict), cmocka_unit_test(test_kernels),
-                                       cmocka_unit_test(test_words)};
-    const struct CMUnitTest one[] = {cmocka_unit_test(test_kernels)};
+                                       cmocka_unit_test(test_variants), cmocka_unit_test(test_words)};
+    const struct CMUnitTest one[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_variants)};
     return only ? cmocka_run_group_tests(one, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,6 +39,7 @@ KERNEL(word_numbers, 128, WordArgs, a) {
     a.y[6 * a.n + i] = fma_f32(x, x, -x);
     a.y[7 * a.n + i] = max_f32(x, 0.5f) + min_f32(x, -0.5f);
     a.y[8 * a.n + i] = (float)(sqrt_f64((double)abs_f32(x)) * 1e6);
+    a.y[9 * a.n + i] = exp2_fast_f32(x);
 }
 
 /* every half-size number to f32 and back: y[i], c[i] of 65,536; and n numbers to both: c[65536 + i] */

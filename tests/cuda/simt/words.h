@@ -16,10 +16,12 @@
     extern const int name##_threads;       \
     const int name##_threads = threads;    \
     static void name##_body(const Args a)
+#define KERNEL_BLOCKS(name, threads, blocks, Args, a) KERNEL(name, threads, Args, a)
 #define SHARED(type, name, count) \
     type *const name = (type *)simt_shared(__FILE__, __LINE__, sizeof(type) * (size_t)(count))
 #define SHARED_REST(type, name) type *const name = (type *)simt_shared_rest()
 #define UNROLL
+#define UNROLL_BY(n)
 #define RESTRICT restrict
 #define HERE __FILE__, __LINE__
 
@@ -49,6 +51,7 @@ DEVICE float bits_f32(u32 u) {
 #define f32_f16(v) simt_f32_f16(v)
 #define exp_f32 expf
 #define exp_fast_f32 expf
+#define exp2_fast_f32 exp2f
 #define log_f32 logf
 #define erf_f32 erff
 #define tanh_f32 tanhf

@@ -1,0 +1,326 @@
+/* cuda/kernels/attention_tiled.cu - attention by heads in f32 on the ordinary units: the fast rung of attention.cu. A
+ * block takes some queries of a head (16 to 64) and meets the keys 64 at a time; scores become weights to the running
+ * maximum ("online" softmax, Milakov and Gimelshein 2018; Dao et al. 2022), so no table of queries x keys exists but in
+ * shared memory, 64 columns of it.
+ *
+ * A thread holds ROWS x 4 scores and ROWS x WIDTH/16 results in registers. Keys and values go through two buffers:
+ * while one chunk is used, the next is on its way.
+ *
+ * Computes 4 queries x keys x width flops a head, and an exponential for each score. Reads queries once, and keys and
+ * values once a block: with 64 queries a block, 0.125 bytes from L2 for a flop. Shared memory: ROWS x 4 multiply-adds
+ * for each ROWS + 4 loads of 16 bytes. The largest weight of a row is 1 at any time; what is below 2^-126 of it is 0.
+ *
+ * The result is NaN where a score is NaN or +infinity, and where all are -infinity, as in attention.cu. */
+#include "cuda/device/pointwise.h"
+#include "cuda/kernels/attention.h"
+
+#ifndef WIDTH /* compiled by itself, as a test does */
+#define WIDTH 32
+#define ROWS 8
+#define THREADS 128
+#define PIECES
+#endif
+
+#define LANES ATTENTION_LANES
+#define KEYS ATTENTION_KEYS
+#define QUERIES ATTENTION_QUERIES(ROWS, THREADS)
+#define COLUMNS (WIDTH / LANES) /* results of a thread in each of its rows */
+#define DEPTH ATTENTION_DEPTH(WIDTH)
+#define VALUES ATTENTION_VALUES(WIDTH)
+#define KEY_CHUNKS (WIDTH / DEPTH)
+#define VALUE_CHUNKS (KEYS / VALUES)
+#define CHUNKS (KEY_CHUNKS + VALUE_CHUNKS) /* of 64 keys */
+/* Rows of so many floats that eight rows begin in different banks, by 16 bytes. */
+#define QUERY_PITCH (WIDTH + 4)
+#define KEY_PITCH (DEPTH + 4)
+#define WEIGHT_PITCH ATTENTION_WEIGHT_PITCH
+
+DEVICE void store(float v, i64 row, i64 column, const AttentionArgs *a) {
+#ifdef REGION_GENERATED
+    region(row, column, v, &a->places);
+#else
+    a->o[row * a->heads * a->width + column] = v;
+#endif
+}
+
+/* A thread's row `r` of the block's: the two halves of a warp own four rows each in turn, so that they write weights to
+ * different banks. */
+DEVICE int row_of(int r) {
+    int group = thread_x() / LANES;
+#if ROWS >= 4
+    return group / 2 * (2 * ROWS) + r / 4 * 8 + group % 2 * 4 + r % 4;
+#else
+    return group * ROWS + r;
+#endif
+}
+
+/* Four columns of a token, of which `there` exist. */
+DEVICE void fetch4(float *to, const float *from, int there) {
+#ifdef PIECES
+    copy16(to, from, there > 0);
+#else
+    UNROLL
+    for (int i = 0; i < 4; i++) to[i] = i < there ? from[i] : 0;
+#endif
+}
+
+/* rows x columns of tokens from `first` on, column `column` on; zeros where there are none. */
+DEVICE void fetch(float *to, int pitch, int rows, int columns, Tokens t, int first, int count, int column, int width) {
+    for (int i = thread_x(); i < rows * (columns / 4); i += THREADS) {
+        int row = i / (columns / 4), c = i % (columns / 4) * 4, left = width - column - c;
+        int there = first + row < count && left > 0 ? left : 0;
+        fetch4(to + row * pitch + c, there ? t.at + (first + row) * t.row + column + c : t.at, there);
+    }
+}
+
+/* Chunk n of the keys and values, in the order in which they are used. */
+DEVICE void fetch_chunk(float *to, Tokens k, Tokens v, int n, int keys, int width) {
+    int tile = n / CHUNKS, part = n % CHUNKS;
+    if (part < KEY_CHUNKS)
+        fetch(to, KEY_PITCH, KEYS, DEPTH, k, tile * KEYS, keys, part * DEPTH, width);
+    else
+        fetch(to, WIDTH, VALUES, WIDTH, v, tile * KEYS + (part - KEY_CHUNKS) * VALUES, keys, 0, width);
+}
+
+/* s += q k of one chunk's columns */
+DEVICE void add_scores(float s[ROWS][4], const float *q, const float *k) {
+    int lane = thread_x() % LANES;
+    UNROLL_BY(1)
+    for (int d = 0; d < DEPTH; d += 4) {
+        Float4 key[4];
+        UNROLL
+        for (int c = 0; c < 4; c++) key[c] = load4_f32(k + (lane + LANES * c) * KEY_PITCH + d);
+        UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            Float4 x = load4_f32(q + row_of(r) * QUERY_PITCH + d);
+            UNROLL
+            for (int c = 0; c < 4; c++) {
+                s[r][c] = fma_f32(x.x, key[c].x, s[r][c]);
+                s[r][c] = fma_f32(x.y, key[c].y, s[r][c]);
+                s[r][c] = fma_f32(x.z, key[c].z, s[r][c]);
+                s[r][c] = fma_f32(x.w, key[c].w, s[r][c]);
+            }
+        }
+    }
+}
+
+/* o += weight times a row of values: columns 64 n + 4 lane .. + 3 where the width is such, else 16 n + lane */
+DEVICE void add_row(float o[ROWS][COLUMNS], const float *weight, const float *v) {
+    int lane = thread_x() % LANES;
+#if WIDTH % 64 == 0
+    UNROLL
+    for (int n = 0; n < COLUMNS; n += 4) {
+        Float4 x = load4_f32(v + n * LANES + 4 * lane);
+        UNROLL
+        for (int r = 0; r < ROWS; r++) {
+            o[r][n] = fma_f32(weight[r], x.x, o[r][n]);
+            o[r][n + 1] = fma_f32(weight[r], x.y, o[r][n + 1]);
+            o[r][n + 2] = fma_f32(weight[r], x.z, o[r][n + 2]);
+            o[r][n + 3] = fma_f32(weight[r], x.w, o[r][n + 3]);
+        }
+    }
+#else
+    UNROLL
+    for (int n = 0; n < COLUMNS; n++) {
+        float x = v[n * LANES + lane];
+        UNROLL
+        for (int r = 0; r < ROWS; r++) o[r][n] = fma_f32(weight[r], x, o[r][n]);
+    }
+#endif
+}
+
+DEVICE int column_of(int n) {
+    int lane = thread_x() % LANES;
+#if WIDTH % 64 == 0
+    return n / 4 * 4 * LANES + 4 * lane + n % 4;
+#else
+    return n * LANES + lane;
+#endif
+}
+
+/* o += p v of one chunk's rows */
+DEVICE void add_values(float o[ROWS][COLUMNS], const float *p, const float *v) {
+    UNROLL_BY(1)
+    for (int j = 0; j < VALUES; j += 4) {
+        Float4 four[ROWS];
+        float weight[ROWS];
+        UNROLL
+        for (int r = 0; r < ROWS; r++) four[r] = load4_f32(p + row_of(r) * WEIGHT_PITCH + j);
+        UNROLL
+        for (int r = 0; r < ROWS; r++) weight[r] = four[r].x;
+        add_row(o, weight, v + j * WIDTH);
+        UNROLL
+        for (int r = 0; r < ROWS; r++) weight[r] = four[r].y;
+        add_row(o, weight, v + (j + 1) * WIDTH);
+        UNROLL
+        for (int r = 0; r < ROWS; r++) weight[r] = four[r].z;
+        add_row(o, weight, v + (j + 2) * WIDTH);
+        UNROLL
+        for (int r = 0; r < ROWS; r++) weight[r] = four[r].w;
+        add_row(o, weight, v + (j + 3) * WIDTH);
+    }
+}
+
+/* Of the sixteen threads of a row. */
+DEVICE float lanes_max(float v) {
+    UNROLL
+    for (int m = LANES / 2; m; m >>= 1) v = max_f32(v, warp_xor(v, m));
+    return v;
+}
+DEVICE float lanes_sum(float v) {
+    UNROLL
+    for (int m = LANES / 2; m; m >>= 1) v += warp_xor(v, m);
+    return v;
+}
+
+/* ---- the relative term: weights summed by grid column and by grid row of their keys ---- */
+#ifdef RELATIVE
+/* The sums of a row fade by p[KEYS]; the weights of keys first .. first + 63 are added. */
+DEVICE void add_to_grid(float *sums, const float *p, int first, int keys, const Relative *g) {
+    int lane = thread_x() % LANES, here = keys - first < KEYS ? keys - first : KEYS, column = first % g->w;
+    float fade = p[KEYS];
+    for (int x = lane; x < g->w; x += LANES) {
+        float sum = sums[x] * fade;
+        for (int j = x >= column ? x - column : x - column + g->w; j < here; j += g->w) sum += p[j];
+        sums[x] = sum;
+    }
+    for (int y = lane; y < g->h; y += LANES) {
+        float sum = sums[g->w + y] * fade;
+        int from = y * g->w - first, to = from + g->w < here ? from + g->w : here;
+        for (int j = from > 0 ? from : 0; j < to; j++) sum += p[j];
+        sums[g->w + y] = sum;
+    }
+}
+
+/* This lane's elements of 1/2 [sum_x sums[x] T_x(x_i - x), sum_y sums[y] T_y(y_i - y)] times the row's share p[KEYS]
+ * into p[lane] and p[16 + lane]. */
+DEVICE void position_of(float *p, const float *sums, int query, const Relative *g) {
+    int lane = thread_x() % LANES;
+    const float *x = g->table_x + (query % g->w + g->w - 1) * ATTENTION_PE_HALF + lane;
+    const float *y = g->table_y + (query / g->w + g->h - 1) * ATTENTION_PE_HALF + lane;
+    float by_x = 0, by_y = 0;
+    for (int i = 0; i < g->w; i++) by_x = fma_f32(sums[i], x[-i * ATTENTION_PE_HALF], by_x);
+    for (int i = 0; i < g->h; i++) by_y = fma_f32(sums[g->w + i], y[-i * ATTENTION_PE_HALF], by_y);
+    p[lane] = 0.5f * p[KEYS] * by_x;
+    p[LANES + lane] = 0.5f * p[KEYS] * by_y;
+}
+#endif
+
+/* Scores become weights to the largest so far; what was summed before fades. */
+DEVICE void soften(float s[ROWS][4], float o[ROWS][COLUMNS], float *most, float *total, float *p, int here, float by) {
+    int lane = thread_x() % LANES;
+    UNROLL
+    for (int r = 0; r < ROWS; r++) {
+        float largest = bits_f32(0xff800000u); /* -infinity */
+        UNROLL
+        for (int c = 0; c < 4; c++) {
+            if (lane + LANES * c >= here) s[r][c] = bits_f32(0xff800000u);
+            largest = max_f32(largest, s[r][c]);
+        }
+        largest = max_f32(most[r], lanes_max(largest) * by);
+        /* while there is nothing but -infinity, weights are 0, not 0/0 */
+        float shift = largest == bits_f32(0xff800000u) ? 0 : largest;
+        float fade = exp2_fast_f32(most[r] - shift);
+        most[r] = largest;
+        total[r] *= fade;
+        UNROLL
+        for (int c = 0; c < 4; c++) {
+            float weight = exp2_fast_f32(s[r][c] * by - shift);
+            p[row_of(r) * WEIGHT_PITCH + lane + LANES * c] = weight;
+            total[r] += weight;
+            s[r][c] = 0;
+        }
+        UNROLL
+        for (int n = 0; n < COLUMNS; n++) o[r][n] *= fade;
+#ifdef RELATIVE
+        if (lane == 0) p[row_of(r) * WEIGHT_PITCH + KEYS] = fade;
+#endif
+    }
+}
+
+/* grid: batches x heads x blocks of queries, the last running fastest */
+KERNEL_BLOCKS(attention_tiled, THREADS, THREADS == 256 ? 2 : 3, AttentionArgs, a) {
+    SHARED_REST(float, q);
+    float *chunk = q + QUERIES * QUERY_PITCH, *p = chunk + 2 * ATTENTION_CHUNK;
+    int blocks = (int)((a.queries + QUERIES - 1) / QUERIES), pair = block_x() / blocks, batch = pair / a.heads;
+    int other = (batch + a.shift) % (int)a.batches, column = (pair - batch * a.heads) * a.width;
+    int first = (block_x() - pair * blocks) * QUERIES, queries = (int)a.queries, keys = (int)a.keys;
+    int chunks = (keys + KEYS - 1) / KEYS * CHUNKS;
+    Tokens tq = a.q, tk = a.k, tv = a.v;
+    tq.at += batch * tq.batch + column;
+    tk.at += other * tk.batch + column;
+    tv.at += other * tv.batch + column;
+    float o[ROWS][COLUMNS], s[ROWS][4], most[ROWS], total[ROWS];
+    UNROLL
+    for (int r = 0; r < ROWS; r++) {
+        most[r] = bits_f32(0xff800000u);
+        total[r] = 0;
+        UNROLL
+        for (int n = 0; n < COLUMNS; n++) o[r][n] = 0;
+        UNROLL
+        for (int c = 0; c < 4; c++) s[r][c] = 0;
+    }
+#ifdef RELATIVE
+    float *sums = p + QUERIES * WEIGHT_PITCH;
+    int grid = a.relative.w + a.relative.h;
+    for (int i = thread_x(); i < QUERIES * grid; i += THREADS) sums[i] = 0;
+#endif
+    fetch(q, QUERY_PITCH, QUERIES, WIDTH, tq, first, queries, 0, a.width);
+    fetch_chunk(chunk, tk, tv, 0, keys, a.width);
+    copy_commit();
+    for (int n = 0; n < chunks; n++) {
+        const float *here = chunk + n % 2 * ATTENTION_CHUNK;
+        int tile = n / CHUNKS, part = n % CHUNKS;
+        if (n + 1 < chunks) fetch_chunk(chunk + (n + 1) % 2 * ATTENTION_CHUNK, tk, tv, n + 1, keys, a.width);
+        copy_commit();
+        copy_wait(1);
+        block_sync(); /* this chunk is there, and so are the weights, if it is of values */
+        if (part < KEY_CHUNKS)
+            add_scores(s, q + part * DEPTH, here);
+        else
+            add_values(o, p + (part - KEY_CHUNKS) * VALUES, here);
+        if (part == KEY_CHUNKS - 1) {
+            soften(s, o, most, total, p, keys - tile * KEYS, a.scale * 1.44269504f); /* exponentials are to base 2 */
+#ifdef RELATIVE
+            warp_sync(); /* a row belongs to sixteen threads of one warp */
+            UNROLL_BY(1)
+            for (int r = 0; r < ROWS; r++)
+                add_to_grid(sums + row_of(r) * grid, p + row_of(r) * WEIGHT_PITCH, tile * KEYS, keys, &a.relative);
+#endif
+        }
+        block_sync(); /* it has been used */
+    }
+    copy_wait(0); /* of nothing, but every copy is waited for */
+
+    /* Results leave through the place of the queries: rows of neighbouring columns. */
+    UNROLL
+    for (int r = 0; r < ROWS; r++) {
+        float share = 1 / lanes_sum(total[r]);
+        UNROLL
+        for (int n = 0; n < COLUMNS; n++) q[row_of(r) * QUERY_PITCH + column_of(n)] = o[r][n] * share;
+#ifdef RELATIVE
+        if (thread_x() % LANES == 0) p[row_of(r) * WEIGHT_PITCH + KEYS] = share;
+#endif
+    }
+#ifdef RELATIVE
+    warp_sync();
+    UNROLL_BY(1)
+    for (int r = 0; r < ROWS; r++)
+        if (first + row_of(r) < queries)
+            position_of(p + row_of(r) * WEIGHT_PITCH, sums + row_of(r) * grid, first + row_of(r), &a.relative);
+#endif
+    block_sync();
+    UNROLL_BY(1)
+    for (int i = thread_x(); i < QUERIES * WIDTH; i += THREADS) {
+        int row = i / WIDTH, c = i % WIDTH;
+        if (first + row >= queries || c >= a.width) continue;
+        float v = q[row * QUERY_PITCH + c];
+#ifdef RELATIVE
+        const float *weight = a.relative.weight + c * ATTENTION_PE_WIDTH;
+        UNROLL_BY(4)
+        for (int d = 0; d < ATTENTION_PE_WIDTH; d++) v = fma_f32(weight[d], p[row * WEIGHT_PITCH + d], v);
+        v += a.relative.bias[c];
+#endif
+        store(v, batch * a.queries + first + row, column + c, &a);
+    }
+}
