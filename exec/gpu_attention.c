@@ -51,6 +51,14 @@ static bool tiled(const GpuPlan *p, const AttentionArgs *a, char define[96], Gpu
     return grid->shared <= gpu_device(p)->shared_a_block;
 }
 
+/* Queries and keys of all heads are numbered by int. */
+static bool too_large(const Node *node) {
+    const Tensor *q = node->input[0], *k = node->input[1];
+    const int64_t most = (INT32_MAX - PLAIN_WARPS) / ((const AttentionAttributes *)node->attributes)->heads;
+    return q->size[2] > INT32_MAX / 64 || k->size[1] > INT32_MAX / 64 || q->size[0] * q->size[1] > most ||
+           k->size[0] * k->size[1] > most;
+}
+
 /* Inputs: q, k, v, and with the relative term its weight and bias. */
 static int launch_attention(GpuPlan *p, const Step *step) {
     const Node *node = step->node;
@@ -69,9 +77,7 @@ static int launch_attention(GpuPlan *p, const Step *step) {
         .shift = attributes->swap_halves ? (int)(q->size[0] / 2) : 0,
         .scale = (float)(1 / sqrt((double)(q->size[2] / attributes->heads))),
     };
-    if (q->size[2] > INT32_MAX / 64 || k->size[1] > INT32_MAX / 64 ||
-        q->size[0] * q->size[1] > (INT32_MAX - PLAIN_WARPS) / attributes->heads)
-        return gpu_too_large(step);
+    if (too_large(node)) return gpu_too_large(step);
     int code = attributes->h ? relative_of(p, node, node->input[3], node->input[4], &a.relative) : 0;
     if (code) return code;
     if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
@@ -89,6 +95,52 @@ static int launch_attention(GpuPlan *p, const Step *step) {
                       &a, sizeof a);
 }
 
-const GpuOperator gpu_attention_operators[] = {
-    {"attention", launch_attention}, {"attention_relative", launch_attention}, {0}};
+/* Inputs: q, k, v, the gradient of the result, and with the relative term its weight. Outputs: dq, dk, dv, and those of
+ * weight and bias. */
+static int launch_backward(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const AttentionAttributes *attributes = node->attributes;
+    const Tensor *q = node->input[0], *k = node->input[1];
+    AttentionBackArgs a = {
+        .q = tokens_of(p, q),
+        .k = tokens_of(p, k),
+        .v = tokens_of(p, node->input[2]),
+        .d_out = tokens_of(p, node->input[3]),
+        .dq = gpu_address(p, node->output[0]),
+        .dk = gpu_address(p, node->output[1]),
+        .dv = gpu_address(p, node->output[2]),
+        .batches = q->size[0],
+        .queries = q->size[1],
+        .keys = k->size[1],
+        .heads = attributes->heads,
+        .width = (int)(q->size[2] / attributes->heads),
+        .shift = attributes->swap_halves ? (int)(q->size[0] / 2) : 0,
+        .scale = (float)(1 / sqrt((double)(q->size[2] / attributes->heads))),
+    };
+    if (too_large(node)) return gpu_too_large(step);
+    const int64_t pairs = a.batches * a.heads, rows = pairs * a.queries;
+    float *scratch = gpu_scratch(p, (size_t)(rows * (attributes->h ? 3 + 2 * PE_WIDTH : 3)) * sizeof *scratch);
+    if (scratch) a.most = scratch, a.share = a.most + rows, a.mean = a.share + rows;
+    if (attributes->h) {
+        int code = relative_of(p, node, node->input[4], NULL, &a.relative);
+        if (code) return code;
+        a.d_weight = gpu_address(p, node->output[3]);
+        a.d_bias = gpu_address(p, node->output[4]);
+        if (scratch) a.position = a.mean + rows, a.pull = a.position + rows * PE_WIDTH;
+    }
+    GpuCode code = {"cuda/kernels/attention_back.cu", "attention_back_queries", NULL, NULL};
+    GpuGrid grid = {.x = gpu_blocks(rows, PLAIN_WARPS), .threads = PLAIN_WARPS * 32};
+    int failed = gpu_launch(p, step, code, grid, &a, sizeof a);
+    code.kernel = "attention_back_keys";
+    grid.x = gpu_blocks(pairs * a.keys, PLAIN_WARPS);
+    if (!failed) failed = gpu_launch(p, step, code, grid, &a, sizeof a);
+    code.kernel = "attention_back_position";
+    if (!failed && attributes->h) failed = gpu_launch(p, step, code, (GpuGrid){.x = a.width}, &a, sizeof a);
+    return failed;
+}
+
+const GpuOperator gpu_attention_operators[] = {{"attention", launch_attention},
+                                               {"attention_relative", launch_attention},
+                                               {"attention_backward", launch_backward},
+                                               {0}};
 #endif

@@ -31,6 +31,20 @@ typedef struct {
     RegionPlaces places; /* of the region in the hole on store: its row is batch queries + query */
 } AttentionArgs;
 
+/* The gradient (tensor/ops/attention_gradient.c). Of scratch there are batches x heads x queries, one head's queries
+ * after another: most, share and mean are a number each, so that A_ij = share exp(scale q . k - most) and dS = A (dA -
+ * mean); with the relative term position and pull are 32 each: sum over j of A_ij P(i,j), and W^T do. */
+typedef struct {
+    Tokens q, k, v, d_out;
+    float *dq, *dk, *dv;                          /* rows of heads x width, one after another */
+    float *d_weight, *d_bias;                     /* [width][32], [width]; with the relative term */
+    float *most, *share, *mean, *position, *pull; /* scratch */
+    i64 batches, queries, keys;
+    int heads, width, shift;
+    float scale;
+    Relative relative;
+} AttentionBackArgs;
+
 /* What attention_tiled.cu is compiled for: -DWIDTH, columns of a head and zeros up to a multiple of 16 or 32; -DROWS,
  * queries of a thread (8, 4 or 2); -DTHREADS; -DPIECES, where tokens can be copied by 16 bytes; -DRELATIVE. Sixteen
  * threads work on a row of queries x keys. Keys come 64 at a time, in chunks of some columns; values in chunks of some
@@ -39,9 +53,13 @@ typedef struct {
 #define ATTENTION_LANES 16
 #define ATTENTION_QUERIES(rows, threads) ((rows) * (threads) / ATTENTION_LANES)
 #define ATTENTION_DEPTH(width) ((width) % 32 ? 16 : 32) /* columns of a chunk of keys */
-#define ATTENTION_VALUES(width)                                                                                       \
-    ((width) <= 32 ? 64 : (width) <= 64 ? 32 : (width) <= 128 ? 16 : (width) <= 256 ? 8 : 4) /* rows of one of values \
-                                                                                              */
+#define ATTENTION_VALUES(width)                       \
+    ((width) <= 32    ? 64                            \
+     : (width) <= 64  ? 32                            \
+     : (width) <= 128 ? 16                            \
+     : (width) <= 256 ? 8                             \
+                      : 4)   /* rows of one of values \
+                              */
 #define ATTENTION_CHUNK 2304 /* floats: 64 keys of 32 + 4 columns; values need less */
 #define ATTENTION_WEIGHT_PITCH (ATTENTION_KEYS + 4)
 #define ATTENTION_FLOATS(width, queries, grid) \

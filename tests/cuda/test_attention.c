@@ -7,6 +7,7 @@
 #include "tests/cuda/simt/device_case.h"
 #include "tests/cuda/simt/plan_case.h"
 #include "tests/lib/attention_cases.h"
+#include "tests/lib/backward_case.h"
 #include "tests/lib/check.h"
 
 #include <math.h>
@@ -69,6 +70,51 @@ static void test_holes(void **state) {
                          (PlanWay){{.interpret = interpret}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = 1}},
                          3e-6);
             program_drop(program);
+        }
+}
+
+/* ---- the gradient ---- */
+
+/* All that the gradient of the last node gives. */
+static void compare_gradient(const char *what, Program *program, PlanWay way, double bound) {
+    const Node *node = program_node(program, program_nodes(program) - 1);
+    const Backward b = backward_record(node, 1);
+    for (int i = 0; i < node->inputs; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "d%d", i);
+        program_output(program, name, b.d_input[i]);
+    }
+    compare_plan(what, program, way, bound);
+    program_drop(program);
+}
+
+static void test_gradient(void **state) {
+    (void)state;
+    static const AttentionCase cases[] = {
+        {1, 1, 1, 1, 1, false},  {2, 14, 33, 16, 1, true},  {4, 5, 31, 20, 2, true},   {1, 70, 66, 8, 2, false},
+        {1, 9, 7, 40, 1, false}, {1, 3, 40, 150, 1, false}, {2, 3, 130, 64, 2, false}, {1, 35, 65, 30, 1, false},
+    };
+    char what[80];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int way = 0; way < 2; way++) {
+            Program *program = attention_program(&cases[i], what);
+            compare_gradient(what, program,
+                             (PlanWay){{0}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = (unsigned)i % 3}}, 5e-7);
+        }
+    for (int way = 0; way < 2; way++)
+        compare_gradient("slices of a map, by rows", attention_views_program(1, 4, 7),
+                         (PlanWay){{0}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = 1}}, 5e-7);
+}
+
+static void test_relative_gradient(void **state) {
+    (void)state;
+    static const RelativeCase cases[] = {{1, 1, 1, 8, 1}, {2, 3, 4, 8, 2}, {1, 1, 19, 5, 1}, {1, 6, 7, 40, 2}};
+    char what[80];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int way = 0; way < 2; way++) {
+            Program *program = attention_relative_program(&cases[i], what);
+            compare_gradient(what, program,
+                             (PlanWay){{0}, {.rung = way ? RUNG_PLAIN : RUNG_FAST}, {.order = (unsigned)i % 3}}, 1e-5);
         }
 }
 
@@ -164,8 +210,9 @@ static void test_infinite(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes), cmocka_unit_test(test_views),
-                                       cmocka_unit_test(test_relative), cmocka_unit_test(test_holes),
-                                       cmocka_unit_test(test_infinite)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),           cmocka_unit_test(test_views),
+                                       cmocka_unit_test(test_relative),         cmocka_unit_test(test_holes),
+                                       cmocka_unit_test(test_infinite),         cmocka_unit_test(test_gradient),
+                                       cmocka_unit_test(test_relative_gradient)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
