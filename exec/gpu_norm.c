@@ -1,4 +1,4 @@
-/* exec/gpu_norm.c - group norm on a GPU. */
+/* exec/gpu_norm.c - group norm and its gradient on a GPU. */
 #include "exec/gpu_steps.h"
 
 #ifndef PANUM_F64
@@ -51,20 +51,50 @@ static int launch_one(GpuPlan *p, const Step *step, const char *kernel, GpuGrid 
     return gpu_launch(p, step, (GpuCode){"cuda/kernels/norm.cu", kernel, NULL, NULL}, grid, a, sizeof *a);
 }
 
+static GpuGrid by_group(const GroupNormArgs *a) {
+    return (GpuGrid){.x = a->groups, .y = a->pictures};
+}
+static GpuGrid by_tile(const GroupNormArgs *a) {
+    return (GpuGrid){.x = gpu_blocks((int64_t)a->tiles * a->channels, GPU_BLOCK), .y = a->pictures};
+}
+static GpuGrid by_element(const GroupNormArgs *a) {
+    return (GpuGrid){.x = gpu_blocks((int64_t)a->w * a->channels, GPU_BLOCK), .y = a->h, .z = a->pictures};
+}
+
 static int launch_group_norm(GpuPlan *p, const Step *step) {
     const Node *node = step->node;
     GroupNormArgs a;
     if (!fill_arguments(p, step, PARTS_FORWARD, TABLES_FORWARD, norm_groups(node), norm_eps(node), &a))
         return gpu_too_large(step);
     a.bias = node->input[2] ? gpu_address(p, node->input[2]) : NULL;
-    const GpuGrid by_group = {.x = a.groups, .y = a.pictures};
-    if (gpu_rung(p) == RUNG_PLAIN) return launch_one(p, step, "group_norm_plain", by_group, &a);
-    const GpuGrid by_tile = {.x = gpu_blocks((int64_t)a.tiles * a.channels, GPU_BLOCK), .y = a.pictures};
-    const GpuGrid by_element = {.x = gpu_blocks((int64_t)a.w * a.channels, GPU_BLOCK), .y = a.h, .z = a.pictures};
-    int code = launch_one(p, step, "group_moments", by_tile, &a);
-    if (!code) code = launch_one(p, step, "group_spread", by_group, &a);
-    return code ? code : launch_one(p, step, "group_normalise", by_element, &a);
+    if (gpu_rung(p) == RUNG_PLAIN) return launch_one(p, step, "group_norm_plain", by_group(&a), &a);
+    int code = launch_one(p, step, "group_moments", by_tile(&a), &a);
+    if (!code) code = launch_one(p, step, "group_spread", by_group(&a), &a);
+    return code ? code : launch_one(p, step, "group_normalise", by_element(&a), &a);
 }
 
-const GpuOperator gpu_norm_operators[] = {{"group_norm", launch_group_norm}, {0}};
+/* Inputs: x, weight or NULL, dy. What lies on x or dy, dx, is written last. */
+static int launch_group_norm_gradient(GpuPlan *p, const Step *step) {
+    const Node *node = step->node;
+    const NormGradient *attributes = node->attributes;
+    const Tensor *dy = node->input[2];
+    GroupNormArgs a;
+    if (!fill_arguments(p, step, PARTS_BACKWARD, TABLES_BACKWARD, attributes->groups, attributes->eps, &a))
+        return gpu_too_large(step);
+    a.dy = gpu_address(p, dy);
+    a.dy_picture = dy->stride[0], a.dy_row = dy->stride[2], a.dy_column = dy->stride[3];
+    if (attributes->weight_place) a.d_weight = gpu_address(p, node->output[attributes->weight_place]);
+    if (attributes->bias_place) a.d_bias = gpu_address(p, node->output[attributes->bias_place]);
+    if (gpu_rung(p) == RUNG_PLAIN)
+        return launch_one(p, step, "group_norm_gradient_plain", (GpuGrid){.x = a.groups}, &a);
+    int code = launch_one(p, step, "group_gradient_moments", by_tile(&a), &a);
+    if (!code) code = launch_one(p, step, "group_gradient_spread", by_group(&a), &a);
+    if (!code) code = launch_one(p, step, "group_gradient_join", by_group(&a), &a);
+    if (!code && node->outputs > 1)
+        code = launch_one(p, step, "group_gradient_weights", (GpuGrid){.x = gpu_blocks(a.channels, GPU_BLOCK)}, &a);
+    return code ? code : launch_one(p, step, "group_gradient_combine", by_element(&a), &a);
+}
+
+const GpuOperator gpu_norm_operators[] = {
+    {"group_norm", launch_group_norm}, {"group_norm_gradient", launch_group_norm_gradient}, {0}};
 #endif

@@ -6,6 +6,7 @@
  * arguments cannot change between runs. */
 #ifndef PANUM_EXEC_GPU_STEPS_H
 #define PANUM_EXEC_GPU_STEPS_H
+#include "cuda/device/places.h"
 #include "cuda/region.h"
 #include "exec/gpu.h"
 #include "exec/steps.h"
@@ -32,6 +33,8 @@ typedef struct {
     each(transport) \
     each(resample) \
     each(norm) \
+    each(reduce) \
+    each(rows_gradient) \
     each(weight_gradient) \
     /* the end */
 /* clang-format on */
@@ -67,6 +70,13 @@ void *gpu_scratch(GpuPlan *p, size_t bytes);
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes);
 /* A region alone, as a kernel of its own. */
 int gpu_launch_region(GpuPlan *p, const Step *step, const StripProgram *region);
+
+/* Where a tensor's rows lie, positions times channels (tensor/ops/rows.h). */
+RowPlaces gpu_row_places(const Tensor *t);
+/* y[e] = sum of part[tile][e] over `tiles` tiles of `width`, in order; from e = first on to rest[e - first]. Either may
+ * be NULL. */
+int gpu_sum_tiles(GpuPlan *p, const Step *step, const double *part, int64_t tiles, int width, int first, float *y,
+                  float *rest);
 
 /* For what is refused: ERR_DEVICE. `what` follows the operator's name: " of so many parts". */
 int gpu_no_kernel(const Node *node, const char *what);

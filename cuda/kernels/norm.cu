@@ -135,3 +135,136 @@ KERNEL(group_normalise, 256, GroupNormArgs, a) {
     a.y[((i64)block_z() * a.h + block_y()) * a.w * a.channels + at] =
         (x - table[TABLE_CENTRE * a.channels]) * table[TABLE_SCALE * a.channels] + table[TABLE_SHIFT * a.channels];
 }
+
+/* ---- the gradient ----
+ *
+ *   dx = (g - mean(g) - z mean(g z)) / s, with z = (x - mean) / s, g = dy weight, and means over the group;
+ *   dweight_c = sum of dy z, dbias_c = sum of dy over positions and pictures
+ *
+ * The plain rung is a block a group, which goes through the pictures. The fast one: moments, with sums of dy and of
+ * dy (x - mean) beside them; a block a group joins them; a thread a channel adds the pictures; a thread an element. */
+
+/* grid: groups */
+KERNEL(group_norm_gradient_plain, 256, GroupNormArgs, a) {
+    SHARED(double, shared, SUM_THREADS);
+    int width = a.channels / a.groups, first = block_x() * width, pixels = a.h * a.w;
+    i64 count = (i64)pixels * width;
+    for (int picture = 0; picture < a.pictures; picture++) {
+        const float *x = a.x + picture * a.x_picture + first, *dy = a.dy + picture * a.dy_picture + first;
+        float *dx = a.y + (i64)picture * pixels * a.channels + first;
+        double sum = 0, squares = 0, mean_g = 0, mean_gz = 0;
+        for (i64 e = thread_x(); e < count; e += 256) sum += x[x_at(&a, (int)(e / width)) + e % width];
+        double mean = block_sum(sum, shared) * a.share;
+        for (i64 e = thread_x(); e < count; e += 256) {
+            double difference = x[x_at(&a, (int)(e / width)) + e % width] - mean;
+            squares += difference * difference;
+        }
+        float scale = 1 / sqrt_f32((float)(block_sum(squares, shared) * a.share) + a.eps);
+        for (int c = 0; c < width; c++) {
+            double own = 0, product = 0;
+            for (int p = thread_x(); p < pixels; p += 256) {
+                double d = dy[dy_at(&a, p) + c];
+                own += d;
+                product += d * (x[x_at(&a, p) + c] - mean);
+            }
+            own = block_sum(own, shared);
+            product = block_sum(product, shared) * scale;
+            double weight = a.weight ? a.weight[first + c] : 1;
+            mean_g += own * weight * a.share;
+            mean_gz += product * weight * a.share;
+            if (thread_x()) continue;
+            if (a.d_weight) a.d_weight[first + c] = (picture ? a.d_weight[first + c] : 0) + (float)product;
+            if (a.d_bias) a.d_bias[first + c] = (picture ? a.d_bias[first + c] : 0) + (float)own;
+        }
+        for (i64 e = thread_x(); e < count; e += 256) {
+            int c = (int)(e % width), p = (int)(e / width);
+            float z = (float)(x[x_at(&a, p) + c] - mean) * scale;
+            float g = dy[dy_at(&a, p) + c] * (a.weight ? a.weight[first + c] : 1);
+            dx[(i64)p * a.channels + c] = (g - (float)mean_g - z * (float)mean_gz) * scale;
+        }
+    }
+}
+
+KERNEL(group_gradient_moments, 256, GroupNormArgs, a) {
+    moments(&a, a.dy, PARTS_BACKWARD);
+}
+
+/* Mean and scale of a group, to each of its channels: the mean as what a float holds of it and the rest.
+ * grid: groups, pictures */
+KERNEL(group_gradient_spread, 256, GroupNormArgs, a) {
+    SHARED(double, shared, SUM_THREADS);
+    int width = a.channels / a.groups;
+    Spread s = spread_of_group(&a, PARTS_BACKWARD, shared);
+    float *table = a.table + (i64)block_y() * TABLES_BACKWARD * a.channels + block_x() * width;
+    float centre = (float)s.mean;
+    for (int c = thread_x(); c < width; c += SUM_THREADS) {
+        table[TABLE_CENTRE * a.channels + c] = centre;
+        table[TABLE_SHIFT * a.channels + c] = (float)(s.mean - centre);
+        table[TABLE_SCALE * a.channels + c] = (float)s.scale;
+    }
+}
+
+/* The sums of each channel of a group, and from them the line of its dx. A kernel of its own, because a square root and
+ * so many sums together take more registers than there are. grid: groups, pictures */
+KERNEL(group_gradient_join, 256, GroupNormArgs, a) {
+    SHARED(double, shared, SUM_THREADS);
+    int width = a.channels / a.groups, first = block_x() * width;
+    const float *part = a.part + (i64)block_y() * a.tiles * PARTS_BACKWARD * a.channels + first;
+    float *table = a.table + (i64)block_y() * TABLES_BACKWARD * a.channels + first;
+    float centre = table[TABLE_CENTRE * a.channels], rest = table[TABLE_SHIFT * a.channels];
+    float scale = table[TABLE_SCALE * a.channels];
+    for (int c = 0; c < width; c++) {
+        double sum = 0, product = 0;
+        for (int tile = thread_x(); tile < a.tiles; tile += SUM_THREADS) {
+            const float *own = part + (i64)tile * PARTS_BACKWARD * a.channels + c;
+            double off = (double)own[PART_MEAN * a.channels] + own[PART_REST * a.channels] - centre - rest;
+            sum += own[PART_SUM * a.channels];
+            product += own[PART_PRODUCT * a.channels] + own[PART_SUM * a.channels] * off;
+        }
+        sum = block_sum(sum, shared);
+        product = block_sum(product, shared);
+        if (thread_x()) continue;
+        table[TABLE_D_WEIGHT * a.channels + c] = (float)(product * scale);
+        table[TABLE_D_BIAS * a.channels + c] = (float)sum;
+    }
+    block_sync();
+    double mean_g = 0, mean_gz = 0;
+    for (int c = thread_x(); c < width; c += SUM_THREADS) {
+        double weight = a.weight ? a.weight[first + c] : 1;
+        mean_g += table[TABLE_D_BIAS * a.channels + c] * weight;
+        mean_gz += table[TABLE_D_WEIGHT * a.channels + c] * weight;
+    }
+    mean_g = block_sum(mean_g, shared) * a.share;
+    double slope = -(double)scale * scale * (block_sum(mean_gz, shared) * a.share);
+    for (int c = thread_x(); c < width; c += SUM_THREADS) {
+        table[TABLE_SCALE * a.channels + c] = scale * (a.weight ? a.weight[first + c] : 1);
+        table[TABLE_SLOPE * a.channels + c] = (float)slope;
+        table[TABLE_SHIFT * a.channels + c] = (float)(-scale * mean_g - slope * rest);
+    }
+}
+
+/* grid: channels / 256 */
+KERNEL(group_gradient_weights, 256, GroupNormArgs, a) {
+    int c = block_x() * 256 + thread_x();
+    if (c >= a.channels) return; /* nobody is waited for */
+    double product = 0, sum = 0;
+    for (int picture = 0; picture < a.pictures; picture++) {
+        const float *table = a.table + (i64)picture * TABLES_BACKWARD * a.channels + c;
+        product += table[TABLE_D_WEIGHT * a.channels];
+        sum += table[TABLE_D_BIAS * a.channels];
+    }
+    if (a.d_weight) a.d_weight[c] = (float)product;
+    if (a.d_bias) a.d_bias[c] = (float)sum;
+}
+
+/* grid: columns times channels / 256, rows, pictures */
+KERNEL(group_gradient_combine, 256, GroupNormArgs, a) {
+    int at = block_x() * 256 + thread_x(), column = at / a.channels, c = at - column * a.channels;
+    if (column >= a.w) return; /* nobody is waited for */
+    const float *table = a.table + (i64)block_z() * TABLES_BACKWARD * a.channels + c;
+    float x = a.x[block_z() * a.x_picture + block_y() * a.x_row + column * a.x_column + c];
+    float dy = a.dy[block_z() * a.dy_picture + block_y() * a.dy_row + column * a.dy_column + c];
+    a.y[((i64)block_z() * a.h + block_y()) * a.w * a.channels + at] =
+        dy * table[TABLE_SCALE * a.channels] +
+        (x - table[TABLE_CENTRE * a.channels]) * table[TABLE_SLOPE * a.channels] + table[TABLE_SHIFT * a.channels];
+}

@@ -17,12 +17,6 @@
 
 static const Op layer_norm_gradient_op, group_norm_gradient_op, softmax_gradient_op;
 
-typedef struct {
-    double eps;
-    int groups;                   /* 0: layer_norm */
-    int weight_place, bias_place; /* which outputs they are; 0: none */
-} NormGradient;
-
 void norm_record_gradient(Tensor *x, Tensor *weight, Tensor *bias, Tensor *dy, int groups, double eps, Tensor **d,
                           T_AT) {
     const Op *op = groups ? &group_norm_gradient_op : &layer_norm_gradient_op;

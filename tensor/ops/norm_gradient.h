@@ -9,6 +9,13 @@
  */
 void norm_record_gradient(Tensor *x, Tensor *weight, Tensor *bias, Tensor *dy, int groups, double eps, Tensor **d,
                           T_AT);
+/* Attributes of a layer_norm_gradient or group_norm_gradient. */
+typedef struct {
+    double eps;
+    int groups;                   /* 0: layer_norm */
+    int weight_place, bias_place; /* which outputs they are; 0: none */
+} NormGradient;
+
 /* Of a layer_norm or group_norm; for exec/gpu_*.c. Groups are 0 for layer_norm. */
 double norm_eps(const Node *node);
 int norm_groups(const Node *node);
