@@ -9,6 +9,7 @@
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
 #include "tests/cuda/simt/plan_case.h"
+#include "tests/cuda/simt/test_device.h"
 #include "tests/lib/check.h"
 
 static Tensor *input(Program *program, const char *name, int64_t a, int64_t b, int64_t c) {
@@ -236,11 +237,11 @@ static void test_refused(void **state) {
     Node *node = program_record(program, &unheard_of, 1, &x, NULL, 0, T_HERE);
     program_output(program, "y", node_output(node, DTYPE_F32, 4, x->size, LAYOUT_AUTO));
     must(plan_make(program, &source, NULL, (PlanOptions){.shape_only = true}, &plan));
-    must(emulated_open((Emulated){0}, &gpu));
+    must(test_device_open((Emulated){0}, &gpu));
     assert_int_equal(gpu_plan_make(plan, &source, gpu, (GpuPlanOptions){0}, &on_gpu), ERR_DEVICE);
     assert_non_null(strstr(err_sentence(), "unheard_of"));
     assert_non_null(strstr(err_sentence(), "has no kernel for a GPU yet"));
-    assert_int_equal(emulated_use(gpu).memory, 0);
+    assert_int_equal(test_device_use(gpu).memory, 0);
     gpu_close(gpu);
     plan_drop(plan);
     program_drop(program);
@@ -250,7 +251,7 @@ static void test_refused(void **state) {
     must(plan_make(program, &source, NULL, (PlanOptions){.shape_only = true}, &plan));
     must(emulated_open((Emulated){.memory = 90000}, &gpu));
     assert_int_equal(gpu_plan_make(plan, &source, gpu, (GpuPlanOptions){0}, &on_gpu), ERR_MEMORY);
-    assert_int_equal(emulated_use(gpu).memory, 0);
+    assert_int_equal(test_device_use(gpu).memory, 0);
     gpu_close(gpu);
     plan_drop(plan);
     program_drop(program);

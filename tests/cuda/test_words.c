@@ -4,7 +4,7 @@
 #include "base/half.h"
 #include "tests/cuda/cases.h"
 #include "tests/cuda/simt/device_case.h"
-#include "tests/cuda/simt/emulated.h"
+#include "tests/cuda/simt/test_device.h"
 #include "tests/lib/check.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@
 enum { ORDERS = 3 };
 static DeviceCase begin(unsigned order, const char *define) {
     Gpu *gpu;
-    assert_int_equal(emulated_open((Emulated){.order = order == 2 ? 77 : order}, &gpu), 0);
+    assert_int_equal(test_device_open((Emulated){.order = order == 2 ? 77 : order}, &gpu), 0);
     return device_case(gpu, "tests/cuda/words.cu", define);
 }
 
