@@ -226,6 +226,7 @@ static const Option options[] = {
     OPTION_PRECISION(MatchOptions, precision),
     OPTION_REFINE_ITER(MatchOptions, refine_iter),
 
+    OPTION_DEVICE(MatchOptions, device, "Machine"),
     OPTION_THREADS(MatchOptions, threads, "Machine"),
     OPTION_MAX_MEMORY(MatchOptions, max_memory),
     OPTION_PROGRESS(MatchOptions, progress),
@@ -442,6 +443,7 @@ static MatcherOptions matcher_options(const MatchOptions *o) {
     how.exact = o->exact;
     how.precision = (MatcherPrecision)o->precision;
     how.refine_iter = (int)o->refine_iter;
+    how.device = o->where;
     return how;
 }
 
@@ -585,6 +587,9 @@ int app_match(int argc, char **argv) {
     if (!rc && o.range.given && o.model >= MODEL_S2M2_XS)
         rc = usage_error(&verb_match, "--range is for sgm; %s looks everywhere",
                          matcher_model_name((MatcherModel)o.model));
+    if (!rc) rc = device_option(&verb_match, o.device, &o.where);
+    if (!rc && o.where.kind == DEVICE_CUDA && o.model == MODEL_SGM)
+        rc = usage_error(&verb_match, "--device %s is for the s2m2 models; sgm runs on the CPU", o.device);
     if (!rc && o.calib && o.fov > 0) rc = usage_error(&verb_match, "--calib and --fov exclude each other");
     if (!rc && o.align && !o.eye_test)
         rc = usage_error(&verb_match, "--align needs the measurement that --no-eye-test leaves out");

@@ -11,7 +11,8 @@ typedef struct {
     OptionList outputs;
     bool overwrite, dry_run, json, meta, keep_going, ignore_crc, lenient;
     int model, behaviour, precision, quantity, reference, palette, progress;
-    const char *weights;
+    const char *weights, *device;
+    DeviceChoice where; /* what device says */
     const char *anaglyph, *calib;
     double fov;
     OptionRange range;

@@ -462,23 +462,62 @@ static int match_frame(Run *run, const Image *left, const Image *right, StereoMa
     return rc;
 }
 
-/* One frame from the film to its files. */
-static int do_frame(Run *run, bool *end) {
+/* The maps of a frame to its files. */
+static int keep_frame(Run *run, int64_t number, const StereoMaps *maps, FrameFacts *facts) {
+    int rc = pair_summarise(maps, &facts->summary);
+    if (!rc) rc = film_out_frame(run->out, number, maps);
+    if (!rc) rc = note_frame(run, number, facts);
+    if (rc) return rc;
+    add_frame(&run->sums, number, facts);
+    say_more(2, "frame %lld: %s, %.2f s", (long long)number, matcher_describe(run->matcher),
+             matcher_seconds(run->matcher));
+    return 0;
+}
+
+/* A frame that a matcher which overlaps is computing. */
+typedef struct {
+    bool there;
+    int64_t number;
+    PairUnderWay pair;
+} UnderWay;
+
+static int finish_frame(Run *run, UnderWay *frame) {
+    StereoMaps maps = {0};
+    FrameFacts facts = {0};
+    if (!frame->there) return 0;
+    frame->there = false;
+    int rc = pair_finish(run->matcher, &run->how, &frame->pair, &maps);
+    run->seconds += matcher_seconds(run->matcher);
+    if (!rc) rc = keep_frame(run, frame->number, &maps, &facts);
+    stereo_maps_free(&maps);
+    return rc;
+}
+
+/* Starts a frame, and then takes the one before to its files: while the next one is decoded, aligned and copied, and
+ * the last one written, the matcher computes. */
+static int pass_frame(Run *run, UnderWay *before, int64_t number, const Image *left, const Image *right) {
+    UnderWay now = {.there = true, .number = number};
+    int rc = pair_start(run->matcher, &run->how, left, right, &now.pair);
+    if (!rc) rc = finish_frame(run, before);
+    *before = now;
+    if (rc || matcher_overlaps(run->matcher)) return rc;
+    return finish_frame(run, before); /* it came to the CPU */
+}
+
+/* One frame from the film to its files, or on its way there. */
+static int do_frame(Run *run, UnderWay *under_way, bool *end) {
     Image left = {0}, right = {0};
     StereoMaps maps = {0};
     FrameFacts facts = {0};
     int64_t number = 0;
     int rc = film_next(run->film, &left, &right, &number, end);
-    if (!rc && !*end) {
+    if (!rc && !*end && matcher_overlaps(run->matcher)) {
+        rc = pass_frame(run, under_way, number, &left, &right);
+    } else if (!rc && !*end) {
         rc = match_frame(run, &left, &right, &maps, &facts.again);
-        if (!rc) rc = pair_summarise(&maps, &facts.summary);
-        if (!rc) rc = film_out_frame(run->out, number, &maps);
-        if (!rc) rc = note_frame(run, number, &facts);
-        if (!rc) add_frame(&run->sums, number, &facts);
-        if (!rc)
-            say_more(2, "frame %lld: %s, %.2f s", (long long)number, matcher_describe(run->matcher),
-                     matcher_seconds(run->matcher));
+        if (!rc) rc = keep_frame(run, number, &maps, &facts);
     }
+    if (*end && !rc) rc = finish_frame(run, under_way);
     stereo_maps_free(&maps);
     image_free(&left);
     image_free(&right);
@@ -497,11 +536,12 @@ static int do_frames(Run *run) {
     progress_begin(&progress, run->request->progress, "match", "frames", total);
     progress_resume(&progress, done);
     bool end = false;
+    UnderWay under_way = {0};
     while (!rc && !end) {
         if (run_stopped())
             rc = ERR_STOPPED;
         else
-            rc = do_frame(run, &end);
+            rc = do_frame(run, &under_way, &end);
         progress_step(&progress, run->sums.frames, NULL);
     }
     progress_end(&progress);

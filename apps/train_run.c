@@ -689,9 +689,8 @@ static int prepare(Training *r, const Checkpoint *from) {
     r->pool = pool_make((int)o->threads);
     if (!r->pool) return ERR_MEMORY;
     DeviceChoice where;
-    if (!device_choice(o->device, &where))
-        return usage_error(r->verb, "--device: '%s' is not auto, cpu, cuda or cuda:N", show_path(o->device));
-    int code = device_open(where, &r->device);
+    int code = device_option(r->verb, o->device, &where);
+    if (!code) code = device_open(where, &r->device);
     if (code) return code;
     code = o->films ? train_films_open(o->films, o->anchors, FILM_JUDGING_SHARE, (uint64_t)o->seed, &r->films) : 0;
     if (!code) code = o->films ? plan_films(r) : plan_truth(r);

@@ -19,6 +19,11 @@ bool device_choice(const char *text, DeviceChoice *choice) {
            text[5] >= '0' && text[5] <= '9';
 }
 
+int device_option(const Verb *verb, const char *text, DeviceChoice *choice) {
+    if (device_choice(text, choice)) return 0;
+    return usage_error(verb, "--device: '%s' is not auto, cpu, cuda or cuda:N", show_path(text));
+}
+
 /* Where compiled kernels are kept: $XDG_CACHE_HOME/panum/kernels, or below ~/.cache. NULL: nowhere. */
 static const char *cache_folder(void) {
     static char folder[2048];

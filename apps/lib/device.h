@@ -1,23 +1,8 @@
-/* apps/lib/device.h - where a verb computes: --device auto|cpu|cuda|cuda:N. */
+/* apps/lib/device.h - where a verb computes. */
 #ifndef PANUM_APPS_LIB_DEVICE_H
 #define PANUM_APPS_LIB_DEVICE_H
+#include "apps/lib/device_choice.h"
 #include "exec/player.h"
-
-#define OPTION_DEVICE(Type, field, section)                                                                            \
-    {                                                                                                                  \
-        .name = "device", .kind = OPTION_TEXT, .value = "WHERE", .standard = "auto", .at = offsetof(Type, field),      \
-        .group = section,                                                                                              \
-        .help = "where the network runs: cpu, cuda (an NVIDIA GPU), cuda:N (the N-th, from 0), or auto: a GPU if one " \
-                "can be used, else the CPU"                                                                            \
-    }
-
-typedef enum { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceKind;
-typedef struct {
-    DeviceKind kind;
-    int index; /* of a GPU */
-} DeviceChoice;
-/* false: the text is no device. NULL is auto. */
-bool device_choice(const char *text, DeviceChoice *choice);
 
 typedef struct {
     Gpu *gpu;             /* NULL: the CPU */

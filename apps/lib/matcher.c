@@ -32,7 +32,7 @@ const char *matcher_model_name(MatcherModel model) {
 }
 
 MatcherOptions matcher_defaults(void) {
-    return (MatcherOptions){.behaviour = BEHAVIOUR_R3, .refine_iter = 3};
+    return (MatcherOptions){.behaviour = BEHAVIOUR_R3, .refine_iter = 3, .device = {DEVICE_CPU, 0}};
 }
 
 /* The model that a weights file named without --model is of. */
@@ -102,15 +102,41 @@ void matcher_close(Matcher *matcher) {
     mem_free(matcher);
 }
 
-int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps) {
-    memset(maps, 0, sizeof *maps);
+static int check_pair(const Image *left, const Image *right) {
     if (left->width != right->width || left->height != right->height)
         return fail(ERR_INPUT,
                     "the left picture has %d x %d pixels and the right one %d x %d; both eyes must be of one size",
                     left->width, left->height, right->width, right->height);
     BUG_IF(left->bits != 8 || right->bits != 8 || left->channels != right->channels, "matcher: pictures not prepared");
+    return 0;
+}
+
+int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps) {
+    memset(maps, 0, sizeof *maps);
+    int rc = check_pair(left, right);
+    if (rc) return rc;
     double start = clock_seconds();
-    int rc = matcher->backend->match(matcher->state, left, right, maps, matcher->describe, sizeof matcher->describe);
+    rc = matcher->backend->match(matcher->state, left, right, maps, matcher->describe, sizeof matcher->describe);
+    matcher->seconds = clock_seconds() - start;
+    if (rc) stereo_maps_free(maps);
+    return rc;
+}
+
+bool matcher_overlaps(const Matcher *matcher) {
+    return matcher->backend->overlaps && matcher->backend->overlaps(matcher->state);
+}
+
+int matcher_start(Matcher *matcher, const Image *left, const Image *right) {
+    int rc = check_pair(left, right);
+    if (rc) return rc;
+    return matcher->backend->start(matcher->state, left, right);
+}
+
+/* Its time is what it made the caller wait. */
+int matcher_finish(Matcher *matcher, StereoMaps *maps) {
+    memset(maps, 0, sizeof *maps);
+    double start = clock_seconds();
+    int rc = matcher->backend->finish(matcher->state, maps, matcher->describe, sizeof matcher->describe);
     matcher->seconds = clock_seconds() - start;
     if (rc) stereo_maps_free(maps);
     return rc;
@@ -131,6 +157,10 @@ MatcherModel matcher_model(const Matcher *matcher) {
 
 const char *matcher_weights(const Matcher *matcher) {
     return matcher->backend->weights ? matcher->backend->weights(matcher->state) : NULL;
+}
+
+const char *matcher_device(const Matcher *matcher) {
+    return matcher->backend->device ? matcher->backend->device(matcher->state) : "the CPU";
 }
 
 Pool *matcher_pool(Matcher *matcher) {

@@ -5,6 +5,7 @@
  * A matcher may be used for any number of pictures of any sizes, by one thread at a time. */
 #ifndef PANUM_APPS_LIB_MATCHER_H
 #define PANUM_APPS_LIB_MATCHER_H
+#include "apps/lib/device_choice.h"
 #include "base/pool.h"
 #include "data/image.h"
 
@@ -73,7 +74,8 @@ typedef struct {
     MatcherBehaviour behaviour; /* which released arithmetic (models/s2m2.h) */
     bool exact;                 /* the order of operations of the definition, no Winograd */
     MatcherPrecision precision;
-    int refine_iter; /* refinements, 3 as released */
+    int refine_iter;     /* refinements, 3 as released */
+    DeviceChoice device; /* as matcher_defaults has it the CPU */
     /* Told how far one picture has come, 0..1, a few hundred times a picture; true stops it with ERR_STOPPED. May be
      * NULL. */
     bool (*watch)(void *context, double done);
@@ -89,6 +91,13 @@ int matcher_open(const MatcherOptions *options, Matcher **matcher);
 int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps);
 void matcher_close(Matcher *matcher); /* NULL is fine */
 
+/* matcher_match in two halves, for many pictures of one size where the matcher overlaps (on a GPU): between the halves
+ * the next pair may be started, so that its copies, and what the caller does, go on beside computing. At most two are
+ * under way; finish gives the maps of the one that was started first. Whether it overlaps is known after the first. */
+bool matcher_overlaps(const Matcher *matcher);
+int matcher_start(Matcher *matcher, const Image *left, const Image *right);
+int matcher_finish(Matcher *matcher, StereoMaps *maps);
+
 /* For matchers that search a range (sgm): from now on low..high pixels of the pictures given, or, with NULL, as they
  * were opened; and the range that the last match searched, false for matchers that look everywhere. */
 void matcher_search(Matcher *matcher, const int range[2]);
@@ -97,6 +106,8 @@ bool matcher_searched(const Matcher *matcher, int range[2]);
 MatcherModel matcher_model(const Matcher *matcher);  /* never MODEL_AUTO */
 const char *matcher_weights(const Matcher *matcher); /* the file; NULL for a matcher that needs none */
 Pool *matcher_pool(Matcher *matcher);
+/* Where it computes: "NVIDIA H200" or "the CPU". */
+const char *matcher_device(const Matcher *matcher);
 /* What the last match did, without a final point: "sgm, -24 to 32 px searched (found in the picture)". */
 const char *matcher_describe(const Matcher *matcher);
 double matcher_seconds(const Matcher *matcher); /* of the last match */
@@ -112,6 +123,12 @@ typedef struct {
     void (*search)(void *state, const int range[2]);
     void (*searched)(const void *state, int range[2]);
     const char *(*weights)(const void *state); /* NULL: it needs none */
+    /* NULL: the CPU */
+    const char *(*device)(const void *state);
+    /* Whether two pairs may be under way at a time. NULL: never, and the next two are not asked. */
+    bool (*overlaps)(const void *state);
+    int (*start)(void *state, const Image *left, const Image *right);
+    int (*finish)(void *state, StereoMaps *maps, char *describe, size_t size);
 } MatcherBackend;
 extern const MatcherBackend matcher_sgm, matcher_s2m2;
 #endif

@@ -1,9 +1,10 @@
 /* apps/lib/matcher_s2m2.c - S2M2 as a matcher: weights found and checked, pictures padded, one plan a picture size. */
+#include "apps/lib/device.h"
 #include "apps/lib/matcher.h"
 #include "apps/lib/model_files.h"
 #include "base/mem.h"
 #include "data/pad.h"
-#include "exec/plan.h"
+#include "exec/player.h"
 #include "models/s2m2.h"
 #include "nn/store.h"
 
@@ -11,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FACTOR = 32, CHECK_SIDE = 64 };
+enum { FACTOR = 32, CHECK_SIDE = 64, SLOTS = 2 };
 
 typedef struct {
     MatcherOptions options;
@@ -21,11 +22,13 @@ typedef struct {
     char weights[2048];
     /* the plan of the last size: a film's frames all have one */
     Program *program;
-    Plan *plan;
+    Player *player;
     Tensor *pictures;
     S2m2Output maps;
     Padding padding;
     bool padded;
+    int width, height; /* of the pictures last given */
+    Device device;
 } S2m2State;
 
 static S2m2Options network_options(const S2m2State *s) {
@@ -39,9 +42,9 @@ static S2m2Options network_options(const S2m2State *s) {
 }
 
 static void drop_plan(S2m2State *s) {
-    plan_drop(s->plan);
+    player_drop(s->player);
     program_drop(s->program);
-    s->plan = NULL;
+    s->player = NULL;
     s->program = NULL;
 }
 
@@ -58,25 +61,31 @@ static int record(S2m2State *s, Padding padding, bool padded) {
     return 0;
 }
 
+static int make_player(S2m2State *s) {
+    WeightSource source = store_source(s->store);
+    PlayerOptions options = device_player(&s->device);
+    options.slots = SLOTS;
+    options.plan = (PlanOptions){.exact = s->options.exact,
+                                 .bf16 = s->options.precision == PRECISION_BF16,
+                                 .memory_limit = (size_t)s->options.max_memory};
+    return player_make(s->program, &source, s->pool, options, &s->player);
+}
+
 static int prepare(S2m2State *s, int width, int height) {
     Padding padding = padding_of(width, height, FACTOR);
     bool padded = padding_needed(padding, width, height);
-    if (s->plan && padding.width == s->padding.width && padding.height == s->padding.height && padded == s->padded) {
+    if (s->player && padding.width == s->padding.width && padding.height == s->padding.height && padded == s->padded) {
         s->padding = padding;
         return 0;
     }
     drop_plan(s);
     int code = record(s, padding, padded);
-    if (code) return code;
-    WeightSource source = store_source(s->store);
-    PlanOptions options = {.exact = s->options.exact,
-                           .bf16 = s->options.precision == PRECISION_BF16,
-                           .memory_limit = (size_t)s->options.max_memory};
-    code = plan_make(s->program, &source, s->pool, options, &s->plan);
+    if (!code) code = make_player(s);
+    if (code && device_fall_back(&s->device, code)) code = make_player(s);
     if (code)
         drop_plan(s);
-    else if (s->options.watch)
-        plan_watch(s->plan, s->options.watch, s->options.watch_context);
+    else if (s->options.watch && !s->device.gpu)
+        plan_watch(player_plan(s->player), s->options.watch, s->options.watch_context);
     return code;
 }
 
@@ -84,6 +93,7 @@ static void s2m2_close(void *state) {
     S2m2State *s = state;
     drop_plan(s);
     store_close(s->store);
+    device_close(&s->device);
     mem_free(s);
 }
 
@@ -123,6 +133,7 @@ static int s2m2_open(const MatcherOptions *options, MatcherModel model, Pool *po
     if (!s) return ERR_MEMORY;
     *s = (S2m2State){.options = *options, .pool = pool, .size = s2m2_size(matcher_model_name(model))};
     int code = open_weights(s, model);
+    if (!code) code = device_open(options->device, &s->device);
     if (code) {
         s2m2_close(s);
         return code;
@@ -135,8 +146,9 @@ static int s2m2_open(const MatcherOptions *options, MatcherModel model, Pool *po
 static int fill_eye(const S2m2State *s, const Image *image, int eye) {
     size_t values = (size_t)s->padding.width * (size_t)s->padding.height * 3;
     if (s->padded)
-        return pad_picture(image, s->padding, FACTOR, (float *)plan_data(s->plan, s->pictures) + (size_t)eye * values);
-    uint8_t *to = (uint8_t *)plan_data(s->plan, s->pictures) + (size_t)eye * values;
+        return pad_picture(image, s->padding, FACTOR,
+                           (float *)player_data(s->player, s->pictures) + (size_t)eye * values);
+    uint8_t *to = (uint8_t *)player_data(s->player, s->pictures) + (size_t)eye * values;
     if (image->channels == 3)
         memcpy(to, image->bytes, values);
     else
@@ -147,7 +159,7 @@ static int fill_eye(const S2m2State *s, const Image *image, int eye) {
 static int take_map(const S2m2State *s, const Tensor *t, int width, int height, MapKind kind, Map *map) {
     int code = map_make(map, width, height, kind);
     if (code) return code;
-    unpad_plane(plan_data(s->plan, t), s->padding, 1, map);
+    unpad_plane(player_data(s->player, t), s->padding, 1, map);
     for (int64_t i = 0; i < (int64_t)width * height; i++)
         if (!isfinite(map->values[i]))
             return fail(
@@ -157,22 +169,45 @@ static int take_map(const S2m2State *s, const Tensor *t, int width, int height, 
     return 0;
 }
 
-static int s2m2_run(void *state, const Image *left, const Image *right, StereoMaps *maps, char *describe, size_t size) {
+static int s2m2_start(void *state, const Image *left, const Image *right) {
     S2m2State *s = state;
-    int w = left->width, h = left->height;
-    int code = prepare(s, w, h);
+    int code = prepare(s, left->width, left->height);
+    if (!code) code = player_await(s->player);
     if (!code) code = fill_eye(s, left, 0);
     if (!code) code = fill_eye(s, right, 1);
-    if (!code) code = plan_run(s->plan);
+    if (code) return code;
+    s->width = left->width;
+    s->height = left->height;
+    return player_start(s->player);
+}
+
+static int s2m2_finish(void *state, StereoMaps *maps, char *describe, size_t size) {
+    S2m2State *s = state;
+    int w = s->width, h = s->height, code = player_finish(s->player);
     if (!code) code = take_map(s, s->maps.disparity, w, h, MAP_DISPARITY, &maps->disparity);
     if (!code) code = take_map(s, s->maps.confidence, w, h, MAP_CONFIDENCE, &maps->confidence);
     if (!code) code = take_map(s, s->maps.occlusion, w, h, MAP_OCCLUSION, &maps->occlusion);
     if (code) return code;
     char name[300];
-    PlanFacts facts = plan_facts(s->plan);
-    snprintf(describe, size, "%s, weights %s, %d refinements, %.0f MiB working memory", s->size->name,
-             err_printable(name, sizeof name, s->weights), s->options.refine_iter, (double)facts.bytes / 1048576);
+    double bytes = (double)plan_facts(player_plan(s->player)).bytes, there = (double)player_device_bytes(s->player);
+    snprintf(describe, size, "%s, weights %s, %d refinements, %.0f MiB %s%s", s->size->name,
+             err_printable(name, sizeof name, s->weights), s->options.refine_iter,
+             (s->device.gpu ? there : bytes) / 1048576, s->device.gpu ? "of " : "working memory",
+             s->device.gpu ? device_name(&s->device) : "");
     return 0;
+}
+
+static int s2m2_run(void *state, const Image *left, const Image *right, StereoMaps *maps, char *describe, size_t size) {
+    int code = s2m2_start(state, left, right);
+    return code ? code : s2m2_finish(state, maps, describe, size);
+}
+
+static bool s2m2_overlaps(const void *state) {
+    return ((const S2m2State *)state)->device.gpu != NULL;
+}
+
+static const char *s2m2_device(const void *state) {
+    return device_name(&((const S2m2State *)state)->device);
 }
 
 static bool s2m2_ready(const MatcherOptions *options, MatcherModel model) {
@@ -184,5 +219,12 @@ static const char *s2m2_weights(const void *state) {
     return ((const S2m2State *)state)->weights;
 }
 
-const MatcherBackend matcher_s2m2 = {
-    .open = s2m2_open, .match = s2m2_run, .close = s2m2_close, .ready = s2m2_ready, .weights = s2m2_weights};
+const MatcherBackend matcher_s2m2 = {.open = s2m2_open,
+                                     .match = s2m2_run,
+                                     .close = s2m2_close,
+                                     .ready = s2m2_ready,
+                                     .weights = s2m2_weights,
+                                     .device = s2m2_device,
+                                     .overlaps = s2m2_overlaps,
+                                     .start = s2m2_start,
+                                     .finish = s2m2_finish};

@@ -73,31 +73,62 @@ static int check_finite(const StereoMaps *maps) {
     return 0;
 }
 
-int pair_match(Matcher *matcher, const PairOptions *o, const Image *left, const Image *right, StereoMaps *maps) {
-    memset(maps, 0, sizeof *maps);
-    int width = left->width, height = left->height,
-        channels = left->channels > right->channels ? left->channels : right->channels;
-    Image pair[2] = {{0}, {0}};
+/* The two pictures as the matcher is to see them. */
+static int prepare_pair(const PairOptions *o, const Image *left, const Image *right, Image pair[2],
+                        PairUnderWay *under_way) {
+    int channels = left->channels > right->channels ? left->channels : right->channels;
     /* Seen in a mirror, the right eye's picture is the left one of a pair with the same disparities:
      * x' = w-1-x, d' = x'_right - x'_left = (w-1-x_R) - (w-1-x_L) = x_L - x_R = d. */
     int l = o->reference_right, r = !l;
+    pair[0] = pair[1] = (Image){0};
     /* the picture that the maps belong to stays where it is */
     int rc = prepare(&pair[l], left, channels, o, o->reference_right ? -o->vertical : 0);
     if (!rc) rc = prepare(&pair[r], right, channels, o, o->reference_right ? 0 : o->vertical);
-    if (!rc) rc = matcher_match(matcher, &pair[0], &pair[1], maps);
-    double scale_x = pair[0].width ? (double)width / pair[0].width : 1;
-    bool scaled = pair[0].width != width || pair[0].height != height;
-    image_free(&pair[0]);
-    image_free(&pair[1]);
-    if (!rc) rc = check_finite(maps);
+    *under_way = (PairUnderWay){left->width, left->height, pair[0].width, pair[0].height};
+    return rc;
+}
+
+/* The matcher's maps as maps of the pictures. */
+static int bring_back(const PairOptions *o, const PairUnderWay *p, StereoMaps *maps) {
+    double scale_x = p->matched_width ? (double)p->width / p->matched_width : 1;
+    bool scaled = p->matched_width != p->width || p->matched_height != p->height;
+    int rc = check_finite(maps);
     Map *all[] = {&maps->disparity, &maps->confidence, &maps->occlusion};
     for (int m = 0; !rc && m < 3; m++) {
-        if (scaled) rc = resize_map(all[m], width, height, m == 0 ? scale_x : 1, m == 2);
+        if (scaled) rc = resize_map(all[m], p->width, p->height, m == 0 ? scale_x : 1, m == 2);
         if (o->reference_right) {
             map_mirror(all[m]);
             all[m]->reference_right = true;
         }
     }
+    return rc;
+}
+
+int pair_match(Matcher *matcher, const PairOptions *o, const Image *left, const Image *right, StereoMaps *maps) {
+    memset(maps, 0, sizeof *maps);
+    Image pair[2];
+    PairUnderWay under_way;
+    int rc = prepare_pair(o, left, right, pair, &under_way);
+    if (!rc) rc = matcher_match(matcher, &pair[0], &pair[1], maps);
+    image_free(&pair[0]);
+    image_free(&pair[1]);
+    if (!rc) rc = bring_back(o, &under_way, maps);
+    if (rc) stereo_maps_free(maps);
+    return rc;
+}
+
+int pair_start(Matcher *matcher, const PairOptions *o, const Image *left, const Image *right, PairUnderWay *under_way) {
+    Image pair[2];
+    int rc = prepare_pair(o, left, right, pair, under_way);
+    if (!rc) rc = matcher_start(matcher, &pair[0], &pair[1]);
+    image_free(&pair[0]);
+    image_free(&pair[1]);
+    return rc;
+}
+
+int pair_finish(Matcher *matcher, const PairOptions *o, const PairUnderWay *under_way, StereoMaps *maps) {
+    int rc = matcher_finish(matcher, maps);
+    if (!rc) rc = bring_back(o, under_way, maps);
     if (rc) stereo_maps_free(maps);
     return rc;
 }

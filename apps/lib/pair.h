@@ -15,6 +15,14 @@ PairOptions pair_defaults(void);
 /* left and right of equal size; any bits and channels. The maps have the size of the pictures, whatever the scale. */
 int pair_match(Matcher *matcher, const PairOptions *options, const Image *left, const Image *right, StereoMaps *maps);
 
+/* The same in two halves, for matchers that overlap (matcher_start): what is between them is in `under_way`. */
+typedef struct {
+    int width, height, matched_width, matched_height;
+} PairUnderWay;
+int pair_start(Matcher *matcher, const PairOptions *options, const Image *left, const Image *right,
+               PairUnderWay *under_way);
+int pair_finish(Matcher *matcher, const PairOptions *options, const PairUnderWay *under_way, StereoMaps *maps);
+
 /* What a person wants to know of a map, over pixels with a value. */
 typedef struct {
     double nearest, farthest;     /* parallax in % of the width, 1st and 99th percentile of trusted pixels */
