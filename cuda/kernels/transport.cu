@@ -9,32 +9,40 @@
  *
  * Two forms. On chip: E lies in shared memory, so the scores come twice (the second time from L2) and each element
  * costs one exponential. Streamed: E is made anew from the scores whenever it is read, an exponential for each value
- * from L2, which costs an SM about what the value does; nothing but vectors lies in shared memory, so several rows
- * share an SM. Sums run in one order in both forms, so they agree to the last bit.
+ * from L2, which costs an SM about what the value does; nothing but vectors lies in shared memory. Sums run in one
+ * order in both forms, so they agree to the last bit.
  *
  * The plain rung reads E twice an iteration: a warp a row for sums over columns, a thread a column for sums over rows.
- * Computes 4 flops an element, iteration and side. */
+ * The fast one reads it once: a warp takes a row into registers, sums it to a_i, and adds a_i E_ij to sums by column,
+ * which are in registers as well, of its rows; the warps' sums are added at the end in a fixed order. It knows the
+ * width, in units of 32 columns, as COLUMNS. Should compute 4 flops an element and iteration; should read the scores
+ * twice and E T times after that (the plain rung: 2 T), from shared memory or, with an exponential each, from L2. */
 #include "cuda/device/position.h"
 #include "cuda/kernels/transport.h"
 
+/* Kernels promise one block: ptxas would rather spill a few registers than miss an occupancy that it has guessed. */
 #define ARGMAX_EPS 1e-4f
-#define WARPS 8 /* of a block */
+#define WARPS 16 /* of a block */
+#ifndef COLUMNS
+#define COLUMNS 16
+#endif
 
 typedef struct {
     const float *s; /* scores of this image row */
-    float *c, *e;   /* e: NULL in the streamed form */
+    float *c, *e;
+    int on_chip; /* e is there */
 } Row;
 
 /* Vectors in shared memory: c, then what the kernel wants, then E. */
 DEVICE Row row_of(const TransportArgs *a, float *shared, int vectors) {
-    Row r = {a->scores + block_x() / a->h * a->pair + block_x() % a->h * a->row, shared,
-             a->on_chip ? shared + vectors * a->pitch : 0};
+    Row r = {a->scores + block_x() / a->h * a->pair + block_x() % a->h * a->row, shared, shared + vectors * a->pitch,
+             a->on_chip};
     return r;
 }
 
 /* i and j below w, not masked */
 DEVICE float entry(const TransportArgs *a, const Row *r, int i, int j) {
-    return r->e ? r->e[i * a->w + j] : exp_f32(r->s[i * a->line + j] - r->c[j]);
+    return r->on_chip ? r->e[i * a->w + j] : exp_f32(r->s[i * a->line + j] - r->c[j]);
 }
 
 DEVICE float marginal(const TransportArgs *a, int k) {
@@ -55,7 +63,7 @@ DEVICE void take_e(const TransportArgs *a, const Row *r) {
         float most = 0;
         for (int i = column_start(a, j); i < a->w && j < a->w; i++) most = max_f32(most, r->s[i * a->line + j]);
         r->c[j] = most;
-        for (int i = column_start(a, j); r->e && i < a->w && j < a->w; i++)
+        for (int i = column_start(a, j); r->on_chip && i < a->w && j < a->w; i++)
             r->e[i * a->w + j] = exp_f32(r->s[i * a->line + j] - most);
     }
     block_sync();
@@ -93,6 +101,112 @@ DEVICE void iterate(const TransportArgs *args, const Row *r, float *a, float *b,
     }
 }
 
+/* ---- the fast rung's passes ---- */
+
+/* E of row i in this lane's columns lane + 32 k, dustbins included; 0 where masked and beyond. */
+DEVICE void load_row(const TransportArgs *a, const Row *r, int i, float e[COLUMNS]) {
+    UNROLL
+    for (int k = 0; k < COLUMNS; k++) {
+        int j = lane_x() + 32 * k;
+        e[k] = j == a->w ? 1 : 0;
+        if (j < row_end(a, i)) e[k] = i < a->w ? entry(a, r, i, j) : exp_f32(-r->c[j]);
+    }
+}
+
+/* Of column j, the sum (the largest) of v over all warps, in a fixed order. Seen by thread j % (32 WARPS) alone until
+ * the block meets. `parts` are TRANSPORT_PARTS vectors. */
+DEVICE void collect(const TransportArgs *a, const float v[COLUMNS], float *parts, float *sums, int largest) {
+    float *own = parts + warp_x() % TRANSPORT_PARTS * a->pitch + lane_x();
+    for (int half = 1; half >= 0; half--) {
+        UNROLL
+        for (int k = 0; k < COLUMNS; k++) {
+            if (warp_x() / TRANSPORT_PARTS != half || lane_x() + 32 * k >= a->pitch) continue;
+            if (half)
+                own[32 * k] = v[k];
+            else
+                own[32 * k] = largest ? max_f32(own[32 * k], v[k]) : own[32 * k] + v[k];
+        }
+        block_sync();
+    }
+    for (int j = thread_x(); j <= a->w; j += 32 * WARPS) {
+        float sum = parts[j];
+        for (int part = 1; part < TRANSPORT_PARTS; part++)
+            sum = largest ? max_f32(sum, parts[part * a->pitch + j]) : sum + parts[part * a->pitch + j];
+        sums[j] = sum;
+    }
+}
+
+/* One pass: to_i = m_i / sum_j E_ij from_j, or -(given_i)^2/m_i of that sum; then sums_j = sum_i to_i E_ij, as collect
+ * leaves them. */
+DEVICE void pass(const TransportArgs *a, const Row *r, const float *from, const float *given, float *to, float *parts,
+                 float *sums) {
+    float p[COLUMNS], v[COLUMNS], e[COLUMNS];
+    UNROLL
+    for (int k = 0; k < COLUMNS; k++) {
+        p[k] = lane_x() + 32 * k <= a->w ? from[lane_x() + 32 * k] : 0;
+        v[k] = 0;
+    }
+    for (int i = warp_x(); i <= a->w; i += WARPS) {
+        float sum = 0;
+        load_row(a, r, i, e);
+        UNROLL
+        for (int k = 0; k < COLUMNS; k++) sum += e[k] * p[k];
+        sum = warp_sum(sum);
+        float own = given ? -given[i] * given[i] / marginal(a, i) * sum : marginal(a, i) / sum;
+        if (lane_x() == 0) to[i] = own;
+        UNROLL
+        for (int k = 0; k < COLUMNS; k++) v[k] += own * e[k];
+    }
+    collect(a, v, parts, sums, 0);
+}
+
+/* What take_e and iterate do. */
+DEVICE void iterate_fast(const TransportArgs *args, const Row *r, float *a, float *b, int keep, float *parts) {
+    float v[COLUMNS], e[COLUMNS];
+    UNROLL
+    for (int k = 0; k < COLUMNS; k++) v[k] = 0;
+    for (int i = warp_x(); i < args->w; i += WARPS) {
+        UNROLL
+        for (int k = 0; k < COLUMNS; k++)
+            if (lane_x() + 32 * k < row_end(args, i)) v[k] = max_f32(v[k], r->s[i * args->line + lane_x() + 32 * k]);
+    }
+    collect(args, v, parts, r->c, 1);
+    block_sync();
+    Row fresh = {r->s, r->c, r->e, 0};
+    UNROLL
+    for (int k = 0; k < COLUMNS; k++) v[k] = 0;
+    for (int i = warp_x(); i <= args->w; i += WARPS) {
+        load_row(args, &fresh, i, e);
+        if (lane_x() == 0) a[i] = 1;
+        UNROLL
+        for (int k = 0; k < COLUMNS; k++) {
+            int j = lane_x() + 32 * k;
+            v[k] += e[k];
+            if (r->on_chip && i < args->w && j < row_end(args, i)) r->e[i * args->w + j] = e[k];
+        }
+    }
+    collect(args, v, parts, b, 0);
+    for (int t = 1;; t++) {
+        for (int j = thread_x(); j <= args->w; j += 32 * WARPS) b[j] = marginal(args, j) / b[j];
+        block_sync();
+        if (t == args->iterations) return;
+        a += keep;
+        pass(args, r, b, 0, a, parts, b + keep);
+        b += keep;
+    }
+}
+
+DEVICE void solve(const TransportArgs *args, const Row *r, float *a, float *b, int keep, float *parts, int fast) {
+    if (fast) {
+        iterate_fast(args, r, a, b, keep, parts);
+    } else {
+        take_e(args, r);
+        iterate(args, r, a, b, keep);
+    }
+}
+
+/* ---- results ---- */
+
 /* Of row i: sum_j E_ij b_j without the dustbin, and the column of the largest, the first of equals. Of a warp. */
 DEVICE float find_largest(const TransportArgs *a, const Row *r, int i, const float *b, int *column) {
     float sum = 0, most = -1, at = 0; /* columns are exact in a float */
@@ -116,24 +230,31 @@ DEVICE float near_largest(const TransportArgs *a, const Row *r, int i, int k, co
     return lane_x() < 5 && j >= 0 && j < row_end(a, i) ? entry(a, r, i, j) * b[j] * share : 0;
 }
 
-KERNEL(transport_plain, 32 * WARPS, TransportArgs, args) {
-    SHARED_REST(float, shared);
-    Row r = row_of(&args, shared, TRANSPORT_VECTORS);
-    float *a = shared + args.pitch, *b = a + args.pitch;
-    take_e(&args, &r);
-    iterate(&args, &r, a, b, 0);
-    for (int i = warp_x(); i < args.w; i += WARPS) {
+DEVICE void transport_results(const TransportArgs *args, float *shared, int fast) {
+    Row r = row_of(args, shared, TRANSPORT_VECTORS + fast * TRANSPORT_PARTS);
+    float *a = shared + args->pitch, *b = a + args->pitch;
+    solve(args, &r, a, b, 0, b + args->pitch, fast);
+    for (int i = warp_x(); i < args->w; i += WARPS) {
         int k;
-        float inside = find_largest(&args, &r, i, b, &k), share = 1 / (inside + b[args.w]);
-        float p = near_largest(&args, &r, i, k, b, share);
+        float inside = find_largest(args, &r, i, b, &k), share = 1 / (inside + b[args->w]);
+        float p = near_largest(args, &r, i, k, b, share);
         float near = warp_sum(p), moment = warp_sum((float)(lane_x() - 2) * p);
         if (lane_x()) continue;
-        const i64 at = (i64)block_x() * args.w + i;
+        const i64 at = (i64)block_x() * args->w + i;
         /* i - (k near + moment + eps)/(near + eps) */
-        args.disparity[at] = (float)(i - k) - (moment + ARGMAX_EPS * (float)(1 - k)) / (near + ARGMAX_EPS);
-        args.confidence[at] = near;
-        args.occlusion[at] = inside * share;
+        args->disparity[at] = (float)(i - k) - (moment + ARGMAX_EPS * (float)(1 - k)) / (near + ARGMAX_EPS);
+        args->confidence[at] = near;
+        args->occlusion[at] = inside * share;
     }
+}
+
+KERNEL_BLOCKS(transport_plain, 32 * WARPS, 1, TransportArgs, args) {
+    SHARED_REST(float, shared);
+    transport_results(&args, shared, 0);
+}
+KERNEL_BLOCKS(transport_fast, 32 * WARPS, 1, TransportArgs, args) {
+    SHARED_REST(float, shared);
+    transport_results(&args, shared, 1);
 }
 
 /* ---- masses in windows, and the gradient: formulas in tensor/ops/transport_gradient.c ---- */
@@ -192,28 +313,36 @@ DEVICE float sum_windows(const TransportBackArgs *args, const Row *r, int i, con
     return warp_sum(all);
 }
 
-KERNEL(transport_mass_plain, 32 * WARPS, TransportBackArgs, args) {
-    SHARED_REST(float, shared);
-    const TransportArgs *t = &args.transport;
-    Row r = row_of(t, shared, TRANSPORT_VECTORS);
+DEVICE void mass_results(const TransportBackArgs *args, float *shared, int fast) {
+    const TransportArgs *t = &args->transport;
+    Row r = row_of(t, shared, TRANSPORT_VECTORS + fast * TRANSPORT_PARTS);
     float *a = shared + t->pitch, *b = a + t->pitch;
-    take_e(t, &r);
-    iterate(t, &r, a, b, 0);
+    solve(t, &r, a, b, 0, b + t->pitch, fast);
     for (int i = warp_x(); i < t->w; i += WARPS) {
-        float some, all = sum_windows(&args, &r, i, b, &some, 0);
-        if (lane_x() == 0) args.mass[(i64)block_x() * t->w + i] = some / (all + b[t->w]);
+        float some, all = sum_windows(args, &r, i, b, &some, 0);
+        if (lane_x() == 0) args->mass[(i64)block_x() * t->w + i] = some / (all + b[t->w]);
     }
+}
+
+KERNEL_BLOCKS(transport_mass_plain, 32 * WARPS, 1, TransportBackArgs, args) {
+    SHARED_REST(float, shared);
+    mass_results(&args, shared, 0);
+}
+KERNEL_BLOCKS(transport_mass_fast, 32 * WARPS, 1, TransportBackArgs, args) {
+    SHARED_REST(float, shared);
+    mass_results(&args, shared, 1);
 }
 
 /* What the results take of row i of the plan: q_ij = all + (|j - k| <= 2) (near + slope (j - k)), or near in the
  * windows. */
 typedef struct {
     float *k, *all, *near, *slope;
-    u32 *bits; /* pitch/32 words a row; NULL: not in windows */
+    u32 *bits; /* pitch/32 words a row */
+    int windows;
 } Asked;
 
 DEVICE float asked_at(const TransportArgs *a, const Asked *q, int i, int j) {
-    if (q->bits) return q->bits[i * (a->pitch / 32) + j / 32] >> (j % 32) & 1 ? q->near[i] : 0;
+    if (q->windows) return q->bits[i * (a->pitch / 32) + j / 32] >> (j % 32) & 1 ? q->near[i] : 0;
     float beside = (float)j - q->k[i];
     return q->all[i] + (abs_f32(beside) <= 2 ? q->near[i] + q->slope[i] * beside : 0);
 }
@@ -254,43 +383,59 @@ DEVICE void ask(const TransportBackArgs *args, const Row *r, int i, const float 
  *   x^T_j = (b^T_j)^2/m_j sum_(i<w) a^T_i E_ij (q_ij - s_i)
  *   t = T-1..1:  y^t_i = -(a^t_i)^2/m_i sum_j E_ij x^(t+1)_j;  x^t_j = -(b^t_j)^2/m_j sum_i y^t_i E_ij
  *   dS_ij = E_ij (a^T_i b^T_j (q_ij - s_i) - sum_t a^(t-1)_i x^t_j - sum_(t<T) y^t_i b^t_j), 0 where masked. */
-KERNEL(transport_backward_plain, 32 * WARPS, TransportBackArgs, args) {
-    SHARED_REST(float, shared);
-    const TransportArgs *t = &args.transport;
+DEVICE void backward_results(const TransportBackArgs *args, float *shared, int fast) {
+    const TransportArgs *t = &args->transport;
     const int pitch = t->pitch, T = t->iterations, w = t->w;
+    const int vectors = TRANSPORT_BACK_VECTORS(T) + fast * TRANSPORT_PARTS;
     float *a = shared + pitch, *last_a = a + T * pitch, *b = last_a + pitch, *last_b = b + (T - 1) * pitch;
-    float *x = b + T * pitch, *y = x + T * pitch, *mean = y + (T - 1) * pitch;
-    Asked q = {mean + pitch, mean + 2 * pitch, mean + 3 * pitch, mean + 4 * pitch, 0};
-    Row r = row_of(t, shared, TRANSPORT_BACK_VECTORS(T));
-    if (args.windows) { /* behind the vectors, before E */
-        q.bits = (u32 *)(shared + TRANSPORT_BACK_VECTORS(T) * pitch);
-        if (r.e) r.e += w * (pitch / 32);
-    }
-    take_e(t, &r);
-    iterate(t, &r, a, b, pitch);
-    for (int i = warp_x(); i < w; i += WARPS) ask(&args, &r, i, last_b, &q, last_a, mean);
+    float *x = b + T * pitch, *last_x = x + (T - 1) * pitch, *y = x + T * pitch, *mean = y + (T - 1) * pitch;
+    float *parts = mean + 5 * pitch;
+    Asked q = {mean + pitch, mean + 2 * pitch, mean + 3 * pitch, mean + 4 * pitch, (u32 *)(shared + vectors * pitch),
+               args->windows};
+    Row r = row_of(t, shared, vectors);
+    if (args->windows) r.e += w * (pitch / 32); /* the bits lie before */
+    solve(t, &r, a, b, pitch, parts, fast);
+    for (int i = warp_x(); i < w; i += WARPS) ask(args, &r, i, last_b, &q, last_a, mean);
     block_sync();
+    if (fast) { /* what is asked of whole rows here, what is asked beside k or in windows below */
+        float v[COLUMNS], e[COLUMNS];
+        UNROLL
+        for (int k = 0; k < COLUMNS; k++) v[k] = 0;
+        for (int i = warp_x(); i < w; i += WARPS) {
+            const float own = last_a[i] * (q.all[i] - mean[i]);
+            load_row(t, &r, i, e);
+            UNROLL
+            for (int k = 0; k < COLUMNS; k++) v[k] += own * e[k];
+        }
+        collect(t, v, parts, last_x, 0);
+    }
     for (int j = thread_x(); j <= w; j += 32 * WARPS) {
-        float sum = 0;
-        for (int i = column_start(t, j); i < w; i++)
-            sum += last_a[i] * (j < w ? entry(t, &r, i, j) * (asked_at(t, &q, i, j) - mean[i]) : -mean[i]);
-        x[(T - 1) * pitch + j] = last_b[j] * last_b[j] / marginal(t, j) * sum;
+        float sum = fast ? last_x[j] : 0;
+        for (int i = column_start(t, j); i < w; i++) {
+            float asked = (j < w ? asked_at(t, &q, i, j) : 0) - (fast ? q.all[i] : mean[i]);
+            if (asked != 0) sum += last_a[i] * asked * (j < w ? entry(t, &r, i, j) : 1);
+        }
+        last_x[j] = last_b[j] * last_b[j] / marginal(t, j) * sum;
     }
     block_sync();
     for (int step = T - 2; step >= 0; step--) { /* y^(step+1), then x^(step+1) */
-        const float *own_a = a + (step + 1) * pitch, *own_b = b + step * pitch;
-        float *own_y = y + step * pitch;
-        for (int i = warp_x(); i <= w; i += WARPS) {
-            float sum = row_sum(t, &r, i, x + (step + 1) * pitch);
-            if (lane_x() == 0) own_y[i] = -own_a[i] * own_a[i] / marginal(t, i) * sum;
+        const float *own_a = a + (step + 1) * pitch, *own_b = b + step * pitch, *next_x = x + (step + 1) * pitch;
+        float *own_x = x + step * pitch, *own_y = y + step * pitch;
+        if (fast) {
+            pass(t, &r, next_x, own_a, own_y, parts, own_x);
+        } else {
+            for (int i = warp_x(); i <= w; i += WARPS) {
+                float sum = row_sum(t, &r, i, next_x);
+                if (lane_x() == 0) own_y[i] = -own_a[i] * own_a[i] / marginal(t, i) * sum;
+            }
+            block_sync();
         }
-        block_sync();
         for (int j = thread_x(); j <= w; j += 32 * WARPS)
-            x[step * pitch + j] = -own_b[j] * own_b[j] / marginal(t, j) * column_sum(t, &r, j, own_y);
+            own_x[j] = -own_b[j] * own_b[j] / marginal(t, j) * (fast ? own_x[j] : column_sum(t, &r, j, own_y));
         block_sync();
     }
     for (int i = warp_x(); i < w; i += WARPS) {
-        float *to = args.d_scores + ((i64)block_x() * w + i) * w;
+        float *to = args->d_scores + ((i64)block_x() * w + i) * w;
         for (int j = lane_x(); j < w; j += 32) {
             float sum = 0;
             if (j < row_end(t, i)) {
@@ -302,4 +447,13 @@ KERNEL(transport_backward_plain, 32 * WARPS, TransportBackArgs, args) {
             to[j] = sum;
         }
     }
+}
+
+KERNEL_BLOCKS(transport_backward_plain, 32 * WARPS, 1, TransportBackArgs, args) {
+    SHARED_REST(float, shared);
+    backward_results(&args, shared, 0);
+}
+KERNEL_BLOCKS(transport_backward_fast, 32 * WARPS, 1, TransportBackArgs, args) {
+    SHARED_REST(float, shared);
+    backward_results(&args, shared, 1);
 }
