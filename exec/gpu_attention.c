@@ -34,9 +34,14 @@ static bool in_pieces(Tokens t) {
     return (uintptr_t)t.at % 16 == 0 && t.batch % 4 == 0 && t.row % 4 == 0;
 }
 
+/* Whole chunks of columns: ATTENTION_DEPTH. */
+static int padded_width(int width) {
+    return width <= 16 ? 16 : (width + 31) / 32 * 32;
+}
+
 /* The fast rung, if a block of it fits: what it is compiled for, and its grid. */
 static bool tiled(const GpuPlan *p, const AttentionArgs *a, char define[96], GpuGrid *grid) {
-    const int width = (a->width + 15) / 16 * 16, wide = width > 32 ? (width + 31) / 32 * 32 : width;
+    const int wide = padded_width(a->width);
     const int rows = wide > 256 ? 2 : wide > 32 || a->relative.h ? 4 : 8;
     const int threads = wide > 32 && wide <= 64 && !a->relative.h ? 256 : 128;
     const int queries = ATTENTION_QUERIES(rows, threads);
@@ -95,6 +100,19 @@ static int launch_attention(GpuPlan *p, const Step *step) {
                       &a, sizeof a);
 }
 
+/* The same for the gradient: grid->x is left to the caller, *rows are those of a block. */
+static bool tiled_backward(const GpuPlan *p, const AttentionBackArgs *a, char define[96], GpuGrid *grid, int *rows) {
+    const int wide = padded_width(a->width), each = wide > 128 ? 2 : 4, threads = 128;
+    const bool pieces =
+        in_pieces(a->q) && in_pieces(a->k) && in_pieces(a->v) && in_pieces(a->d_out) && a->width % 4 == 0;
+    if (wide > 512 || a->relative.h) return false;
+    *rows = ATTENTION_QUERIES(each, threads);
+    *grid = (GpuGrid){.threads = (unsigned)threads,
+                      .shared = (size_t)ATTENTION_BACK_FLOATS((int64_t)wide, *rows) * sizeof(float)};
+    snprintf(define, 96, "-DWIDTH=%d -DROWS=%d -DTHREADS=%d%s", wide, each, threads, pieces ? " -DPIECES" : "");
+    return grid->shared <= gpu_device(p)->shared_a_block;
+}
+
 /* Inputs: q, k, v, the gradient of the result, and with the relative term its weight. Outputs: dq, dk, dv, and those of
  * weight and bias. */
 static int launch_backward(GpuPlan *p, const Step *step) {
@@ -129,10 +147,22 @@ static int launch_backward(GpuPlan *p, const Step *step) {
         if (scratch) a.position = a.mean + rows, a.pull = a.position + rows * PE_WIDTH;
     }
     GpuCode code = {"cuda/kernels/attention_back.cu", "attention_back_queries", NULL, NULL};
-    GpuGrid grid = {.x = gpu_blocks(rows, PLAIN_WARPS), .threads = PLAIN_WARPS * 32};
+    GpuGrid plain = {.threads = PLAIN_WARPS * 32}, grid = plain;
+    int block = PLAIN_WARPS;
+    int64_t query_blocks = gpu_blocks(rows, block), key_blocks = gpu_blocks(pairs * a.keys, block);
+    char define[96];
+    if (gpu_rung(p) == RUNG_FAST && tiled_backward(p, &a, define, &grid, &block)) {
+        code.file = "cuda/kernels/attention_back_tiled.cu";
+        code.define = define;
+        query_blocks = pairs * gpu_blocks(a.queries, block);
+        key_blocks = pairs * gpu_blocks(a.keys, block);
+    } else {
+        grid = plain;
+    }
+    grid.x = query_blocks;
     int failed = gpu_launch(p, step, code, grid, &a, sizeof a);
     code.kernel = "attention_back_keys";
-    grid.x = gpu_blocks(pairs * a.keys, PLAIN_WARPS);
+    grid.x = key_blocks;
     if (!failed) failed = gpu_launch(p, step, code, grid, &a, sizeof a);
     code.kernel = "attention_back_position";
     if (!failed && attributes->h) failed = gpu_launch(p, step, code, (GpuGrid){.x = a.width}, &a, sizeof a);

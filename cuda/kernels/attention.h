@@ -45,10 +45,11 @@ typedef struct {
     Relative relative;
 } AttentionBackArgs;
 
-/* What attention_tiled.cu is compiled for: -DWIDTH, columns of a head and zeros up to a multiple of 16 or 32; -DROWS,
- * queries of a thread (8, 4 or 2); -DTHREADS; -DPIECES, where tokens can be copied by 16 bytes; -DRELATIVE. Sixteen
- * threads work on a row of queries x keys. Keys come 64 at a time, in chunks of some columns; values in chunks of some
- * rows. Shared memory, in floats: the queries, two chunks, the weights, and sums by grid column and row. */
+/* What attention_tiled.cu and attention_back_tiled.cu are compiled for: -DWIDTH, columns of a head and zeros up to a
+ * multiple of 16 or 32; -DROWS, queries of a thread (8, 4 or 2); -DTHREADS; -DPIECES, where tokens can be copied by 16
+ * bytes; -DRELATIVE. Sixteen threads work on a row of queries x keys. Keys come 64 at a time, in chunks of some
+ * columns; values in chunks of some rows.  Shared memory, in floats: the queries (for the gradient a second tensor
+ * beside them), two chunks, the weights, and sums by grid column and row. */
 #define ATTENTION_KEYS 64
 #define ATTENTION_LANES 16
 #define ATTENTION_QUERIES(rows, threads) ((rows) * (threads) / ATTENTION_LANES)
@@ -64,4 +65,5 @@ typedef struct {
 #define ATTENTION_WEIGHT_PITCH (ATTENTION_KEYS + 4)
 #define ATTENTION_FLOATS(width, queries, grid) \
     ((queries) * ((width) + 4) + 2 * ATTENTION_CHUNK + (queries)*ATTENTION_WEIGHT_PITCH + (queries) * (grid))
+#define ATTENTION_BACK_FLOATS(width, queries) (ATTENTION_FLOATS(width, queries, 0) + (queries) * ((width) + 4))
 #endif

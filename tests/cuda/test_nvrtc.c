@@ -54,6 +54,9 @@ static const struct {
     const char *file, *define;
     int least; /* architecture */
 } variants[] = {
+    {"cuda/kernels/attention_back_tiled.cu", "-DWIDTH=64 -DROWS=4 -DTHREADS=128 -DPIECES", 75},
+    {"cuda/kernels/attention_back_tiled.cu", "-DWIDTH=128 -DROWS=4 -DTHREADS=128", 75},
+    {"cuda/kernels/attention_back_tiled.cu", "-DWIDTH=384 -DROWS=2 -DTHREADS=128 -DPIECES", 75},
     {"cuda/kernels/attention_tiled.cu", "-DWIDTH=16 -DROWS=8 -DTHREADS=128", 75},
     {"cuda/kernels/attention_tiled.cu", "-DWIDTH=64 -DROWS=4 -DTHREADS=256 -DPIECES", 75},
     {"cuda/kernels/attention_tiled.cu", "-DWIDTH=128 -DROWS=4 -DTHREADS=128 -DPIECES", 75},
