@@ -1,4 +1,5 @@
 /* apps/bench.c - how fast the matchers and their kernels are here, against the peaks of this machine. */
+#include "apps/bench_device.h"
 #include "apps/bench_kernels.h"
 #include "apps/lib/dots.h"
 #include "apps/lib/options.h"
@@ -12,7 +13,7 @@
 typedef struct {
     bool json, networks, interactive;
     int64_t threads, rounds;
-    const char *only, *weights;
+    const char *only, *weights, *device;
 } BenchOptions;
 
 #define AT(field) .at = offsetof(BenchOptions, field)
@@ -40,6 +41,13 @@ static const Option options[] = {
      .shown = "made-up numbers",
      .group = "What",
      .help = "with --interactive: the file whose weights networks take"},
+    {.name = "device",
+     .kind = OPTION_TEXT,
+     .value = "WHERE",
+     .standard = "cpu",
+     AT(device),
+     .group = "What",
+     .help = "cuda or cuda:N measures a GPU instead: its copies, s2m2-XS and a step of its training, kernel by kernel"},
     OPTION_THREADS(BenchOptions, threads, "What"),
     {.name = "rounds",
      .kind = OPTION_WHOLE,
@@ -175,6 +183,15 @@ int app_bench(int argc, char **argv) {
     int rc = options_parse(&verb_bench, argc, argv, &o, &parsed);
     if (rc) return rc;
     if (o.weights && !o.interactive) rc = usage_error(&verb_bench, "--weights needs --interactive");
+    DeviceChoice where = {DEVICE_CPU, 0};
+    if (!rc) rc = device_option(&verb_bench, o.device, &where);
+    if (!rc && where.kind != DEVICE_CPU && (o.only || o.interactive || o.json || o.rounds))
+        rc = usage_error(&verb_bench, "--only, --interactive, --json and --rounds are for the CPU");
+    if (!rc && where.kind != DEVICE_CPU) {
+        rc = bench_device(where, o.networks);
+        parsed_free(&parsed);
+        return rc;
+    }
     Bench *bench = mem_alloc(sizeof *bench);
     if (!rc && !bench) rc = ERR_MEMORY;
     if (!rc) bench_begin(bench, o.only);

@@ -1,9 +1,11 @@
 /* apps/trace.c - what a network is made of, what the plan makes of it, what it costs, and where the time goes. Needs no
  * weights: shapes decide all of it (with --time, seeded numbers stand in for weights). */
+#include "apps/lib/gpu_report.h"
 #include "apps/lib/matcher.h"
 #include "apps/lib/options.h"
 #include "base/err.h"
 #include "base/mem.h"
+#include "cuda/paper.h"
 #include "exec/plan.h"
 #include "models/s2m2.h"
 #include "nn/store.h"
@@ -12,8 +14,8 @@
 #include <string.h>
 
 typedef struct {
-    bool program, steps, memory, time, exact, interpret, positive, json;
-    int64_t refine, threads;
+    bool program, steps, memory, kernels, time, exact, interpret, positive, json;
+    int64_t refine, threads, arch;
     int precision;
 } TraceOptions;
 
@@ -34,6 +36,13 @@ static const Option options[] = {
      AT(memory),
      .group = "Print",
      .help = "the peak, the step that causes it, and the largest tensors alive then"},
+    {.name = "kernels",
+     .kind = OPTION_FLAG,
+     AT(kernels),
+     .group = "Print",
+     .help =
+         "what would run on a GPU (--arch): every launch with its step and kernel, and a sum by kernel; panum bench "
+         "--device cuda measures them"},
     {.name = "time",
      .kind = OPTION_FLAG,
      AT(time),
@@ -72,6 +81,15 @@ static const Option options[] = {
      .most = 64,
      .group = "How",
      .help = "local refinements"},
+    {.name = "arch",
+     .kind = OPTION_WHOLE,
+     .value = "SM",
+     AT(arch),
+     .standard = "90",
+     .least = 75,
+     .most = 999,
+     .group = "How",
+     .help = "architecture of the GPU for --kernels: 75, 80, 86, 89, 90, 100, 120"},
     OPTION_THREADS(TraceOptions, threads, "How"),
 };
 
@@ -187,6 +205,26 @@ static void print_totals(const S2m2Size *size, const Program *program, const Pla
            (double)f.bytes / 1048576);
 }
 
+/* The launches of a GPU that is only a description: none is needed for that. */
+static int print_kernels(const Plan *plan, const WeightSource *source, int arch) {
+    Gpu *gpu;
+    GpuPlan *launches = NULL;
+    int rc = paper_open(arch, &gpu);
+    if (rc) return rc;
+    rc = gpu_plan_make(plan, source, gpu, (GpuPlanOptions){0}, &launches);
+    if (!rc) {
+        GpuPlanFacts f = gpu_plan_facts(launches);
+        gpu_report_launches(launches, plan, stdout);
+        printf("\n");
+        gpu_report_kernels(launches, plan, stdout);
+        printf("on sm_%d: %d launches; %.1f MiB for tensors, %.1f for weights, %.1f for tables and scratch\n", arch,
+               f.launches, (double)f.block / 1048576, (double)f.weights / 1048576, (double)f.extra / 1048576);
+    }
+    gpu_plan_drop(launches);
+    gpu_close(gpu);
+    return rc;
+}
+
 int app_trace(int argc, char **argv) {
     TraceOptions o = {0};
     Parsed parsed;
@@ -225,6 +263,9 @@ int app_trace(int argc, char **argv) {
         if (!rc && o.program) program_print(program, stdout);
         if (!rc && o.steps) plan_print_steps(plan, stdout);
         if (!rc && o.memory) plan_print_memory(plan, stdout);
+        if (!rc && o.kernels && o.time)
+            rc = usage_error(&verb_trace, "--kernels is of a GPU and --time of the CPU; give one of them");
+        if (!rc && o.kernels) rc = print_kernels(plan, &source, (int)o.arch);
         if (!rc && o.time) rc = time_it(plan, pictures);
         if (!rc) print_totals(size, program, plan, w, h, o.json);
     }

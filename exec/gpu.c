@@ -11,7 +11,10 @@ enum { WEIGHT_ALIGNMENT = 256 };
 
 typedef struct {
     int entry; /* in the store of kernels */
-    const char *name;
+    const char *name, *define;
+    bool region;
+    int step;
+    double seconds;          /* the least measured; 0: none */
     const GpuKernel *kernel; /* once everything is compiled */
     GpuLaunch how;
     void *arguments; /* in the arena */
@@ -30,8 +33,8 @@ struct GpuPlan {
     size_t block_bytes, weights_bytes;
     int64_t *weight_at; /* by tensor id: offset among the weights, -1 none */
     Arena *arena;
-    Launch *launch; /* one or several a step */
-    int launches, room;
+    Launch *launch;                           /* one or several a step */
+    int launches, room, step;                 /* step: the one that launches are added for */
     bool sizing;                              /* launchers are asked a first time, for what they need beside tensors */
     char *extra;                              /* device memory: tables, one after another, then one piece of scratch */
     size_t tables_bytes, scratch_bytes, next; /* `next`: where the next table lies */
@@ -133,7 +136,10 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
     Launch *launch = &p->launch[p->launches++];
     *launch = (Launch){
         .name = arena_format(p->arena, "%s", code.kernel), .arguments = arena_alloc(p->arena, bytes), .bytes = bytes};
-    if (!launch->arguments || !launch->name) return ERR_MEMORY;
+    launch->define = code.define ? arena_format(p->arena, "%s", code.define) : NULL;
+    launch->region = code.region != NULL;
+    launch->step = p->step;
+    if (!launch->arguments || !launch->name || (code.define && !launch->define)) return ERR_MEMORY;
     memcpy(launch->arguments, arguments, bytes);
     launch->how =
         (GpuLaunch){{(unsigned)(grid.x ? grid.x : 1), (unsigned)(grid.y ? grid.y : 1), (unsigned)(grid.z ? grid.z : 1)},
@@ -165,7 +171,10 @@ static int prepare_all(GpuPlan *p, const Steps *steps) {
     if (!code && p->tables_bytes + p->scratch_bytes)
         code = p->gpu->call->memory(p->gpu, p->tables_bytes + p->scratch_bytes, &at);
     p->extra = at;
-    for (int i = 0; !code && i < steps->steps; i++) code = prepare(p, &steps->step[i]);
+    for (int i = 0; !code && i < steps->steps; i++) {
+        p->step = i;
+        code = prepare(p, &steps->step[i]);
+    }
     return code ? code : p->gpu->call->finish(p->stream); /* the tables are there */
 }
 
@@ -272,5 +281,40 @@ void *gpu_plan_place(GpuPlan *p, const Tensor *t) {
 
 GpuPlanFacts gpu_plan_facts(const GpuPlan *p) {
     return (GpuPlanFacts){p->block_bytes, p->weights_bytes, p->tables_bytes + p->scratch_bytes, p->launches};
+}
+
+/* ---- looking at launches ---- */
+
+GpuLaunchFacts gpu_plan_launch(const GpuPlan *p, int launch) {
+    const Launch *l = &p->launch[launch];
+    return (GpuLaunchFacts){l->name, l->define, l->region, l->step, l->how, l->seconds};
+}
+
+static int measure(GpuPlan *p, GpuEvent **event) {
+    const GpuCalls *call = p->gpu->call;
+    int code = call->record(p->stream, event[0]);
+    for (int i = 0; !code && i < p->launches; i++) {
+        const Launch *l = &p->launch[i];
+        code = call->launch(p->stream, l->kernel, l->how, l->arguments, l->bytes);
+        if (!code) code = call->record(p->stream, event[i + 1]);
+    }
+    if (!code) code = call->finish(p->stream);
+    for (int i = 0; !code && i < p->launches; i++) {
+        double seconds;
+        Launch *l = &p->launch[i];
+        code = call->seconds(event[i], event[i + 1], &seconds);
+        if (!code && (l->seconds == 0 || seconds < l->seconds)) l->seconds = seconds;
+    }
+    return code;
+}
+
+int gpu_plan_measure(GpuPlan *p, int rounds) {
+    GpuEvent **event = mem_zero((size_t)p->launches + 1, sizeof *event);
+    int code = event ? 0 : (int)ERR_MEMORY;
+    for (int i = 0; !code && i <= p->launches; i++) code = p->gpu->call->event(p->gpu, &event[i]);
+    for (int i = 0; !code && i < rounds; i++) code = measure(p, event);
+    for (int i = 0; event && i <= p->launches; i++) p->gpu->call->event_drop(event[i]);
+    mem_free(event);
+    return code;
 }
 #endif

@@ -56,4 +56,16 @@ typedef struct {
     int launches;                 /* of a run */
 } GpuPlanFacts;
 GpuPlanFacts gpu_plan_facts(const GpuPlan *plan);
+
+/* A launch of a run; its texts are the plan's. */
+typedef struct {
+    const char *kernel, *define; /* NULL: not specialised */
+    bool region;                 /* the text of a region is compiled with it */
+    int step;                    /* of the plan, that it belongs to */
+    GpuLaunch how;
+    double seconds; /* the least that gpu_plan_measure found; 0: not measured */
+} GpuLaunchFacts;
+GpuLaunchFacts gpu_plan_launch(const GpuPlan *plan, int launch);
+/* Runs the launches one by one, an event between two, so many times; what they take together is more than a run. */
+int gpu_plan_measure(GpuPlan *plan, int rounds);
 #endif

@@ -340,6 +340,6 @@ size_t train_device_bytes(const TrainDevice *d) {
     return d->bytes;
 }
 
-int train_device_launches(const TrainDevice *d) {
-    return gpu_plan_facts(d->plan).launches + 5;
+GpuPlan *train_device_plan(TrainDevice *d) {
+    return d->plan;
 }

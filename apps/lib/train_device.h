@@ -51,5 +51,5 @@ typedef struct {
 int train_device_finish(TrainDevice *device, TrainDeviceStep *step);
 
 size_t train_device_bytes(const TrainDevice *device); /* of GPU memory */
-int train_device_launches(const TrainDevice *device); /* of a part and of an update */
+GpuPlan *train_device_plan(TrainDevice *device);
 #endif

@@ -1,0 +1,80 @@
+#include "apps/lib/gpu_report.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINES_MAX = 256 };
+
+void gpu_report_launches(const GpuPlan *gpu, const Plan *plan, FILE *to) {
+    int launches = gpu_plan_facts(gpu).launches;
+    fprintf(to, "%5s %-20s %-28s %-20s %-16s %7s %7s  %s\n", "step", "operator", "kernel", "blocks", "of", "shared",
+            "hole", "scope");
+    for (int i = 0; i < launches; i++) {
+        GpuLaunchFacts l = gpu_plan_launch(gpu, i);
+        StepFacts s = plan_step(plan, l.step);
+        char kernel[80], grid[40];
+        snprintf(kernel, sizeof kernel, "%s%s%s", l.kernel, l.define ? " " : "", l.define ? l.define : "");
+        snprintf(grid, sizeof grid, "%ux%ux%u", l.how.grid[0], l.how.grid[1], l.how.grid[2]);
+        fprintf(to, "%5d %-20s %-28s %-20s %-16u %7zu %7s  %s\n", l.step, s.name, kernel, grid, l.how.threads,
+                l.how.shared, l.region ? "yes" : "-", s.scope);
+    }
+}
+
+typedef struct {
+    const char *kernel, *define;
+    int launches;
+    double seconds, flops, bytes;
+} Line;
+
+static int slowest_first(const void *a, const void *b) {
+    const Line *x = a, *y = b;
+    if (x->seconds != y->seconds) return x->seconds < y->seconds ? 1 : -1;
+    return y->launches - x->launches;
+}
+
+static bool same_text(const char *a, const char *b) {
+    return a == b || (a && b && !strcmp(a, b));
+}
+
+static Line *line_of(Line *line, int *lines, GpuLaunchFacts l) {
+    int k = 0;
+    while (k < *lines && !(same_text(line[k].kernel, l.kernel) && same_text(line[k].define, l.define))) k++;
+    if (k == LINES_MAX) return &line[k - 1];
+    if (k == *lines) line[(*lines)++] = (Line){.kernel = l.kernel, .define = l.define};
+    return &line[k];
+}
+
+void gpu_report_kernels(const GpuPlan *gpu, const Plan *plan, FILE *to) {
+    Line line[LINES_MAX];
+    int lines = 0, launches = gpu_plan_facts(gpu).launches, last = -1;
+    double total = 0;
+    for (int i = 0; i < launches; i++) {
+        GpuLaunchFacts l = gpu_plan_launch(gpu, i);
+        Line *at = line_of(line, &lines, l);
+        at->launches++;
+        at->seconds += l.seconds;
+        total += l.seconds;
+        if (l.step == last) continue;
+        last = l.step;
+        StepFacts s = plan_step(plan, l.step);
+        at->flops += s.flops;
+        at->bytes += s.bytes;
+    }
+    qsort(line, (size_t)lines, sizeof *line, slowest_first);
+    fprintf(to, "%-40s %8s %10s %6s %10s %10s %9s %9s\n", "kernel", "launches", "ms", "%", "GFLOP", "GFLOP/s", "GB",
+            "GB/s");
+    for (int k = 0; k < lines; k++) {
+        const Line *l = &line[k];
+        char name[100];
+        snprintf(name, sizeof name, "%s%s%s", l->kernel, l->define ? " " : "", l->define ? l->define : "");
+        fprintf(to, "%-40s %8d", name, l->launches);
+        if (total > 0)
+            fprintf(to, " %10.3f %6.1f %10.3f %10.0f %9.4f %9.0f\n", 1e3 * l->seconds, 100 * l->seconds / total,
+                    l->flops / 1e9, l->flops / l->seconds / 1e9, l->bytes / 1e9, l->bytes / l->seconds / 1e9);
+        else
+            fprintf(to, " %10s %6s %10.3f %10s %9.4f %9s\n", "-", "-", l->flops / 1e9, "-", l->bytes / 1e9, "-");
+    }
+    fprintf(to, "%-40s %8d", "all, one by one", launches);
+    if (total > 0) fprintf(to, " %10.3f", 1e3 * total);
+    fprintf(to, "\n");
+}

@@ -1,0 +1,13 @@
+/* apps/lib/gpu_report.h - what a plan does on a GPU, kernel by kernel: what is launched, what it should compute and
+ * move by the operators' own count, and, where it was measured, how long it takes. */
+#ifndef PANUM_APPS_LIB_GPU_REPORT_H
+#define PANUM_APPS_LIB_GPU_REPORT_H
+#include "exec/gpu.h"
+#include <stdio.h>
+
+/* A line a launch: step, operator, scope, kernel, definitions, grid, threads, shared memory. */
+void gpu_report_launches(const GpuPlan *gpu, const Plan *plan, FILE *to);
+/* A line a kernel, the slowest first (or the most launched, before gpu_plan_measure): launches, time, share, operations
+ * and bytes, and rates. A step of several launches counts its work once, with the first of them. */
+void gpu_report_kernels(const GpuPlan *gpu, const Plan *plan, FILE *to);
+#endif
