@@ -1,5 +1,6 @@
 /* apps/selftest.c - is this program right on this machine? The sign of everything it writes, the instruction sets
  * against each other, the number of threads, the files it writes and reads back. Needs no data and no weights. */
+#include "apps/selftest.h"
 #include "apps/lib/colour.h"
 #include "apps/lib/dots.h"
 #include "apps/lib/matcher.h"
@@ -20,6 +21,7 @@
 typedef struct {
     bool json;
     int64_t seed;
+    const char *device;
     TalkOptions talk;
 } SelftestOptions;
 
@@ -35,6 +37,13 @@ static const Option options[] = {
      AT(seed),
      .group = "What",
      .help = "seed of the random dots"},
+    {.name = "device",
+     .kind = OPTION_TEXT,
+     .value = "WHERE",
+     .standard = "cpu",
+     AT(device),
+     .group = "What",
+     .help = "cuda or cuda:N checks a GPU too, auto if there is one: a network and all its gradients against the CPU"},
     OPTIONS_TALK(SelftestOptions, talk),
 };
 
@@ -56,16 +65,13 @@ const Verb verb_selftest = {
 
 enum { WIDTH = 160, HEIGHT = 120, FRONT = 8, BEHIND = -5 };
 
-typedef struct {
+struct Self {
     const SelftestOptions *o;
     Image left, right;
     int checks, failures;
-} Self;
+};
 
-/* One line per check; `good` decides. Evidence follows. */
-static void check(Self *self, bool good, const char *what, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-static void check(Self *self, bool good, const char *what, const char *format, ...) {
+void self_check(Self *self, bool good, const char *what, const char *format, ...) {
     char evidence[200], quoted[300];
     va_list args;
     va_start(args, format);
@@ -121,15 +127,16 @@ static int check_signs(Self *self) {
         if (rc) return rc;
         double square, ground;
         judge(&maps.disparity, eye, &square, &ground);
-        check(self, square > 0.98 && ground > 0.95, eye ? "signs in the right picture" : "signs in the left picture",
-              "%.1f %% of the square at %+d px, %.1f %% of the ground at %+d px", 100 * square, FRONT, 100 * ground,
-              BEHIND);
+        self_check(self, square > 0.98 && ground > 0.95,
+                   eye ? "signs in the right picture" : "signs in the left picture",
+                   "%.1f %% of the square at %+d px, %.1f %% of the ground at %+d px", 100 * square, FRONT,
+                   100 * ground, BEHIND);
         if (!eye) {
             uint8_t front[3], behind[3];
             colour_of(PALETTE_RED_BLUE, 1, front);
             colour_of(PALETTE_RED_BLUE, -1, behind);
-            check(self, front[0] > front[2] && behind[2] > behind[0], "colours", "in front is %s, behind is %s",
-                  front[0] > front[2] ? "red" : "not red", behind[2] > behind[0] ? "blue" : "not blue");
+            self_check(self, front[0] > front[2] && behind[2] > behind[0], "colours", "in front is %s, behind is %s",
+                       front[0] > front[2] ? "red" : "not red", behind[2] > behind[0] ? "blue" : "not blue");
         }
         stereo_maps_free(&maps);
     }
@@ -160,7 +167,7 @@ static int check_same(Self *self) {
             differences(&first.disparity, &other.disparity) + differences(&first.confidence, &other.confidence);
         char what[64];
         snprintf(what, sizeof what, "sgm, %s against plain C", cpu_level_name((CpuLevel)level));
-        check(self, count == 0, what, "%lld values differ", (long long)count);
+        self_check(self, count == 0, what, "%lld values differ", (long long)count);
         stereo_maps_free(&other);
     }
     cpu_limit(top);
@@ -173,7 +180,7 @@ static int check_same(Self *self) {
             differences(&first.disparity, &other.disparity) + differences(&first.confidence, &other.confidence);
         char what[64];
         snprintf(what, sizeof what, "sgm, %d threads against 1", threads[i]);
-        check(self, count == 0, what, "%lld values differ", (long long)count);
+        self_check(self, count == 0, what, "%lld values differ", (long long)count);
         stereo_maps_free(&other);
     }
     if (!rc || first.disparity.values) stereo_maps_free(&first);
@@ -185,7 +192,8 @@ static void check_options(Self *self) {
     const char *fault = NULL;
     int at = 0;
     while (at < program_verb_count && !(fault = options_fault(program_verbs[at]))) at++;
-    check(self, !fault, "options", "%s %s", fault ? program_verbs[at]->name : "every verb", fault ? fault : "is sound");
+    self_check(self, !fault, "options", "%s %s", fault ? program_verbs[at]->name : "every verb",
+               fault ? fault : "is sound");
 }
 
 typedef int (*MapWriter)(Out *out, const Map *map, MapWritten *written);
@@ -223,8 +231,8 @@ static int check_format(Self *self, const char *name, MapWriter writer, float st
         char what[64];
         snprintf(what, sizeof what, "%s, %s", name, map_kind_name((MapKind)kind));
         if (!rc) {
-            check(self, back.kind == map.kind && worst <= (double)step && !wrong, what,
-                  "back as %s, off by %.4f px at most", map_kind_name(back.kind), worst);
+            self_check(self, back.kind == map.kind && worst <= (double)step && !wrong, what,
+                       "back as %s, off by %.4f px at most", map_kind_name(back.kind), worst);
         }
         mem_free(bytes);
         map_free(&map);
@@ -239,7 +247,9 @@ int app_selftest(int argc, char **argv) {
     Parsed parsed;
     int rc = options_parse(&verb_selftest, argc, argv, &o, &parsed);
     if (rc) return rc;
-    rc = talk_begin(&o.talk);
+    DeviceChoice where;
+    rc = device_option(&verb_selftest, o.device, &where);
+    if (!rc) rc = talk_begin(&o.talk);
     Self self = {.o = &o};
     if (!rc) rc = dots_make(&self.left, &self.right, WIDTH, HEIGHT, FRONT, BEHIND, (uint64_t)o.seed);
     if (o.json) printf("{\"checks\":[\n");
@@ -248,6 +258,7 @@ int app_selftest(int argc, char **argv) {
     if (!rc) rc = check_same(&self);
     if (!rc) rc = check_format(&self, "PFM", map_write_pfm, 0);
     if (!rc) rc = check_format(&self, "16-bit PNG", write_d16, 0.5f / D16_STEPS);
+    if (!rc) rc = selftest_device(&self, where);
     if (o.json)
         printf("],\"failures\":%d}\n", self.failures);
     else if (!rc && !o.talk.quiet)
