@@ -115,10 +115,9 @@ static Tile tile_at(const Job *job, int64_t index) {
 
 /* Asks for row `row` of what the tile adds to the patch of the one before it: the hardware does not follow patches (4 %
  * of 3x3 128->128, 10 % of 64->64). */
-static void ask_for_patch(const Job *job, int64_t index, int64_t row) {
+static void ask_for_patch(const Job *job, Tile tile, int64_t row) {
     KEEP_PREFETCH;
     const ConvTask *task = job->task;
-    const Tile tile = tile_at(job, index);
     const int64_t y = tile.y * job->size.tile_h - task->pad_h + row;
     const int64_t last = tile.x * job->size.tile_w - task->pad_w + job->size.patch_w;
     if (y < 0 || y >= task->h) return;
@@ -132,10 +131,9 @@ static void ask_for_patch(const Job *job, int64_t index, int64_t row) {
 }
 
 /* Asks for row `row` of where the outputs of a tile will go. */
-static void ask_for_outputs(const Job *job, int64_t index, int64_t row, int64_t column, int64_t columns) {
+static void ask_for_outputs(const Job *job, Tile tile, int64_t row, int64_t column, int64_t columns) {
     const ConvTask *task = job->task;
     const ConvTarget *to = job->to;
-    const Tile tile = tile_at(job, index);
     const int64_t y = tile.y * job->size.tile_h + row, x = tile.x * job->size.tile_w;
     const int64_t start = (tile.image * task->out_h + y) * task->out_w + x;
     const int64_t pixels = smaller(job->size.tile_w, task->out_w - x);
@@ -144,6 +142,22 @@ static void ask_for_outputs(const Job *job, int64_t index, int64_t row, int64_t 
         conv_ask_for(to->out + start * to->out_stride + column, to->out_stride, pixels, columns);
     else if (to->hole->ask)
         to->hole->ask(to->hole, start, pixels, column, columns);
+}
+
+/* What is asked for next: counted up, since a division for each would take as long as the asking. */
+typedef struct {
+    Tile tile;
+    int64_t row;
+} Cursor;
+
+static void move_on(const Job *job, Cursor *cursor, int64_t rows) {
+    if (++cursor->row < rows) return;
+    cursor->row = 0;
+    if (++cursor->tile.x < job->tiles_x) return;
+    cursor->tile.x = 0;
+    if (++cursor->tile.y < job->tiles_y) return;
+    cursor->tile.y = 0;
+    cursor->tile.image++;
 }
 
 static void transform_input(const Job *job, int64_t index, float *v) {
@@ -196,13 +210,19 @@ static void run_panel(const Job *job, int64_t panel, int64_t first, int64_t last
     int64_t count = last - first, blocks = divide_up(count, kernels->rows);
     int vectors = conv_panel_vectors(task, panel);
     int64_t width = vectors * kernels->vector, column = panel * 2 * kernels->vector;
-    const int64_t output_rows = count * job->size.tile_h, patch_rows = (next_last - next) * job->size.patch_h;
+    int64_t output_rows = count * job->size.tile_h, patch_rows = (next_last - next) * job->size.patch_h;
+    const int64_t output_share = divide_up(output_rows, job->products);
+    const int64_t patch_share = divide_up(patch_rows, job->products);
+    Cursor output = {tile_at(job, first), 0}, patch = {tile_at(job, next), 0};
     for (int64_t e = 0; e < job->products; e++) {
-        for (int64_t i = e * output_rows / job->products; i < (e + 1) * output_rows / job->products; i++)
-            ask_for_outputs(job, first + i / job->size.tile_h, i % job->size.tile_h, column,
-                            smaller(width, task->co - column));
-        for (int64_t i = e * patch_rows / job->products; i < (e + 1) * patch_rows / job->products; i++)
-            ask_for_patch(job, next + i / job->size.patch_h, i % job->size.patch_h);
+        for (int64_t i = 0; i < output_share && output_rows > 0; i++, output_rows--) {
+            ask_for_outputs(job, output.tile, output.row, column, smaller(width, task->co - column));
+            move_on(job, &output, job->size.tile_h);
+        }
+        for (int64_t i = 0; i < patch_share && patch_rows > 0; i++, patch_rows--) {
+            ask_for_patch(job, patch.tile, patch.row);
+            move_on(job, &patch, job->size.patch_h);
+        }
         for (int64_t b = 0; b < blocks; b++) {
             int64_t row = b * count / blocks, end = (b + 1) * count / blocks;
             Stretch stretch = {v + e * job->v_product + row * task->ci, task->ci, 0, task->ci};
@@ -236,7 +256,8 @@ static void input_tile(void *context, int64_t index, int worker) {
     const Job *job = context;
     (void)worker;
     for (int64_t t = index * INPUT_CHUNK; t < smaller((index + 1) * INPUT_CHUNK, job->tiles); t++) {
-        for (int64_t row = 0; t + 1 < job->tiles && row < job->size.patch_h; row++) ask_for_patch(job, t + 1, row);
+        const Tile next = tile_at(job, t + 1);
+        for (int64_t row = 0; t + 1 < job->tiles && row < job->size.patch_h; row++) ask_for_patch(job, next, row);
         transform_input(job, t, job->whole + t * job->task->ci);
     }
 }
