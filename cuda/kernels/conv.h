@@ -8,7 +8,7 @@ enum { CONV_SEGMENTS = 8 };
 
 /* A part of the map's channels; strides in elements. */
 typedef struct {
-    const float *at;
+    const void *at;
     i64 channels, by_n, by_y, by_x, by_c;
 } ConvPart;
 
@@ -18,8 +18,9 @@ typedef struct {
  * and nothing is added where (y',x') lies outside the map. Rows of the product are the pixels of out, in order. */
 typedef struct {
     ConvPart part[CONV_SEGMENTS];
-    const float *weight, *bias; /* bias NULL: none */
-    float *out;                 /* rows of `columns`, out_row apart; unused when a region stores */
+    const void *weight;
+    const float *bias; /* NULL: none */
+    void *out;                 /* rows of `columns`, out_row apart; unused when a region stores */
     i64 rows, columns, out_row;
     i64 weight_o, weight_c, weight_y, weight_x;
     int parts, transposed;
