@@ -2,6 +2,7 @@
 
 #ifndef PANUM_F64
 #include "base/mem.h"
+#include "cuda/kernels/move.h"
 #include "cuda/region.h"
 #include "exec/gpu_steps.h"
 
@@ -19,7 +20,13 @@ typedef struct {
     GpuLaunch how;
     void *arguments; /* in the arena */
     size_t bytes;
+    bool packs; /* copies a weight: not part of a run, unless the weights are somebody else's */
 } Launch;
+
+typedef struct {
+    CopyBoxArgs how; /* its `to` NULL */
+    void *at;
+} Packed;
 
 struct GpuPlan {
     const Plan *plan;
@@ -38,6 +45,8 @@ struct GpuPlan {
     bool sizing;                              /* launchers are asked a first time, for what they need beside tensors */
     char *extra;                              /* device memory: tables, one after another, then one piece of scratch */
     size_t tables_bytes, scratch_bytes, next; /* `next`: where the next table lies */
+    Packed *pack;                             /* copies of weights in other layouts, among the tables */
+    int packs, packs_room;
 };
 
 /* ---- where tensors lie ---- */
@@ -85,11 +94,6 @@ static int place_weights(GpuPlan *p, const WeightSource *source) {
     return copy_weights(p, source);
 }
 
-int gpu_plan_reload(GpuPlan *p, const WeightSource *source) {
-    BUG_IF(p->options.weights, "the weights of this plan are not its own");
-    return copy_weights(p, source);
-}
-
 /* ---- a launch for each step ---- */
 
 int gpu_no_kernel(const Node *node, const char *what) {
@@ -122,6 +126,29 @@ int gpu_table(GpuPlan *p, const void *data, size_t bytes, const void **at) {
 void *gpu_scratch(GpuPlan *p, size_t bytes) {
     if (p->sizing && bytes > p->scratch_bytes) p->scratch_bytes = padded(bytes);
     return p->sizing ? NULL : p->extra + p->tables_bytes;
+}
+
+int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, const void **at) {
+    for (int i = 0; i < p->packs; i++)
+        if (!memcmp(&p->pack[i].how, how, sizeof *how)) {
+            *at = p->pack[i].at;
+            return 0;
+        }
+    if (p->packs == p->packs_room) {
+        Packed *grown = mem_grow(p->pack, (size_t)(p->packs_room + 64) * sizeof *grown);
+        if (!grown) return ERR_MEMORY;
+        p->pack = grown;
+        p->packs_room += 64;
+    }
+    CopyBoxArgs box = *how;
+    box.to = p->sizing ? NULL : (void *)(p->extra + p->next);
+    p->pack[p->packs++] = (Packed){*how, box.to};
+    p->next += padded((size_t)box.count * sizeof(float));
+    *at = box.to;
+    int code = gpu_launch(p, step, (GpuCode){"cuda/kernels/move.cu", "copy_box", NULL, NULL},
+                          (GpuGrid){.x = gpu_blocks(box.count, GPU_BLOCK)}, &box, sizeof box);
+    if (!code && !p->sizing) p->launch[p->launches - 1].packs = true;
+    return code;
 }
 
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes) {
@@ -168,6 +195,7 @@ static int prepare_all(GpuPlan *p, const Steps *steps) {
     p->sizing = false;
     p->tables_bytes = p->next;
     p->next = 0;
+    p->packs = 0;
     if (!code && p->tables_bytes + p->scratch_bytes)
         code = p->gpu->call->memory(p->gpu, p->tables_bytes + p->scratch_bytes, &at);
     p->extra = at;
@@ -185,13 +213,32 @@ static int compile_all(GpuPlan *p) {
     return code;
 }
 
-static int launch_all(GpuPlan *p) {
+typedef enum { RUN, PACK } LaunchPart;
+
+/* Weights that are somebody else's may have changed since the last run: their copies are made in each. */
+static bool is_part(const GpuPlan *p, const Launch *l, LaunchPart part) {
+    return (l->packs && !p->options.weights) == (part == PACK);
+}
+
+static int launch_part(GpuPlan *p, LaunchPart part) {
     for (int i = 0; i < p->launches; i++) {
         const Launch *l = &p->launch[i];
+        if (!is_part(p, l, part)) continue;
         int code = p->gpu->call->launch(p->stream, l->kernel, l->how, l->arguments, l->bytes);
         if (code) return code;
     }
     return 0;
+}
+
+static int pack_weights(GpuPlan *p) {
+    int code = launch_part(p, PACK);
+    return code ? code : p->gpu->call->finish(p->stream);
+}
+
+int gpu_plan_reload(GpuPlan *p, const WeightSource *source) {
+    BUG_IF(p->options.weights, "the weights of this plan are not its own");
+    int code = copy_weights(p, source);
+    return code ? code : pack_weights(p);
 }
 
 /* ---- the plan ---- */
@@ -211,10 +258,11 @@ static int build(GpuPlan *p, const WeightSource *source) {
     p->block = at;
     code = prepare_all(p, steps);
     if (!code) code = compile_all(p);
+    if (!code) code = pack_weights(p);
     if (code || p->options.launch_each) return code;
     code = p->gpu->call->capture(p->stream);
     if (code) return code;
-    code = launch_all(p);
+    code = launch_part(p, RUN);
     int end = p->gpu->call->capture_end(p->stream, &p->graph);
     return code ? code : end;
 }
@@ -244,6 +292,7 @@ void gpu_plan_drop(GpuPlan *p) {
     if (!p->options.kernels) kernel_store_drop(p->kernels);
     mem_free(p->weight_at);
     mem_free(p->launch);
+    mem_free(p->pack);
     arena_drop(p->arena);
     mem_free(p);
 }
@@ -263,7 +312,7 @@ int gpu_plan_read(GpuPlan *p, const Tensor *t, void *to) {
 }
 
 int gpu_plan_start(GpuPlan *p) {
-    return p->graph ? p->gpu->call->graph_run(p->stream, p->graph) : launch_all(p);
+    return p->graph ? p->gpu->call->graph_run(p->stream, p->graph) : launch_part(p, RUN);
 }
 
 int gpu_plan_run(GpuPlan *p) {
@@ -280,7 +329,9 @@ void *gpu_plan_place(GpuPlan *p, const Tensor *t) {
 }
 
 GpuPlanFacts gpu_plan_facts(const GpuPlan *p) {
-    return (GpuPlanFacts){p->block_bytes, p->weights_bytes, p->tables_bytes + p->scratch_bytes, p->launches};
+    int launches = 0;
+    for (int i = 0; i < p->launches; i++) launches += is_part(p, &p->launch[i], RUN);
+    return (GpuPlanFacts){p->block_bytes, p->weights_bytes, p->tables_bytes + p->scratch_bytes, launches};
 }
 
 /* ---- looking at launches ---- */

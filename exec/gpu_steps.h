@@ -7,6 +7,7 @@
 #ifndef PANUM_EXEC_GPU_STEPS_H
 #define PANUM_EXEC_GPU_STEPS_H
 #include "cuda/device/places.h"
+#include "cuda/kernels/move.h"
 #include "cuda/region.h"
 #include "exec/gpu.h"
 #include "exec/steps.h"
@@ -65,6 +66,10 @@ typedef struct {
 int gpu_table(GpuPlan *p, const void *data, size_t bytes, const void **at);
 void *gpu_scratch(GpuPlan *p, size_t bytes);
 
+/* A copy of a weight in another layout, made when the plan is made and when its weights are loaded anew (in every run
+ * where they are somebody else's), once for all who ask for the same. `how` says all but where it goes. */
+int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, const void **at);
+
 /* Adds a launch to the plan. Arguments are copied. More blocks than a grid can have are refused with the step's name.
  */
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes);
@@ -77,6 +82,15 @@ RowPlaces gpu_row_places(const Tensor *t);
  * be NULL. */
 int gpu_sum_tiles(GpuPlan *p, const Step *step, const double *part, int64_t tiles, int width, int first, float *y,
                   float *rest);
+/* The size of a block of device/panel.h for a product of rows x columns, `times` over: the largest that gives every
+ * multiprocessor a block. */
+typedef struct {
+    int rows, columns;
+    const char *define; /* for GpuCode */
+} GpuPanel;
+GpuPanel gpu_panel(const GpuPlan *p, int64_t rows, int64_t columns, int64_t times);
+/* Can panels read it: are the first element and all steps from row to row (elements of 4 bytes) aligned to 16 bytes? */
+bool gpu_panel_reads(const void *at, int strides, const int64_t *stride);
 
 /* For what is refused: ERR_DEVICE. `what` follows the operator's name: " of so many parts". */
 int gpu_no_kernel(const Node *node, const char *what);

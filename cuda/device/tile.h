@@ -2,7 +2,7 @@
  * through shared memory 16 deep. Sums run over k in order, one fused multiply-add each. */
 #ifndef PANUM_CUDA_DEVICE_TILE_H
 #define PANUM_CUDA_DEVICE_TILE_H
-#include "cuda/device/device.h"
+#include "cuda/device/value.h"
 
 #define TILE 64
 #define TILE_DEPTH 16
@@ -19,12 +19,12 @@ DEVICE void tile_clear(float sum[4][4]) {
 
 /* s[k][e] = from[offset[e] + k step] for the first `depth` k; zeros beyond, and where offset[e] is negative. Threads
  * that follow each other take values that do: along k when step is 1, along e otherwise. */
-DEVICE void tile_fetch(float *s, const float *from, const i64 *offset, i64 step, i64 depth) {
+DEVICE void tile_fetch(float *s, const Value *from, const i64 *offset, i64 step, i64 depth) {
     UNROLL
     for (int i = 0; i < TILE * TILE_DEPTH / TILE_THREADS; i++) {
         int at = thread_x() + i * TILE_THREADS;
         int k = step == 1 ? at % TILE_DEPTH : at / TILE, e = step == 1 ? at / TILE_DEPTH : at % TILE;
-        s[k * TILE_PITCH + e] = offset[e] >= 0 && k < depth ? from[offset[e] + k * step] : 0;
+        s[k * TILE_PITCH + e] = offset[e] >= 0 && k < depth ? value_f32(from[offset[e] + k * step]) : 0;
     }
 }
 

@@ -15,7 +15,7 @@ DEVICE void store(float v, i64 row, i64 column, const ConvArgs *a) {
 #ifdef REGION_GENERATED
     region(row, column, v, &a->places);
 #else
-    a->out[row * a->out_row + column] = v;
+    ((Result *)a->out)[row * a->out_row + column] = f32_result(v);
 #endif
 }
 
@@ -41,7 +41,7 @@ DEVICE i64 pixel(const ConvArgs *a, const ConvPart *part, i64 row, int ky, int k
 KERNEL(conv_plain, 256, ConvArgs, a) {
     i64 at = (i64)block_x() * 256 + thread_x(), row = at / a.columns, column = at - row * a.columns;
     if (row >= a.rows) return; /* nobody is waited for */
-    const float *weight = a.weight + column * a.weight_o;
+    const Value *weight = (const Value *)a.weight + column * a.weight_o;
     float sum = 0;
     for (int i = 0; i < a.parts; i++) {
         const ConvPart *p = &a.part[i];
@@ -49,8 +49,10 @@ KERNEL(conv_plain, 256, ConvArgs, a) {
             for (int kx = 0; kx < a.kw; kx++) {
                 i64 from = pixel(&a, p, row, ky, kx);
                 if (from < 0) continue;
-                const float *w = weight + ky * a.weight_y + kx * a.weight_x;
-                for (i64 c = 0; c < p->channels; c++) sum = fma_f32(p->at[from + c * p->by_c], w[c * a.weight_c], sum);
+                const Value *w = weight + ky * a.weight_y + kx * a.weight_x;
+                for (i64 c = 0; c < p->channels; c++)
+                    sum = fma_f32(value_f32(((const Value *)p->at)[from + c * p->by_c]), value_f32(w[c * a.weight_c]),
+                                  sum);
             }
         weight += p->channels * a.weight_c;
     }
@@ -67,7 +69,7 @@ KERNEL(conv_tiled, TILE_THREADS, ConvArgs, a) {
     i64 row0 = (i64)block_x() * TILE, column0 = (i64)block_y() * TILE;
     float sum[4][4];
     tile_clear(sum);
-    const float *weight = a.weight;
+    const Value *weight = (const Value *)a.weight;
     if (t < TILE) right_at[t] = column0 + t < a.columns ? (column0 + t) * a.weight_o : -1;
     for (int i = 0; i < a.parts; i++) {
         const ConvPart *p = &a.part[i];
@@ -75,10 +77,10 @@ KERNEL(conv_tiled, TILE_THREADS, ConvArgs, a) {
             for (int kx = 0; kx < a.kw; kx++) {
                 block_sync(); /* nobody still reads the offsets or the tiles of the tap before */
                 if (t < TILE) left_at[t] = row0 + t < a.rows ? pixel(&a, p, row0 + t, ky, kx) : -1;
-                const float *w = weight + ky * a.weight_y + kx * a.weight_x;
+                const Value *w = weight + ky * a.weight_y + kx * a.weight_x;
                 for (i64 c = 0; c < p->channels; c += TILE_DEPTH) {
                     block_sync(); /* the tiles have been used, the offsets are there */
-                    tile_fetch(left, p->at + c * p->by_c, left_at, p->by_c, p->channels - c);
+                    tile_fetch(left, (const Value *)p->at + c * p->by_c, left_at, p->by_c, p->channels - c);
                     tile_fetch(right, w + c * a.weight_c, right_at, a.weight_c, p->channels - c);
                     block_sync();
                     tile_product(sum, left, right);

@@ -20,7 +20,7 @@ typedef struct {
     ConvPart part[CONV_SEGMENTS];
     const void *weight;
     const float *bias; /* NULL: none */
-    void *out;                 /* rows of `columns`, out_row apart; unused when a region stores */
+    void *out;         /* rows of `columns`, out_row apart; unused when a region stores */
     i64 rows, columns, out_row;
     i64 weight_o, weight_c, weight_y, weight_x;
     int parts, transposed;

@@ -15,7 +15,7 @@ DEVICE void store(float v, i64 batch, i64 row, i64 column, const MatmulArgs *a) 
 #ifdef REGION_GENERATED
     region(batch * a->m + row, column, v, &a->places);
 #else
-    a->c[batch * a->c_batch + row * a->c_row + column] = v;
+    ((Result *)a->c)[batch * a->c_batch + row * a->c_row + column] = f32_result(v);
 #endif
 }
 
@@ -28,12 +28,12 @@ DEVICE i64 row_offset(const MatmulArgs *a, const MatmulSegment *s, i64 row) {
 KERNEL(matmul_plain, 256, MatmulArgs, a) {
     i64 at = (i64)block_x() * 256 + thread_x(), batch = block_z(), row = at / a.n, column = at - row * a.n;
     if (row >= a.m) return; /* nobody is waited for */
-    const float *b = a.b + batch * a.b_batch + column * a.b_column;
+    const Value *b = (const Value *)a.b + batch * a.b_batch + column * a.b_column;
     float sum = 0;
     for (int i = 0; i < a.segments; i++) {
         const MatmulSegment *s = &a.segment[i];
-        const float *left = s->at + batch * a.a_batch + row_offset(&a, s, row);
-        for (i64 k = 0; k < s->depth; k++) sum = fma_f32(left[k * s->step], b[k * a.b_step], sum);
+        const Value *left = (const Value *)s->at + batch * a.a_batch + row_offset(&a, s, row);
+        for (i64 k = 0; k < s->depth; k++) sum = fma_f32(value_f32(left[k * s->step]), value_f32(b[k * a.b_step]), sum);
         b += s->depth * a.b_step;
     }
     store(sum, batch, row, column, &a);
@@ -49,11 +49,11 @@ KERNEL(matmul_tiled, TILE_THREADS, MatmulArgs, a) {
     i64 batch = block_z(), row0 = (i64)block_x() * TILE, column0 = (i64)block_y() * TILE;
     float sum[4][4];
     tile_clear(sum);
-    const float *b = a.b + batch * a.b_batch;
+    const Value *b = (const Value *)a.b + batch * a.b_batch;
     if (t < TILE) right_at[t] = column0 + t < a.n ? (column0 + t) * a.b_column : -1;
     for (int i = 0; i < a.segments; i++) {
         const MatmulSegment *s = &a.segment[i];
-        const float *from = s->at + batch * a.a_batch;
+        const Value *from = (const Value *)s->at + batch * a.a_batch;
         block_sync(); /* nobody still reads the offsets or the tiles of the segment before */
         if (t < TILE) left_at[t] = row0 + t < a.m ? row_offset(&a, s, row0 + t) : -1;
         for (i64 k0 = 0; k0 < s->depth; k0 += TILE_DEPTH) {

@@ -18,7 +18,7 @@ typedef struct {
     MatmulSegment segment[MATMUL_SEGMENTS];
     const void *b;
     const float *bias; /* NULL: none */
-    void *c;              /* rows of n, c_row apart; unused when a region stores */
+    void *c;           /* rows of n, c_row apart; unused when a region stores */
     i64 m, n;
     i64 rows[2];
     i64 a_batch, b_batch, c_batch;

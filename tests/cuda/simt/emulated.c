@@ -543,7 +543,7 @@ int emulated_open(Emulated facts, Gpu **gpu) {
     d->gpu = (Gpu){&calls,
                    {.name = "emulated device",
                     .arch = facts.arch ? facts.arch : 80,
-                    .multiprocessors = 4,
+                    .multiprocessors = facts.multiprocessors ? facts.multiprocessors : 4,
                     .memory = facts.memory ? facts.memory : (size_t)1 << 30,
                     .shared_a_block = facts.shared_a_block ? facts.shared_a_block : 99 << 10}};
     d->order = facts.order;

@@ -15,6 +15,7 @@ typedef struct {
     int arch;              /* 0: 80 */
     size_t memory;         /* bytes of device memory; 0: 1 GB */
     size_t shared_a_block; /* bytes; 0: 99 KB, what sm_86, 89 and 120 have */
+    int multiprocessors;   /* 0: 4 */
     unsigned order;        /* of threads: 0 forwards, 1 backwards, else the seed of a shuffle */
 } Emulated;
 int emulated_open(Emulated facts, Gpu **gpu);
