@@ -53,20 +53,25 @@ static void print_operand(FILE *to, const StripOperand *operand, int i) {
         fprintf(to, "    float x%d = tile;\n", i);
         return;
     }
-    fprintf(to, "    float x%d = ((const %s *)p->operand[%d])[", i, operand->u8 ? "u8" : "float", i);
+    fprintf(to, "    float x%d = %s((const %s *)p->operand[%d])[", i, operand->half ? "half_f32(" : "",
+            operand->u8     ? "u8"
+            : operand->half ? "u16"
+                            : "float",
+            i);
+    const char *end = operand->half ? ")" : "";
     switch (operand->kind) {
     case OPERAND_FULL:
-        fprintf(to, "row * p->operand_stride[%d] + column];\n", i);
+        fprintf(to, "row * p->operand_stride[%d] + column]%s;\n", i, end);
         break;
     case OPERAND_ROW:
-        fprintf(to, "row * p->operand_stride[%d]];\n", i);
+        fprintf(to, "row * p->operand_stride[%d]]%s;\n", i, end);
         break;
     case OPERAND_COLUMN:
-        fprintf(to, "column];\n");
+        fprintf(to, "column]%s;\n", end);
         break;
     case OPERAND_SCALAR:
     case OPERAND_TILE:
-        fprintf(to, "0];\n");
+        fprintf(to, "0]%s;\n", end);
         break;
     }
 }
@@ -95,9 +100,13 @@ char *region_text(const StripProgram *region) {
         fprintf(to, ");\n");
     }
     for (int i = 0; i < region->outputs; i++) {
-        fprintf(to, "    p->output[%d][row * p->output_stride[%d] + column] = ", i, i);
+        const bool half = region->output[i].half;
+        fprintf(to,
+                half ? "    ((u16 *)p->output[%d])[row * p->output_stride[%d] + column] = f32_half("
+                     : "    p->output[%d][row * p->output_stride[%d] + column] = ",
+                i, i);
         print_name(to, region, region->output[i].value);
-        fprintf(to, ";\n");
+        fprintf(to, half ? ");\n" : ";\n");
     }
     fprintf(to, "}\n");
     if (fclose(to)) {

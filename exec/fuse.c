@@ -252,13 +252,13 @@ static void add_outputs(const Steps *s, StripProgram *strip, const Names *names,
     if (names->tile && (read_elsewhere[names->tile->id] || s->wanted[names->tile->id])) {
         for (int i = 0; i < strip->operands; i++)
             if (strip->operand[i].kind == OPERAND_TILE)
-                strip->output[strip->outputs++] = (StripOutput){i, strip->columns, names->tile};
+                strip->output[strip->outputs++] = (StripOutput){i, strip->columns, names->tile, false};
     }
     for (int i = 0; i < strip->instructions; i++) {
         const Tensor *t = names->made[i];
         if (!t) continue; /* pulled into a later region */
         if (read_elsewhere[t->id] || s->wanted[t->id])
-            strip->output[strip->outputs++] = (StripOutput){strip->operands + i, strip->columns, t};
+            strip->output[strip->outputs++] = (StripOutput){strip->operands + i, strip->columns, t, false};
     }
 }
 

@@ -25,6 +25,7 @@ typedef struct {
 
 typedef struct {
     CopyBoxArgs how; /* its `to` NULL */
+    GpuPack to;
     void *at;
 } Packed;
 
@@ -57,7 +58,11 @@ void *gpu_address(const void *plan, const Tensor *t) {
     int64_t place = plan_place(p->plan, t->base);
     char *base = p->weight_at[id] >= 0 ? p->weights + p->weight_at[id] : place >= 0 ? p->block + place : NULL;
     BUG_IF(!base, "tensor %d has no place on the device", id);
-    return base + (size_t)t->offset * dtype_size(t->dtype);
+    return base + (size_t)t->offset * (gpu_half(p, t) ? 2 : dtype_size(t->dtype));
+}
+
+bool gpu_half(const GpuPlan *p, const Tensor *t) {
+    return t && plan_half(p->plan, t->base);
 }
 
 static int copy_weights(GpuPlan *p, const WeightSource *source) {
@@ -128,9 +133,9 @@ void *gpu_scratch(GpuPlan *p, size_t bytes) {
     return p->sizing ? NULL : p->extra + p->tables_bytes;
 }
 
-int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, const void **at) {
+int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, GpuPack to, const void **at) {
     for (int i = 0; i < p->packs; i++)
-        if (!memcmp(&p->pack[i].how, how, sizeof *how)) {
+        if (p->pack[i].to == to && !memcmp(&p->pack[i].how, how, sizeof *how)) {
             *at = p->pack[i].at;
             return 0;
         }
@@ -142,13 +147,22 @@ int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, const void **
     }
     CopyBoxArgs box = *how;
     box.to = p->sizing ? NULL : (void *)(p->extra + p->next);
-    p->pack[p->packs++] = (Packed){*how, box.to};
-    p->next += padded((size_t)box.count * sizeof(float));
+    p->pack[p->packs++] = (Packed){*how, to, box.to};
+    p->next += padded((size_t)box.count * (to == PACK_HALF ? 2 : sizeof(float)));
     *at = box.to;
-    int code = gpu_launch(p, step, (GpuCode){"cuda/kernels/move.cu", "copy_box", NULL, NULL},
-                          (GpuGrid){.x = gpu_blocks(box.count, GPU_BLOCK)}, &box, sizeof box);
+    int code = gpu_launch(
+        p, step, (GpuCode){"cuda/kernels/move.cu", "copy_box", NULL, gpu_values(p, NULL, false, to == PACK_HALF)},
+        (GpuGrid){.x = gpu_blocks(box.count, GPU_BLOCK)}, &box, sizeof box);
     if (!code && !p->sizing) p->launch[p->launches - 1].packs = true;
     return code;
+}
+
+const char *gpu_values(GpuPlan *p, const char *define, bool load_half, bool store_half) {
+    static const char *const values[] = {NULL, "-DLOAD_HALF", "-DSTORE_HALF", "-DLOAD_HALF -DSTORE_HALF"};
+    const char *value = values[(load_half ? 1 : 0) + (store_half ? 2 : 0)];
+    if (!value || !define) return value ? value : define;
+    const char *both = arena_format(p->arena, "%s %s", value, define);
+    return both ? both : define; /* without memory the arena has failed, and the launch after this sees it */
 }
 
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes) {
@@ -172,18 +186,27 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
         (GpuLaunch){{(unsigned)(grid.x ? grid.x : 1), (unsigned)(grid.y ? grid.y : 1), (unsigned)(grid.z ? grid.z : 1)},
                     grid.threads ? grid.threads : GPU_BLOCK,
                     grid.shared};
-    return kernel_store_want(p->kernels, code.file, code.region, code.define, &launch->entry);
+    static const char *const half[] = {NULL, "-DHALF_IS_F16", "-DHALF_IS_BF16"};
+    const char *define = half[p->options.storage];
+    if (define && code.define) define = arena_format(p->arena, "%s %s", define, code.define);
+    if (!define && p->options.storage != GPU_F32) return ERR_MEMORY;
+    return kernel_store_want(p->kernels, code.file, code.region, define ? define : code.define, &launch->entry);
+}
+
+static const GpuOperator *find_operator(const Node *node) {
+#define GPU_FAMILY_LISTED(name) gpu_##name##_operators,
+    static const GpuOperator *const families[] = {GPU_FAMILIES(GPU_FAMILY_LISTED)};
+    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
+        for (const GpuOperator *row = families[f]; row->op; row++)
+            if (!strcmp(row->op, node->op->name)) return row;
+    return NULL;
 }
 
 static int prepare(GpuPlan *p, const Step *step) {
-#define GPU_FAMILY_LISTED(name) gpu_##name##_operators,
-    static const GpuOperator *const families[] = {GPU_FAMILIES(GPU_FAMILY_LISTED)};
     if (!step->node) return gpu_launch_region(p, step, step->strip);
     if (step->node->output[0]->dtype != DTYPE_F32) return gpu_no_kernel(step->node, " of such a type");
-    for (size_t f = 0; f < sizeof families / sizeof *families; f++)
-        for (const GpuOperator *row = families[f]; row->op; row++)
-            if (!strcmp(row->op, step->node->op->name)) return row->launch(p, step);
-    return gpu_no_kernel(step->node, "");
+    const GpuOperator *row = find_operator(step->node);
+    return row ? row->launch(p, step) : gpu_no_kernel(step->node, "");
 }
 
 /* Every step twice: what its launches need beside tensors is found, then taken in one piece and given out. */
@@ -246,6 +269,12 @@ int gpu_plan_reload(GpuPlan *p, const WeightSource *source) {
 static int build(GpuPlan *p, const WeightSource *source) {
     const Steps *steps = plan_step_list(p->plan);
     p->program = steps->program;
+    if (p->options.storage == GPU_BF16 && p->gpu->facts.arch < 80)
+        return fail(ERR_DEVICE, "%s (sm_%d) has no bf16 products; choose f16 or f32", p->gpu->facts.name,
+                    p->gpu->facts.arch);
+    for (int i = 0; i < program_tensors(p->program); i++)
+        BUG_IF(p->options.storage == GPU_F32 && plan_half(p->plan, program_tensor(p->program, i)->base),
+               "a plan with 16-bit tensors and no word on which they are");
     p->block_bytes = plan_facts(p->plan).bytes;
     p->kernels = p->options.kernels ? p->options.kernels : kernel_store_make(p->gpu);
     p->arena = arena_make();

@@ -16,6 +16,10 @@ typedef enum {
     RUNG_PLAIN, /* the one that says what is computed */
 } GpuRung;
 
+/* What activations are stored in, and weights multiplied in, where a plan made with gpu_halves says so. Sums are f32.
+ */
+typedef enum { GPU_F32, GPU_F16, GPU_BF16 /* from sm_80 on */ } GpuStorage;
+
 /* Weights that lie on the device already, in an order of their owner's: one block for a network that is trained, or
  * that several plans share. */
 typedef struct {
@@ -26,10 +30,16 @@ typedef struct {
 
 typedef struct {
     GpuRung rung;
+    GpuStorage storage;
     bool launch_each;          /* no graph: a run launches its kernels one by one */
     const GpuWeights *weights; /* NULL: the plan keeps a copy of what the source gives */
     KernelStore *kernels;      /* compiled before by others, and outliving the plan; NULL: it has its own */
 } GpuPlanOptions;
+
+/* PlanOptions.halves of a plan that is to run with GPU_F16 or GPU_BF16: every value is stored in 16 bits that only
+ * kernels meet which take it so, but for outputs, taps that are kept, and what has fewer than eight channels:
+ * positions, disparities, confidences and the like stay f32, as do all that transport and lookup read and write. */
+void gpu_halves(const struct Steps *steps, bool *half);
 
 typedef struct GpuPlan GpuPlan;
 /* `plan`, its program and `gpu` outlive it. Weights are copied: the source may go; it is not asked at all where

@@ -10,18 +10,18 @@ enum { TILE = 64 /* device/tile.h */ };
 typedef enum { STRAIGHT, TRANSPOSED } ConvTurn;
 
 /* Can conv_panel.cu read the maps? The weight can be packed for it. */
-static bool panels_fit(const ConvArgs *a, const Tensor *weight) {
+static bool panels_fit(const ConvArgs *a, const Tensor *weight, int piece) {
     bool fit = weight->base->kind == TENSOR_WEIGHT;
     for (int s = 0; fit && s < a->parts; s++) {
         const ConvPart *part = &a->part[s];
-        fit = part->by_c == 1 && part->channels % 4 == 0 && part->channels < INT32_MAX / 2 &&
-              gpu_panel_reads(part->at, 3, (const int64_t[]){part->by_n, part->by_y, part->by_x});
+        fit = part->by_c == 1 && part->channels % piece == 0 && part->channels < INT32_MAX / 2 &&
+              gpu_panel_reads(part->at, piece, 3, (const int64_t[]){part->by_n, part->by_y, part->by_x});
     }
     return fit;
 }
 
 /* The weight as taps of output channels of input channels. */
-static int pack(GpuPlan *p, const Step *step, const Tensor *weight, ConvArgs *a) {
+static int pack(GpuPlan *p, const Step *step, const Tensor *weight, GpuPack to_type, ConvArgs *a) {
     const int64_t size[] = {a->kh, a->kw, a->columns, tensor_count(weight) / (a->kh * a->kw * a->columns)};
     const int64_t from[] = {a->weight_y, a->weight_x, a->weight_o, a->weight_c};
     const int64_t to[] = {a->kw * size[2] * size[3], size[2] * size[3], size[3], 1};
@@ -36,7 +36,7 @@ static int pack(GpuPlan *p, const Step *step, const Tensor *weight, ConvArgs *a)
     a->weight_x = to[1];
     a->weight_o = to[2];
     a->weight_c = to[3];
-    return gpu_pack(p, step, &how, &a->weight);
+    return gpu_pack(p, step, &how, to_type, &a->weight);
 }
 
 /* Inputs as linear's; the weight is [Co,Ci,kh,kw], of a transposed one [Ci,Co,kh,kw]. */
@@ -76,22 +76,28 @@ static int launch_turned(GpuPlan *p, const Step *step, ConvTurn turn) {
     }
     if (x->size[2] > INT32_MAX / 8 || x->size[3] > INT32_MAX / 8) return gpu_too_large(step);
     if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
-    if (gpu_rung(p) == RUNG_PLAIN)
-        return gpu_launch(p, step, (GpuCode){"cuda/kernels/conv.cu", "conv_plain", step->strip, NULL},
-                          (GpuGrid){.x = gpu_blocks(a.rows * a.columns, GPU_BLOCK)}, &a, sizeof a);
-    if (!panels_fit(&a, weight))
-        return gpu_launch(p, step, (GpuCode){"cuda/kernels/conv.cu", "conv_tiled", step->strip, NULL},
-                          (GpuGrid){.x = gpu_blocks(a.rows, TILE), .y = gpu_blocks(a.columns, TILE)}, &a, sizeof a);
-    const bool as_it_is = a.kh * a.kw == 1 && a.weight_c == 1 && (uintptr_t)a.weight % 16 == 0;
-    int code = as_it_is ? 0 : pack(p, step, weight, &a);
+    const bool half = gpu_half(p, x), to_half = !step->strip && gpu_half(p, out);
+    const bool panels = gpu_rung(p) == RUNG_FAST && panels_fit(&a, weight, half ? 8 : 4);
+    const bool as_it_is = !half && a.kh * a.kw == 1 && a.weight_c == 1 && (uintptr_t)a.weight % 16 == 0;
+    if (half && weight->base->kind != TENSOR_WEIGHT) return gpu_no_kernel(node, " with a computed weight, in 16 bits,");
+    int code = half || (panels && !as_it_is) ? pack(p, step, weight, half ? PACK_HALF : PACK_F32, &a) : 0;
     if (code) return code;
+    if (gpu_rung(p) == RUNG_PLAIN)
+        return gpu_launch(
+            p, step, (GpuCode){"cuda/kernels/conv.cu", "conv_plain", step->strip, gpu_values(p, NULL, half, to_half)},
+            (GpuGrid){.x = gpu_blocks(a.rows * a.columns, GPU_BLOCK)}, &a, sizeof a);
+    if (!panels)
+        return gpu_launch(
+            p, step, (GpuCode){"cuda/kernels/conv.cu", "conv_tiled", step->strip, gpu_values(p, NULL, half, to_half)},
+            (GpuGrid){.x = gpu_blocks(a.rows, TILE), .y = gpu_blocks(a.columns, TILE)}, &a, sizeof a);
     const int64_t lattices = a.transposed ? (int64_t)a.stride * a.stride : 1;
     const int64_t rows = out->size[0] * gpu_blocks(a.out_h, a.transposed ? a.stride : 1) *
                          gpu_blocks(a.out_w, a.transposed ? a.stride : 1); /* of the largest lattice */
     const GpuPanel panel = gpu_panel(p, rows, a.columns, lattices);
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/conv_panel.cu", "conv_panel", step->strip, panel.define},
-                      (GpuGrid){gpu_blocks(rows, panel.rows), gpu_blocks(a.columns, panel.columns), lattices, 0, 0}, &a,
-                      sizeof a);
+    return gpu_launch(
+        p, step,
+        (GpuCode){"cuda/kernels/conv_panel.cu", "conv_panel", step->strip, gpu_values(p, panel.define, half, to_half)},
+        (GpuGrid){gpu_blocks(rows, panel.rows), gpu_blocks(a.columns, panel.columns), lattices, 0, 0}, &a, sizeof a);
 }
 
 static int launch_conv(GpuPlan *p, const Step *step) {

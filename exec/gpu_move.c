@@ -13,10 +13,11 @@ static int launch_parts(GpuPlan *p, const Step *step) {
     for (int k = 0; k < out->rank; k++)
         if (node->input[0]->size[k] != out->size[k]) axis = k;
     char *to = gpu_address(p, out);
+    const bool half = gpu_half(p, out);
     for (int i = 0; i < node->inputs; i++) {
         const Tensor *x = node->input[i];
         CopyBoxArgs a = {.from = gpu_address(p, x),
-                         .to = (float *)(void *)(to + (size_t)(start * out->stride[axis]) * sizeof(float)),
+                         .to = to + (size_t)(start * out->stride[axis]) * (half ? 2 : sizeof(float)),
                          .count = tensor_count(x)};
         /* channels of a channels-last map are its innermost axis */
         bool channels_last = out->rank == 4 && out->stride[1] == 1 && out->size[1] > 1;
@@ -29,8 +30,9 @@ static int launch_parts(GpuPlan *p, const Step *step) {
             a.to_stride[place] = out->stride[from];
         }
         start += x->size[axis];
-        int code = gpu_launch(p, step, (GpuCode){"cuda/kernels/move.cu", "copy_box", NULL, NULL},
-                              (GpuGrid){.x = gpu_blocks(a.count, GPU_BLOCK)}, &a, sizeof a);
+        int code = gpu_launch(
+            p, step, (GpuCode){"cuda/kernels/move.cu", "copy_box", NULL, gpu_values(p, NULL, gpu_half(p, x), half)},
+            (GpuGrid){.x = gpu_blocks(a.count, GPU_BLOCK)}, &a, sizeof a);
         if (code) return code;
     }
     return 0;

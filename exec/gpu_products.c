@@ -17,34 +17,42 @@ GpuPanel gpu_panel(const GpuPlan *p, int64_t rows, int64_t columns, int64_t time
     return panel[i];
 }
 
-bool gpu_panel_reads(const void *at, int strides, const int64_t *stride) {
+bool gpu_panel_reads(const void *at, int piece, int strides, const int64_t *stride) {
     bool aligned = (uintptr_t)at % 16 == 0;
-    for (int i = 0; i < strides; i++) aligned = aligned && stride[i] % 4 == 0;
+    for (int i = 0; i < strides; i++) aligned = aligned && stride[i] % piece == 0;
     return aligned;
 }
 
 /* Do both operands lie as matmul_panel.cu wants them? Depths that need not be looked at further than int goes. */
-static bool panels_fit(const MatmulArgs *a) {
-    bool fit = a->b_step == 1 && gpu_panel_reads(a->b, 2, (const int64_t[]){a->b_batch, a->b_column});
+static bool panels_fit(const MatmulArgs *a, int piece) {
+    bool fit = a->b_step == 1 && gpu_panel_reads(a->b, piece, 2, (const int64_t[]){a->b_batch, a->b_column});
     for (int s = 0; fit && s < a->segments; s++) {
         const MatmulSegment *part = &a->segment[s];
-        fit = part->step == 1 && part->depth % 4 == 0 && part->depth < INT32_MAX / 2 &&
-              gpu_panel_reads(part->at, 4, (const int64_t[]){a->a_batch, part->row[0], part->row[1], part->row[2]});
+        fit = part->step == 1 && part->depth % piece == 0 && part->depth < INT32_MAX / 2 &&
+              gpu_panel_reads(part->at, piece, 4,
+                              (const int64_t[]){a->a_batch, part->row[0], part->row[1], part->row[2]});
     }
     return fit;
 }
 
 /* The kernel of the ladder and its grid, once everything else is in the arguments. */
 static int launch_product(GpuPlan *p, const Step *step, int64_t batches, MatmulArgs *a) {
+    const bool half = gpu_half(p, step->node->input[0]), to_half = !step->strip && gpu_half(p, step->node->output[0]);
     if (step->strip) region_places(step->strip, gpu_address, p, &a->places);
     if (gpu_rung(p) == RUNG_PLAIN)
-        return gpu_launch(p, step, (GpuCode){"cuda/kernels/matmul.cu", "matmul_plain", step->strip, NULL},
-                          (GpuGrid){.x = gpu_blocks(a->m * a->n, GPU_BLOCK), .z = batches}, a, sizeof *a);
-    if (!panels_fit(a))
-        return gpu_launch(p, step, (GpuCode){"cuda/kernels/matmul.cu", "matmul_tiled", step->strip, NULL},
-                          (GpuGrid){gpu_blocks(a->m, TILE), gpu_blocks(a->n, TILE), batches, 0, 0}, a, sizeof *a);
+        return gpu_launch(
+            p, step,
+            (GpuCode){"cuda/kernels/matmul.cu", "matmul_plain", step->strip, gpu_values(p, NULL, half, to_half)},
+            (GpuGrid){.x = gpu_blocks(a->m * a->n, GPU_BLOCK), .z = batches}, a, sizeof *a);
+    if (!panels_fit(a, half ? 8 : 4))
+        return gpu_launch(
+            p, step,
+            (GpuCode){"cuda/kernels/matmul.cu", "matmul_tiled", step->strip, gpu_values(p, NULL, half, to_half)},
+            (GpuGrid){gpu_blocks(a->m, TILE), gpu_blocks(a->n, TILE), batches, 0, 0}, a, sizeof *a);
     const GpuPanel panel = gpu_panel(p, a->m, a->n, batches);
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/matmul_panel.cu", "matmul_panel", step->strip, panel.define},
+    return gpu_launch(p, step,
+                      (GpuCode){"cuda/kernels/matmul_panel.cu", "matmul_panel", step->strip,
+                                gpu_values(p, panel.define, half, to_half)},
                       (GpuGrid){gpu_blocks(a->m, panel.rows), gpu_blocks(a->n, panel.columns), batches, 0, 0}, a,
                       sizeof *a);
 }
@@ -98,17 +106,19 @@ static int launch_dense(GpuPlan *p, const Step *step, int k_axis) {
                                         last >= 1 ? x->stride[last - 1] : 0},
                                        x->size[last] == 1 ? 1 : x->stride[last]};
     }
-    if (k_axis == 0 && weight->base->kind == TENSOR_WEIGHT && gpu_rung(p) == RUNG_FAST) { /* k innermost */
-        const int64_t size[] = {weight->size[1], weight->size[0]};
+    const bool half = gpu_half(p, node->input[0]);
+    if (half && weight->base->kind != TENSOR_WEIGHT) return gpu_no_kernel(node, " with a computed weight, in 16 bits,");
+    if (half || (k_axis == 0 && weight->base->kind == TENSOR_WEIGHT && gpu_rung(p) == RUNG_FAST)) { /* k innermost */
+        const int64_t size[] = {weight->size[1 - k_axis], weight->size[k_axis]};
         CopyBoxArgs how = {.from = a.b, .count = size[0] * size[1]};
         for (int k = 0; k < MOVE_AXES; k++) how.size[k] = 1;
         for (int k = 0; k < 2; k++) {
             how.size[MOVE_AXES - 2 + k] = size[k];
-            how.from_stride[MOVE_AXES - 2 + k] = weight->stride[1 - k];
+            how.from_stride[MOVE_AXES - 2 + k] = weight->stride[k == 0 ? 1 - k_axis : k_axis];
         }
         how.to_stride[MOVE_AXES - 2] = size[1];
         how.to_stride[MOVE_AXES - 1] = 1;
-        int code = gpu_pack(p, step, &how, &a.b);
+        int code = gpu_pack(p, step, &how, half ? PACK_HALF : PACK_F32, &a.b);
         if (code) return code;
         a.b_column = size[1];
         a.b_step = 1;

@@ -20,9 +20,10 @@ static int launch_pointwise(GpuPlan *p, const Step *step) {
     int64_t stride;
     bool fits = strip_space(out, &region.rows, &region.columns, &stride);
     for (int i = 0; fits && i < node->inputs; i++) fits = strip_operand(node->input[i], out, &region.operand[i]);
+    for (int i = 0; i < node->inputs; i++) region.operand[i].half = gpu_half(p, node->input[i]);
     if (!fits) return gpu_no_kernel(node, " of such a layout");
     region.code[0] = (StripInstruction){f->function, 0, node->inputs > 1 ? 1 : -1, f->p, f->q};
-    region.output[0] = (StripOutput){node->inputs, stride, out};
+    region.output[0] = (StripOutput){node->inputs, stride, out, gpu_half(p, out)};
     return gpu_launch_region(p, step, &region);
 }
 

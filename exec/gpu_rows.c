@@ -30,7 +30,9 @@ static int launch_kernel(GpuPlan *p, const Step *step, const char *kernel) {
         a.stride[ROWS_AXES - from.axes + k] = from.stride[k];
     }
     if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/rows.cu", kernel, step->strip, NULL},
+    return gpu_launch(p, step,
+                      (GpuCode){"cuda/kernels/rows.cu", kernel, step->strip,
+                                gpu_values(p, NULL, gpu_half(p, x), !step->strip && gpu_half(p, node->output[0]))},
                       (GpuGrid){.x = gpu_blocks(from.count, 8)}, &a, sizeof a);
 }
 

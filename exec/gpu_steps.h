@@ -44,6 +44,7 @@ GPU_FAMILIES(GPU_FAMILY_DECLARED)
 
 /* Device address of a tensor's first element. The context is a GpuPlan: region_places takes it. */
 void *gpu_address(const void *plan, const Tensor *t);
+bool gpu_half(const GpuPlan *p, const Tensor *t); /* stored in 16 bits; NULL and weights are not */
 GpuRung gpu_rung(const GpuPlan *p);
 const GpuFacts *gpu_device(const GpuPlan *p);
 
@@ -52,6 +53,8 @@ typedef struct {
     const StripProgram *region; /* in its hole on store; NULL: it has none */
     const char *define;         /* what the text is specialised by, "-DTILE=64"; NULL: nothing */
 } GpuCode;
+/* `define` (NULL: none) and what device/value.h wants to hear of operands and results in 16 bits. */
+const char *gpu_values(GpuPlan *p, const char *define, bool load_half, bool store_half);
 
 typedef struct {
     int64_t x, y, z;  /* blocks; 0 is 1 */
@@ -68,7 +71,8 @@ void *gpu_scratch(GpuPlan *p, size_t bytes);
 
 /* A copy of a weight in another layout, made when the plan is made and when its weights are loaded anew (in every run
  * where they are somebody else's), once for all who ask for the same. `how` says all but where it goes. */
-int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, const void **at);
+typedef enum { PACK_F32, PACK_HALF } GpuPack;
+int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, GpuPack to, const void **at);
 
 /* Adds a launch to the plan. Arguments are copied. More blocks than a grid can have are refused with the step's name.
  */
@@ -89,8 +93,9 @@ typedef struct {
     const char *define; /* for GpuCode */
 } GpuPanel;
 GpuPanel gpu_panel(const GpuPlan *p, int64_t rows, int64_t columns, int64_t times);
-/* Can panels read it: are the first element and all steps from row to row (elements of 4 bytes) aligned to 16 bytes? */
-bool gpu_panel_reads(const void *at, int strides, const int64_t *stride);
+/* Can panels read it: are the first element and all steps from row to row, in elements of which `piece` are 16 bytes,
+ * aligned to 16 bytes? */
+bool gpu_panel_reads(const void *at, int piece, int strides, const int64_t *stride);
 
 /* For what is refused: ERR_DEVICE. `what` follows the operator's name: " of so many parts". */
 int gpu_no_kernel(const Node *node, const char *what);

@@ -39,6 +39,7 @@ struct Plan {
     Item *item;
     int items;
     int *item_of;   /* by base tensor id; -1 none */
+    bool *half;     /* by base tensor id: stored in 16 bits a number */
     void **bytes;   /* by base tensor id */
     Player *player; /* by step */
     struct {
@@ -124,6 +125,29 @@ static int add_item(Plan *plan, const Tensor *tensor, size_t bytes, int first, i
     return plan->items++;
 }
 
+/* What the storage of a base tensor takes. */
+static size_t stored_bytes(const Plan *plan, const Tensor *t) {
+    return tensor_bytes(t) / (plan->half[t->id] ? 2 : 1);
+}
+
+static int choose_storage(Plan *plan) {
+    Steps *s = &plan->steps;
+    plan->half = arena_alloc(plan->arena, (size_t)program_tensors(plan->program) * sizeof *plan->half);
+    if (!plan->half) return ERR_MEMORY;
+    if (!plan->options.halves) return 0;
+    plan->options.halves(s, plan->half);
+    for (int i = 0; i < s->steps; i++) {
+        StripProgram *strip = s->step[i].strip;
+        for (int k = 0; strip && k < strip->operands; k++) {
+            StripOperand *operand = &strip->operand[k];
+            operand->half = operand->tensor && plan->half[operand->tensor->base->id];
+        }
+        for (int k = 0; strip && k < strip->outputs; k++)
+            strip->output[k].half = plan->half[strip->output[k].tensor->base->id];
+    }
+    return 0;
+}
+
 static int make_items(Plan *plan) {
     Steps *s = &plan->steps;
     int tensors = program_tensors(plan->program), last = s->steps;
@@ -133,13 +157,13 @@ static int make_items(Plan *plan) {
     for (int i = 0; i < tensors; i++) plan->item_of[i] = -1;
     for (int i = 0; i < tensors; i++) {
         const Tensor *t = program_tensor(plan->program, i);
-        if (t->kind == TENSOR_INPUT && t->base == t) add_item(plan, t, tensor_bytes(t), -1, -1);
+        if (t->kind == TENSOR_INPUT && t->base == t) add_item(plan, t, stored_bytes(plan, t), -1, -1);
     }
     for (int i = 0; i < s->steps; i++) {
         const Step *step = &s->step[i];
         for (int k = 0; k < step_writes(step); k++) {
             const Tensor *t = step_write(step, k);
-            if (plan->item_of[t->id] < 0) add_item(plan, t, tensor_bytes(t), i, s->wanted[t->id] ? last : i);
+            if (plan->item_of[t->id] < 0) add_item(plan, t, stored_bytes(plan, t), i, s->wanted[t->id] ? last : i);
         }
         for (int k = 0, operand; k < step_reads(step); k++) {
             const Tensor *t = step_read(step, k, &operand);
@@ -177,6 +201,7 @@ static void join_operator_in_place(Plan *plan, int i) {
         bool same =
             tensor_count(x) == tensor_count(out) && tensor_count(x) == tensor_count(x->base) && x->rank == out->rank;
         for (int a = 0; same && a < x->rank; a++) same = x->size[a] == 1 || x->stride[a] == out->stride[a];
+        same = same && plan->half[x->base->id] == plan->half[out->id];
         if (!same || uses != 1 || plan->item[in].last != i || plan->steps.wanted[x->base->id] || !unclaimed(plan, in))
             continue;
         plan->item[plan->item_of[out->id]].joined = in;
@@ -205,8 +230,8 @@ static void join_in_place(Plan *plan) {
                     continue;
                 int in = plan->item_of[operand->tensor->base->id];
                 if (plan->item[in].last != i || plan->item[in].bytes != plan->item[out].bytes ||
-                    operand->tensor->offset != 0 || operand->stride != strip->columns ||
-                    plan->steps.wanted[operand->tensor->base->id])
+                    operand->half != strip->output[o].half || operand->tensor->offset != 0 ||
+                    operand->stride != strip->columns || plan->steps.wanted[operand->tensor->base->id])
                     continue;
                 bool free = true;
                 for (int n = made + 1; n < strip->instructions; n++)
@@ -433,7 +458,7 @@ static int bind(Plan *plan, const WeightSource *source, const int *scratch_item)
 }
 
 static size_t scratch_bytes(const Plan *plan, const Node *node) {
-    if (!node || plan->options.definitions) return 0;
+    if (!node || plan->options.definitions || plan->options.halves) return 0; /* what the CPU's kernels want */
     size_t shared = node->op->scratch_shared ? round_up(node->op->scratch_shared(node, plan->options.exact)) : 0;
     size_t worker = node->op->scratch_worker ? round_up(node->op->scratch_worker(node, plan->options.exact)) : 0;
     return shared + worker * (size_t)pool_threads(plan->pool);
@@ -449,6 +474,7 @@ static int build(Plan *plan, const WeightSource *source) {
 #else
     int code = plan->options.interpret ? steps_interpret(s) : steps_fuse(s);
 #endif
+    if (!code) code = choose_storage(plan);
     if (!code) code = make_items(plan);
     if (code) return code;
 #ifndef PANUM_F64
@@ -505,6 +531,10 @@ const Steps *plan_step_list(const Plan *plan) {
 int64_t plan_place(const Plan *plan, const Tensor *base) {
     int item = plan->item_of[base->id];
     return item < 0 ? -1 : (int64_t)plan->item[item].offset;
+}
+
+bool plan_half(const Plan *plan, const Tensor *base) {
+    return plan->half[base->id];
 }
 
 void *plan_data(const Plan *plan, const Tensor *t) {

@@ -13,13 +13,18 @@
 #include "tensor/program.h"
 #include "tensor/weight_source.h"
 
+struct Steps; /* exec/steps.h */
+
 typedef struct {
     bool interpret;   /* one step a node */
     bool definitions; /* plain C; implies interpret */
     bool keep_taps;   /* taps stay readable after a run (costs memory, and what fusion they prevent) */
     bool exact;       /* no Winograd */
     bool bf16;
-    bool shape_only;     /* steps and places only: no block, no weights; for printing, not for running */
+    bool shape_only; /* steps and places only: no block, no weights; for printing, not for running */
+    /* Says which base tensors lie in 16 bits a number, by id; only with shape_only, for who else runs the plan
+     * (gpu_halves). NULL: none. */
+    void (*halves)(const struct Steps *steps, bool *half);
     size_t memory_limit; /* bytes; 0: none. A larger plan is refused before anything is allocated */
 } PlanOptions;
 

@@ -10,7 +10,7 @@ typedef struct {
     StripProgram *strip; /* the region, or what is done in the node's hole on store; NULL: none */
 } Step;
 
-typedef struct {
+typedef struct Steps {
     Program *program;
     Arena *arena;
     PlanOptions options;
@@ -26,4 +26,5 @@ int steps_fuse(Steps *steps);      /* by structure */
 /* For other players of a plan (gpu.c): its steps, and where a base tensor lies in its block; -1: not in it. */
 const Steps *plan_step_list(const Plan *plan);
 int64_t plan_place(const Plan *plan, const Tensor *base);
+bool plan_half(const Plan *plan, const Tensor *base); /* in 16 bits: PlanOptions.halves */
 #endif

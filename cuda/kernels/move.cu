@@ -1,5 +1,5 @@
 /* cuda/kernels/move.cu - copies between layouts: what cat, copy and their like are made of. One element a thread. */
-#include "cuda/device/device.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/move.h"
 
 KERNEL(copy_box, 256, CopyBoxArgs, a) {
@@ -12,5 +12,5 @@ KERNEL(copy_box, 256, CopyBoxArgs, a) {
         to += index * a.to_stride[k];
         at = rest;
     }
-    a.to[to] = a.from[from];
+    ((Result *)a.to)[to] = f32_result(value_f32(((const Value *)a.from)[from]));
 }

@@ -8,8 +8,8 @@ enum { MOVE_AXES = 6 };
 /* to[index . to_stride] = from[index . from_stride] for every index below size; the last axis runs fastest over
  * threads, so it should be the innermost one of `to`. Axes in front that are not there have size 1. */
 typedef struct {
-    const float *from;
-    float *to;
+    const void *from;
+    void *to;
     i64 count, size[MOVE_AXES], from_stride[MOVE_AXES], to_stride[MOVE_AXES];
 } CopyBoxArgs;
 #endif

@@ -7,7 +7,7 @@
 enum { REGION_OPERANDS = 12, REGION_OUTPUTS = 21 };
 typedef struct {
     const void *operand[REGION_OPERANDS];
-    float *output[REGION_OUTPUTS];
+    float *output[REGION_OUTPUTS]; /* or u16, as operands may be */
     i64 operand_stride[REGION_OPERANDS], output_stride[REGION_OUTPUTS];
 } RegionPlaces;
 

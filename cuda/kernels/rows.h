@@ -9,8 +9,9 @@ enum { ROWS_AXES = 5 };
 /* Row r of x begins at the sum of its digits (the last axis runs fastest) times their strides; its channels lie side by
  * side. Rows of y are dense. */
 typedef struct {
-    const float *x, *weight, *bias; /* weight and bias: [channels], NULL is ones and zeros */
-    float *y;                       /* unused when a region stores; may be x, if the layout is the same */
+    const void *x;
+    const float *weight, *bias; /* [channels], NULL is ones and zeros */
+    void *y;                    /* unused when a region stores; may be x, if the layout is the same */
     i64 rows, size[ROWS_AXES], stride[ROWS_AXES];
     int channels;
     float eps;

@@ -254,7 +254,7 @@ static void pointwise_run(const Node *node, const Run *run) {
         return;
     }
     program.code[0] = (StripInstruction){f->function, 0, node->inputs > 1 ? 1 : -1, f->p, f->q};
-    program.output[0] = (StripOutput){node->inputs, stride, out};
+    program.output[0] = (StripOutput){node->inputs, stride, out, false};
     places.output[0] = run_real(run, out);
     strip_run_all(run->pool, &program, &places);
 }

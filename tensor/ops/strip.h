@@ -29,6 +29,7 @@ typedef struct {
     int64_t stride;       /* elements from row to row; unused for COLUMN, SCALAR and TILE */
     const Tensor *tensor; /* where it comes from; NULL for TILE */
     bool u8;
+    bool half; /* stored in 16 bits; only in plans that a GPU runs */
 } StripOperand;
 
 typedef struct {
@@ -41,6 +42,7 @@ typedef struct {
     int value;
     int64_t stride;
     const Tensor *tensor;
+    bool half;
 } StripOutput;
 
 typedef struct {

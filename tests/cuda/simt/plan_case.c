@@ -28,7 +28,9 @@ void compare_plan(const char *what, Program *program, PlanWay way, double bound)
     WeightSource source = store_source(store);
     Plan *cpu, *shape;
     way.plan.exact = true;
-    must(plan_make(program, &source, NULL, way.plan, &cpu));
+    PlanOptions on_cpu = way.plan;
+    on_cpu.halves = NULL;
+    must(plan_make(program, &source, NULL, on_cpu, &cpu));
     PlanOptions only_shape = way.plan;
     only_shape.shape_only = true;
     must(plan_make(program, &source, NULL, only_shape, &shape));

@@ -1,0 +1,80 @@
+/* exec/gpu_storage.c - which tensors of a plan lie in 16 bits a number: gpu_halves. */
+#include "exec/gpu.h"
+
+#ifndef PANUM_F64
+#include "exec/steps.h"
+
+#include <string.h>
+
+/* An operator whose kernels take 16 bits: as inputs, where bit 0 is the data operand with all its parts and bit k the
+ * k-th input after it, either all of them or none; as output 0, where no region stores it: that is the region's affair.
+ * What is not here reads and writes f32: positions, lookup and transport always. */
+typedef struct {
+    const char *op;
+    unsigned inputs;
+    bool output;
+} TakesHalf;
+
+static const TakesHalf takes_half[] = {
+    {"cat", ~0u, true},
+    {"conv2d", 1, true},
+    {"conv_transpose2d", 1, true},
+    {"copy", ~0u, true},
+    {"layer_norm", 1, true},
+    {"linear", 1, true},
+    {"linear_input_gradient", 1, true},
+    {"matmul", 3, true},
+    {"matmul_nt", 3, true},
+    {"pointwise", ~0u, true},
+    {"softmax", 1, true},
+};
+
+static const TakesHalf *find_row(const Node *node) {
+    for (size_t i = 0; i < sizeof takes_half / sizeof *takes_half; i++)
+        if (!strcmp(takes_half[i].op, node->op->name)) return &takes_half[i];
+    return NULL;
+}
+
+enum { HALF_CHANNELS_LEAST = 8 /* a piece of 16 bytes */ };
+
+/* Takes what `row` cannot meet out of `half`; true when something was. */
+static bool keep_f32(const Step *step, const TakesHalf *row, bool *half) {
+    const Node *node = step->node;
+    bool changed = false, all = true;
+    for (int pass = 0; pass < 2; pass++)
+        for (int k = 0; k < node->inputs; k++) {
+            const Tensor *x = node->input[k];
+            if (!x || x->base->kind == TENSOR_WEIGHT) continue;
+            const int bit = k < node->segments ? 0 : k - node->segments + 1;
+            const bool may = row && row->inputs >> bit & 1;
+            if (pass == 0) all = all && (!may || half[x->base->id]);
+            if (pass == 0 || !half[x->base->id] || (may && all)) continue;
+            half[x->base->id] = false;
+            changed = true;
+        }
+    for (int k = 0; k < node->outputs; k++) {
+        const bool may = k == 0 && (step->strip || (row && row->output));
+        const int id = node->output[k]->base->id;
+        if (!half[id] || may) continue;
+        half[id] = false;
+        changed = true;
+    }
+    return changed;
+}
+
+void gpu_halves(const struct Steps *steps, bool *half) {
+    for (int i = 0; i < program_tensors(steps->program); i++) {
+        const Tensor *t = program_tensor(steps->program, i);
+        const int64_t channels = t->rank == 4 ? t->size[1] : t->rank ? t->size[t->rank - 1] : 1;
+        half[i] = t->base == t && t->kind == TENSOR_VALUE && t->dtype == DTYPE_F32 && !steps->wanted[i] &&
+                  channels >= HALF_CHANNELS_LEAST;
+    }
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (int i = 0; i < steps->steps; i++)
+            if (steps->step[i].node)
+                changed = keep_f32(&steps->step[i], find_row(steps->step[i].node), half) || changed;
+    }
+}
+
+#endif
