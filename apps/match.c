@@ -1,6 +1,7 @@
 /* apps/match.c - stereo pictures to signed disparity: the options, and stills. What is to be done with them is planned
  * in apps/match_plan.c; films have apps/match_film.c. */
 #include "apps/match.h"
+#include "apps/lib/model_files.h"
 #include "apps/lib/pair.h"
 #include "apps/lib/ply.h"
 #include "apps/lib/progress.h"
@@ -457,13 +458,28 @@ void match_tell_unused(const Matcher *matcher, const char *s2m2_only, bool range
     if (!s2m2_only || matcher_model(matcher) != MODEL_SGM) return;
     bool several = strchr(s2m2_only, ',') != NULL;
     say("%s %s nothing here: %s for the s2m2 models, and sgm matches%s", s2m2_only, several ? "do" : "does",
-        several ? "they are" : "it is", ranged ? " where --range is given" : ", since no weights were found");
+        several ? "they are" : "it is", ranged ? " where --range is given" : "");
+}
+
+/* Weights that are there and did not want to be taken: the first; NULL: there are none. */
+static const char *passed_over(char *name, size_t size) {
+    char path[2048];
+    for (int i = MODEL_S2M2_XL; i >= MODEL_S2M2_XS; i--)
+        if (model_file_find((MatcherModel)i, path, sizeof path)) {
+            snprintf(name, size, "%s", matcher_model_name((MatcherModel)i));
+            return name;
+        }
+    return NULL;
 }
 
 void match_tell_matcher(const Matcher *matcher, const MatcherOptions *asked) {
+    char name[32];
     if (matcher_weights(matcher))
         say("%s matches, with the weights %s", matcher_model_name(matcher_model(matcher)),
             show_path(matcher_weights(matcher)));
+    else if (asked->model == MODEL_AUTO && !asked->ranged && passed_over(name, sizeof name))
+        say("%s matches, which is right more often than the weights of %s that were found; --model %s takes those",
+            matcher_model_name(matcher_model(matcher)), name, name);
     else if (asked->model == MODEL_AUTO && !asked->ranged)
         say("%s matches: no weights of a network were found (panum model list tells where they are looked for)",
             matcher_model_name(matcher_model(matcher)));

@@ -27,9 +27,10 @@ typedef enum {
     {                                                                                                                \
         .name = "model", .kind = OPTION_CHOICE, .value = "NAME", .choices = MATCHER_MODELS, .standard = "auto",      \
         .at = offsetof(Type, field), .group = "Matching",                                                            \
-        .help = "who matches: " MATCHER_MODELS                                                                       \
-                "; auto is the largest s2m2 whose weights are found (s2m2-XS may come with panum), else sgm, which " \
-                "needs none"                                                                                         \
+        .help =                                                                                                      \
+            "who matches: " MATCHER_MODELS                                                                           \
+            "; auto is the largest s2m2 whose weights are found and do not say that auto should pass them over (as " \
+            "those of s2m2-XS that come with panum may), else sgm, which needs none"                                 \
     }
 #define OPTION_WEIGHTS(Type, field)                                                                                \
     {                                                                                                              \
@@ -84,8 +85,8 @@ typedef struct {
 MatcherOptions matcher_defaults(void);
 
 typedef struct Matcher Matcher;
-/* auto takes the best S2M2 whose weights are found, else sgm; and sgm when a range is given. What is found is not
- * passed over when it turns out damaged: that is an error. */
+/* auto takes the best S2M2 whose weights are found and want it (model_files.h), else sgm; and sgm when a range is
+ * given. What is found is not passed over when it turns out damaged: that is an error. */
 MatcherModel matcher_choice(const MatcherOptions *options); /* what auto comes to; options->weights is not looked at */
 int matcher_open(const MatcherOptions *options, Matcher **matcher);
 int matcher_match(Matcher *matcher, const Image *left, const Image *right, StereoMaps *maps);

@@ -210,9 +210,10 @@ static const char *s2m2_device(const void *state) {
     return device_name(&((const S2m2State *)state)->device);
 }
 
+/* A damaged file counts as willing, so that opening it says what is wrong. */
 static bool s2m2_ready(const MatcherOptions *options, MatcherModel model) {
     char path[2048];
-    return !options->weights && model_file_find(model, path, sizeof path);
+    return !options->weights && model_file_find(model, path, sizeof path) && model_file_wants_auto(path);
 }
 
 static const char *s2m2_weights(const void *state) {

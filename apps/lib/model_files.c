@@ -1,4 +1,5 @@
 #include "apps/lib/model_files.h"
+#include "tensor/files/weights.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,4 +88,16 @@ bool model_file_find(MatcherModel model, char *out, size_t size) {
                 return true; /* one that is there and cannot be read is said, not passed over */
     }
     return false;
+}
+
+bool model_file_wants_auto(const char *path) {
+    Weights *weights;
+    if (weights_open(path, &weights)) {
+        err_clear();
+        return true;
+    }
+    const char *said = weights_metadata(weights, "auto");
+    bool wants = !said || strncmp(said, "no", 2) != 0;
+    weights_close(weights);
+    return wants;
 }

@@ -11,6 +11,9 @@
 
 /* Writes the path of the first file found into out; false when there is none. */
 bool model_file_find(MatcherModel model, char *out, size_t size);
+/* Weights may say in their metadata that only those who ask for them by name should get them: "auto" begins with "no",
+ * and why follows (that something else is right more often). True for any other file, damaged ones too. */
+bool model_file_wants_auto(const char *path);
 /* The folders that are searched, best first, for messages and lists: 0.. ; false past the last. */
 bool model_folder(int index, char *out, size_t size);
 /* "s2m2-S.safetensors or CH128NTR1.pth" */

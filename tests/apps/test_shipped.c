@@ -94,6 +94,20 @@ static void test_sgm_when_asked(void **state) {
     expect(0, "flat/panum demo -y --width 64 --model sgm -o demo", "sgm matches");
 }
 
+/* Weights that say so themselves are for those who ask for them. */
+static void test_unwilling(void **state) {
+    (void)state;
+    expect(0,
+           "rm -rf bare/weights && mkdir bare/weights && flat/panum model convert seeded.safetensors -q --note "
+           "'auto=no: sgm is right more often' -o bare/weights/s2m2-XS.safetensors && "
+           "bare/bin/panum match l.png r.png -y -o d.pfm",
+           "sgm matches, which is right more often than the weights of s2m2-XS that were found; --model s2m2-XS takes");
+    expect(0, "bare/bin/panum model list", "panum match takes sgm unless it is told otherwise");
+    expect(0, "bare/bin/panum match l.png r.png --model s2m2-XS -y -o d.pfm", "s2m2-XS matches, with the weights");
+    expect(0, "PANUM_MODELS=$T/own bare/bin/panum match l.png r.png -y -o d.pfm", "s2m2-XS matches, with the weights");
+    expect(0, "rm -r bare/weights && echo gone", "gone");
+}
+
 /* Where there is nothing, sgm matches and says why; who asks for the network by name is told that it is not there. */
 static void test_nothing(void **state) {
     (void)state;
@@ -137,8 +151,8 @@ static void test_damaged(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_card),    cmocka_unit_test(test_found),   cmocka_unit_test(test_sgm_when_asked),
-        cmocka_unit_test(test_nothing), cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_card),      cmocka_unit_test(test_found),   cmocka_unit_test(test_sgm_when_asked),
+        cmocka_unit_test(test_unwilling), cmocka_unit_test(test_nothing), cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests_name("weights that come with panum", tests, set_up, NULL);
 }
