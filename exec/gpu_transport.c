@@ -20,34 +20,41 @@ static TransportArgs transport_args(GpuPlan *p, const Tensor *cv, TransportOptio
     };
 }
 
-/* What the fast rung is compiled for: rows of so many times 32 columns, the dustbin among them. */
+/* What the fast rung is compiled for: rows of so many times 32 columns, the dustbin among them. Wide ones take fewer
+ * threads, which may have more registers. */
 static const struct {
     int columns;
+    unsigned threads;
     const char *define;
-} WIDTHS[] = {{4, "-DCOLUMNS=4"}, {8, "-DCOLUMNS=8"}, {16, "-DCOLUMNS=16"}};
+} WIDTHS[] = {
+    {4, 512, "-DCOLUMNS=4"}, {8, 512, "-DCOLUMNS=8"}, {16, 512, "-DCOLUMNS=16"}, {32, 256, "-DCOLUMNS=32 -DWARPS=8"}};
+enum { PLAIN_THREADS = 512 };
 
-/* One block an image row, `t` inside `arguments`; kernels are `plain` and `fast`. The matrix is on chip if `vectors`
- * (and `more` bytes) leave room for it. */
-static int launch_rows(GpuPlan *p, const Step *step, const char *plain, const char *fast, TransportArgs *t, int vectors,
-                       size_t more, const void *arguments, size_t bytes) {
+typedef struct {
+    const char *file, *plain, *fast; /* kernels of the two rungs */
+    int vectors;                     /* in shared memory, beside the fast rung's parts */
+    size_t more;                     /* bytes there */
+} Form;
+
+/* One block an image row, `t` inside `arguments`. The matrix is on chip if there is room for it. */
+static int launch_rows(GpuPlan *p, const Step *step, Form form, TransportArgs *t, const void *arguments, size_t bytes) {
     const size_t room = gpu_device(p)->shared_a_block, w = (size_t)t->w;
     const size_t vector = (size_t)t->pitch * sizeof(float), matrix = w * w * sizeof(float);
-    size_t least = (size_t)vectors * vector + more;
-    GpuCode code = {"cuda/kernels/transport.cu", plain, NULL, NULL};
+    size_t least = (size_t)form.vectors * vector + form.more;
+    GpuCode code = {form.file, form.plain, NULL, NULL};
+    GpuGrid grid = {.x = tensor_count(step->node->input[0]) / (t->w * (int64_t)t->w), .threads = PLAIN_THREADS};
     for (size_t k = 0; k < sizeof WIDTHS / sizeof *WIDTHS && !code.define; k++) {
         if (gpu_rung(p) == RUNG_PLAIN || t->pitch > 32 * WIDTHS[k].columns) continue;
         if (least + TRANSPORT_PARTS * vector > room) break;
-        code.kernel = fast;
+        code.kernel = form.fast;
         code.define = WIDTHS[k].define;
+        grid.threads = WIDTHS[k].threads;
     }
     if (code.define) least += TRANSPORT_PARTS * vector;
     if (least > room) return gpu_no_kernel(step->node, " of so many columns for this device's shared memory");
     t->on_chip = matrix <= room - least;
-    return gpu_launch(p, step, code,
-                      (GpuGrid){.x = tensor_count(step->node->input[0]) / (t->w * (int64_t)t->w),
-                                .threads = TRANSPORT_THREADS,
-                                .shared = least + (t->on_chip ? matrix : 0)},
-                      arguments, bytes);
+    grid.shared = least + (t->on_chip ? matrix : 0);
+    return gpu_launch(p, step, code, grid, arguments, bytes);
 }
 
 static int launch_transport(GpuPlan *p, const Step *step) {
@@ -56,7 +63,8 @@ static int launch_transport(GpuPlan *p, const Step *step) {
     a.disparity = gpu_address(p, node->output[0]);
     a.confidence = gpu_address(p, node->output[1]);
     a.occlusion = gpu_address(p, node->output[2]);
-    return launch_rows(p, step, "transport_plain", "transport_fast", &a, TRANSPORT_VECTORS, 0, &a, sizeof a);
+    const Form form = {"cuda/kernels/transport.cu", "transport_plain", "transport_fast", TRANSPORT_VECTORS, 0};
+    return launch_rows(p, step, form, &a, &a, sizeof a);
 }
 
 static TransportMap map_of(GpuPlan *p, const Tensor *t) {
@@ -81,8 +89,9 @@ static TransportBackArgs back_args(GpuPlan *p, const Node *node) {
 static int launch_mass(GpuPlan *p, const Step *step) {
     TransportBackArgs a = back_args(p, step->node);
     a.mass = gpu_address(p, step->node->output[0]);
-    return launch_rows(p, step, "transport_mass_plain", "transport_mass_fast", &a.transport, TRANSPORT_VECTORS, 0, &a,
-                       sizeof a);
+    const Form form = {"cuda/kernels/transport_gradient.cu", "transport_mass_plain", "transport_mass_fast",
+                       TRANSPORT_VECTORS, 0};
+    return launch_rows(p, step, form, &a.transport, &a, sizeof a);
 }
 
 static int launch_backward(GpuPlan *p, const Step *step) {
@@ -95,8 +104,9 @@ static int launch_backward(GpuPlan *p, const Step *step) {
     for (int k = 0, next = 1; k < 3; k++)
         if (attributes->given[k]) *given[k] = map_of(p, node->input[next++]);
     const size_t bits = a.windows ? (size_t)a.transport.w * (size_t)(a.transport.pitch / 32) * sizeof(u32) : 0;
-    return launch_rows(p, step, "transport_backward_plain", "transport_backward_fast", &a.transport,
-                       TRANSPORT_BACK_VECTORS(a.transport.iterations), bits, &a, sizeof a);
+    const Form form = {"cuda/kernels/transport_gradient.cu", "transport_backward_plain", "transport_backward_fast",
+                       TRANSPORT_BACK_VECTORS(a.transport.iterations), bits};
+    return launch_rows(p, step, form, &a.transport, &a, sizeof a);
 }
 
 const GpuOperator gpu_transport_operators[] = {

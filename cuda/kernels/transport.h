@@ -32,7 +32,7 @@ typedef struct {
 
 /* Vectors in shared memory: c, a, b; or for the gradient c, a^0..a^T, b^1..b^T, x^1..x^T, y^1..y^(T-1), s, and four
  * that say what is asked of a row; in the fast rung then so many for sums of parts of the rows. */
-enum { TRANSPORT_VECTORS = 3, TRANSPORT_PARTS = 8, TRANSPORT_THREADS = 512 };
+enum { TRANSPORT_VECTORS = 3, TRANSPORT_PARTS = 8 };
 #define TRANSPORT_BACK_VECTORS(iterations) (4 * (iterations) + 6)
 
 #endif

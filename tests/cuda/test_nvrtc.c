@@ -79,6 +79,10 @@ static const struct {
     {"cuda/kernels/attention_tiled.cu", "-DWIDTH=256 -DROWS=4 -DTHREADS=128", 75},
     {"cuda/kernels/attention_tiled.cu", "-DWIDTH=512 -DROWS=2 -DTHREADS=128 -DPIECES", 75},
     {"cuda/kernels/attention_tiled.cu", "-DWIDTH=64 -DROWS=4 -DTHREADS=128 -DPIECES -DRELATIVE", 75},
+    {"cuda/kernels/transport.cu", "-DCOLUMNS=4", 75},
+    {"cuda/kernels/transport.cu", "-DCOLUMNS=32 -DWARPS=8", 75},
+    {"cuda/kernels/transport_gradient.cu", "-DCOLUMNS=4", 75},
+    {"cuda/kernels/transport_gradient.cu", "-DCOLUMNS=32 -DWARPS=8", 75},
 };
 
 static void test_variants(void **state) {

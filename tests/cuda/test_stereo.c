@@ -66,7 +66,7 @@ static void test_transport(void **state) {
         double scale;
     } CASES[] = {{1, 1, 1, 3, 0, 0, 7, 1},   {2, 2, 5, 3, 1, 1, 7, 3},   {1, 2, 31, 1, 0, 0, 1, 30},
                  {2, 1, 32, 3, 1, 0, 2, 5},  {1, 1, 65, 10, 0, 1, 7, 8}, {1, 1, 40, 2, 1, 0, 5, 12},
-                 {1, 1, 130, 3, 0, 0, 7, 4}, {1, 1, 260, 3, 0, 0, 7, 4}};
+                 {1, 1, 260, 3, 0, 0, 7, 4}, {1, 1, 512, 1, 0, 0, 7, 4}};
     for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++)
         for (int form = 0; form < 4; form++) {
             const int64_t w = CASES[i].w;
