@@ -157,6 +157,10 @@ gpu-tests: all $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/
 	@sh tools/test_gpu.sh $(BUILD) $(GPU) $(GPU_TESTS)
 
+.PHONY: test-emulated
+test-emulated: $(BUILD)/tests/cuda/test_s2m2_device ## S2M2-XS and a training step on the emulated GPU, the plain rungs too
+	PANUM_BUILD=$(BUILD) $< all
+
 # The same tests under a sanitizer, each in a build folder of its own.
 asan: ## every test with the address sanitizer (leaks too)
 	ASAN_OPTIONS=allocator_may_return_null=1 $(MAKE) BUILD=$(BUILD)/asan OPT=-O1 SANITIZE="-fsanitize=address -fno-omit-frame-pointer" test

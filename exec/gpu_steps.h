@@ -34,6 +34,7 @@ typedef struct {
     each(transport) \
     each(resample) \
     each(norm) \
+    each(box) \
     each(reduce) \
     each(rows_gradient) \
     each(weight_gradient) \

@@ -12,4 +12,18 @@ typedef struct {
     void *to;
     i64 count, size[MOVE_AXES], from_stride[MOVE_AXES], to_stride[MOVE_AXES];
 } CopyBoxArgs;
+
+/* The same with zeros around it along one axis: `size` is that of `to`; from[index] is at index - start where start <=
+ * index < end on that axis. */
+typedef struct {
+    CopyBoxArgs box;
+    int axis;
+    i64 start, end;
+} PadBoxArgs;
+
+typedef struct {
+    float *to;
+    i64 count;
+    float value;
+} FillArgs;
 #endif

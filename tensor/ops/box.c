@@ -11,15 +11,11 @@
  * ever subtracted (as a running sum does), so errors do not grow along a row, which matters to variances that are
  * differences of such means. A tile is some rows, resident in L2. Should move: x and y once; rows at the edge of a tile
  * are filtered along the row twice. */
+#include "tensor/ops/box.h"
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
 #include "tensor/ops/stereo_kernels.h"
 #include <string.h>
-
-typedef struct {
-    int64_t kernel, stride, pad;
-    bool exclude_pad;
-} BoxAttributes;
 
 /* The part of window `index` that lies in an axis of n. */
 static int64_t window_start(const BoxAttributes *a, int64_t index) {

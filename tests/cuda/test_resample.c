@@ -1,4 +1,4 @@
-/* Pooling and resizing on the emulated device against the CPU, forward and backward. */
+/* Pooling, resizing, windows and moves on the emulated device against the CPU, forward and backward. */
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
 #include "tests/cuda/simt/plan_case.h"
@@ -76,7 +76,65 @@ static void test_sizes(void **state) {
     }
 }
 
+/* Windows, strides and padding of many kinds, both ways of counting; through the window, and in two launches. */
+static void test_windows(void **state) {
+    (void)state;
+    static const struct {
+        int64_t n, c, h, w;
+        AvgPoolOptions window;
+    } cases[] = {{1, 1, 3, 4, {.kernel = 1}},
+                 {2, 3, 7, 9, {.kernel = 3, .stride = 1, .pad = 1}},
+                 {1, 5, 12, 8, {.kernel = 4}},
+                 {2, 2, 11, 13, {.kernel = 5, .stride = 2, .pad = 2, .exclude_pad = true}},
+                 {1, 34, 9, 8, {.kernel = 7, .stride = 3, .pad = 1}},
+                 {1, 1, 30, 33, {.kernel = 11, .stride = 1, .pad = 5, .exclude_pad = true}}};
+    for (int i = 0; i < (int)(sizeof cases / sizeof *cases); i++)
+        for (int rung = 0; rung < 2; rung++) {
+            char what[80];
+            const int64_t c = cases[i].c, h = cases[i].h, w = cases[i].w;
+            Program *program = program_make();
+            Tensor *x = t_slice(t_slice(map(program, "x", cases[i].n, c + 1, h + 1, w), 1, 1, c), 2, 0, h);
+            value_and_gradients(program, t_avg_pool2d_at(x, cases[i].window, T_HERE));
+            snprintf(what, sizeof what, "window of %d, stride %d, rung %d", cases[i].window.kernel,
+                     cases[i].window.stride, rung);
+            compare_plan(what, program,
+                         (PlanWay){{.interpret = rung == 0},
+                                   {.rung = rung ? RUNG_PLAIN : RUNG_FAST},
+                                   {.order = (unsigned)i % 3}},
+                         1e-6);
+            program_drop(program);
+        }
+}
+
+/* Zeros along each axis of maps, tokens and volumes, one number, and copies between orders. */
+static void test_moves(void **state) {
+    (void)state;
+    for (int large = 0; large < 2; large++) {
+        const int64_t n = 1 + large, c = large ? 5 : 1, h = large ? 6 : 2, w = large ? 50 : 1;
+        Program *program = program_make();
+        Tensor *x = map(program, "x", n, c, h, w + 2), *part = t_slice(x, 3, 1, w);
+        Tensor *tokens = program_input(program, "tokens", DTYPE_F32, 3, (int64_t[]){n, h, c});
+        Tensor *flat = program_input(program, "flat", DTYPE_F32, 1, (int64_t[]){n * c * h * w});
+        Tensor *volume = t_reshape(flat, 4, ((int64_t[]){n, c, h, w}));
+        Tensor *of[] = {part, tokens, volume};
+        for (int k = 0; k < 3; k++)
+            for (int axis = 0; axis < of[k]->rank; axis++) {
+                char name[32];
+                snprintf(name, sizeof name, "around %d of %d", axis, k);
+                program_output(program, name,
+                               t_pad_zeros(of[k], axis, axis ? 2 : 0, of[k]->size[axis] + (axis ? 3 : 1)));
+            }
+        program_output(program, "filled", t_mul(t_fill(x, -1.5), x));
+        program_output(program, "dense", t_dense(part, volume));
+        program_output(program, "back", t_dense(volume, x));
+        program_output(program, "together", t_cat(2, part, volume));
+        compare_plan("moves", program, (PlanWay){{.interpret = large}, {0}, {.order = 1}}, 0);
+        program_drop(program);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_windows),
+                                       cmocka_unit_test(test_moves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

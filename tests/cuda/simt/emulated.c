@@ -22,6 +22,7 @@ typedef struct {
 typedef struct Device {
     Gpu gpu; /* first: a Gpu is one of these */
     unsigned order;
+    bool unwatched;
     Block block[BLOCKS_MAX];
     int blocks;
     EmulatedUse use;
@@ -356,11 +357,18 @@ static int put(const char *folder, const char *name, const char *text) {
     return out_commit(&out);
 }
 
-static const char compiler[] = "cc -std=gnu11 -O1 -g -fPIC -fno-strict-aliasing -ffp-contract=off "
+static const char compiler[] = "cc -std=gnu11 -fPIC -fno-strict-aliasing -ffp-contract=off "
                                "-DEMULATED_WORDS='\"tests/cuda/simt/words.h\"'";
-static const char watch[] = "-fsanitize=thread,undefined -fno-sanitize-recover=undefined";
 
-static int build(const GpuSource *source, int arch, const char *library, const char *folder) {
+static const char *watch_of(bool unwatched) {
+    if (!unwatched) return "-O1 -g -fsanitize=thread,undefined -fno-sanitize-recover=undefined";
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("fma")) return "-O2 -mfma"; /* rounds as the function of libm does */
+#endif
+    return "-O2";
+}
+
+static int build(const GpuSource *source, int arch, const char *watch, const char *library, const char *folder) {
     static const char *const own[] = {"tests/cuda/simt/words.h", "tests/cuda/simt/simt.h"};
     char log[600];
     snprintf(log, sizeof log, "%s/log", folder);
@@ -407,7 +415,7 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     snprintf(arch, sizeof arch, "%d", gpu->facts.arch);
     const char *build_folder = getenv("PANUM_BUILD");
     sha256_begin(&hash);
-    add_text(&hash, compiler), add_text(&hash, watch), add_text(&hash, arch);
+    add_text(&hash, compiler), add_text(&hash, watch_of(d->unwatched)), add_text(&hash, arch);
     add_text(&hash, source->name), add_text(&hash, source->text);
     for (int i = 0; i < source->headers; i++)
         add_text(&hash, source->header_name[i]), add_text(&hash, source->header_text[i]);
@@ -426,7 +434,7 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     snprintf(folder, sizeof folder, "%s/simt/%.16s.%d", build_folder, hex, (int)getpid());
     if (access(library, R_OK)) {
         d->use.modules++;
-        int code = build(source, gpu->facts.arch, library, folder);
+        int code = build(source, gpu->facts.arch, watch_of(d->unwatched), library, folder);
         if (code) return code;
     }
     GpuModule *module = mem_zero(1, sizeof *module);
@@ -547,6 +555,7 @@ int emulated_open(Emulated facts, Gpu **gpu) {
                     .memory = facts.memory ? facts.memory : (size_t)1 << 30,
                     .shared_a_block = facts.shared_a_block ? facts.shared_a_block : 99 << 10}};
     d->order = facts.order;
+    d->unwatched = facts.unwatched;
     return 0;
 }
 

@@ -17,6 +17,8 @@ typedef struct {
     size_t shared_a_block; /* bytes; 0: 99 KB, what sm_86, 89 and 120 have */
     int multiprocessors;   /* 0: 4 */
     unsigned order;        /* of threads: 0 forwards, 1 backwards, else the seed of a shuffle */
+    bool unwatched; /* loads and stores are not looked at, which is several times faster: for whole networks, whose
+                       kernels are watched where they are tested by themselves */
 } Emulated;
 int emulated_open(Emulated facts, Gpu **gpu);
 void emulated_order(Gpu *gpu, unsigned order); /* from now on */

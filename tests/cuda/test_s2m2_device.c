@@ -1,0 +1,264 @@
+/* S2M2-XS on the emulated device against the CPU: the forward pass by taps, and one training step (forward, losses,
+ * backward) by the names of the parameters. Pictures and the gains of the seeded weights are those of the gradient
+ * fixture, a piece of a real pair (tests/fixtures/s2m2/gradient_xs), on which tests/models hold the CPU against
+ * PyTorch.
+ *
+ * In `make test` the whole of it runs once on the fast rungs; `make test-emulated` says "all", and then also runs the
+ * plain rungs, step by step instead of fused, with threads in another order. */
+#include "apps/lib/train_graph.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "nn/net.h"
+#include "nn/store.h"
+#include "tensor/files/weights.h"
+#include "tests/cuda/simt/plan_case.h"
+#include "tests/cuda/simt/test_device.h"
+#include "tests/lib/check.h"
+
+#include <math.h>
+#include <time.h>
+
+enum { EYES = 2, HEIGHT = 64, WIDTH = 96 };
+
+typedef struct {
+    uint8_t eye[EYES][HEIGHT][WIDTH][3];
+    ParameterStore *store;
+} Case;
+
+static void open_case(Case *c) {
+    static const char *const eyes[] = {"left", "right"};
+    Weights *file;
+    must(weights_open("tests/fixtures/s2m2/gradient_xs.safetensors", &file));
+    must(store_make_seeded(&c->store));
+    const char *text = weights_metadata(file, "case");
+    Json j;
+    json_begin(&j, text, strlen(text), 8);
+    assert_int_equal(json_next(&j), JSON_OBJECT);
+    while (json_next(&j) == JSON_KEY) {
+        if (!json_is(&j, "scaled")) {
+            assert_int_equal(json_skip(&j), 0);
+            continue;
+        }
+        json_next(&j);
+        while (json_next(&j) == JSON_KEY) {
+            char name[128];
+            assert_true(json_string(&j, name, sizeof name));
+            json_next(&j);
+            must(store_set_gain(c->store, name, j.number));
+        }
+    }
+    for (int e = 0; e < EYES; e++) {
+        const WeightEntry *entry = weights_find(file, eyes[e]);
+        assert_int_equal(entry->count, sizeof c->eye[e]);
+        must(weights_read_part(file, entry, 0, sizeof c->eye[e], c->eye[e]));
+    }
+    weights_close(file);
+}
+
+/* ---- a program on both ---- */
+
+typedef struct {
+    double tap;      /* largest difference of a tap or output over its largest value */
+    double gradient; /* length of the difference of a gradient over its length, or over 1e-6 of that of all of them */
+} Bounds;
+
+/* Lengths of b, and of a - b; the largest of each. */
+typedef struct {
+    double length, off, largest, largest_off;
+} Apart;
+
+static Apart apart(const float *a, const float *b, int64_t count) {
+    Apart d = {0};
+    for (int64_t i = 0; i < count; i++) {
+        double e = fabs((double)a[i] - (double)b[i]);
+        d.length += (double)b[i] * (double)b[i];
+        d.off += e * e;
+        d.largest = fmax(d.largest, fabs((double)b[i]));
+        if (!(e <= d.largest_off)) d.largest_off = isnan(e) ? INFINITY : e;
+    }
+    d.length = sqrt(d.length), d.off = sqrt(d.off);
+    return d;
+}
+
+static bool is_gradient(const char *name) {
+    return strncmp(name, "grad.", 5) == 0;
+}
+
+typedef struct {
+    Bounds bound;
+    double all; /* length of all gradients together */
+    double worst[2];
+    char name[2][160];
+    int told, count[2];
+} Judgement;
+
+static void judge(Judgement *j, GpuPlan *device, const Plan *cpu, const Tensor *t, const char *name) {
+    const Tensor *base = t->base; /* a view has no dense bytes of its own */
+    const int64_t count = tensor_count(base);
+    float *got = mem_array((size_t)count, sizeof *got);
+    assert_non_null(got);
+    must(gpu_plan_read(device, base, got));
+    const Apart d = apart(got, plan_data(cpu, base), count);
+    const int kind = is_gradient(name);
+    const double error = kind ? d.off / fmax(d.length, 1e-6 * j->all) : d.largest_off / fmax(d.largest, 1e-6);
+    if (!(error <= j->worst[kind])) {
+        j->worst[kind] = error;
+        snprintf(j->name[kind], sizeof j->name[kind], "%s", name);
+    }
+    j->count[kind]++;
+    if (!(error <= (kind ? j->bound.gradient : j->bound.tap)) && j->told++ < 12)
+        print_message("  %s is off by %.2e\n", name, error);
+    mem_free(got);
+}
+
+typedef void Fill(const Case *c, Program *program, const Plan *plan);
+
+static void compare(const char *what, const Case *c, Program *program, Fill *fill, PlanWay way, Bounds bound) {
+    const clock_t began = clock();
+    WeightSource source = store_source(c->store);
+    Plan *cpu, *shape;
+    Gpu *gpu;
+    GpuPlan *device;
+    way.plan.exact = true;
+    way.plan.keep_taps = true;
+    must(plan_make(program, &source, NULL, way.plan, &cpu));
+    way.plan.shape_only = true;
+    must(plan_make(program, &source, NULL, way.plan, &shape));
+    must(test_device_open(way.device, &gpu));
+    must(gpu_plan_make(shape, &source, gpu, way.gpu, &device));
+    fill(c, program, cpu);
+    for (int i = 0; i < program_tensors(program); i++) {
+        const Tensor *t = program_tensor(program, i);
+        if (t->kind == TENSOR_INPUT && t->base == t) must(gpu_plan_write(device, t, plan_data(cpu, t)));
+    }
+    must(plan_run(cpu));
+    must(gpu_plan_run(device));
+
+    Judgement j = {.bound = bound};
+    const char *name;
+    for (int i = 0; i < program_outputs(program); i++) {
+        const Tensor *t = program_output_at(program, i, &name);
+        if (is_gradient(name)) {
+            const float *values = plan_data(cpu, t);
+            for (int64_t k = 0; k < tensor_count(t); k++) j.all += (double)values[k] * (double)values[k];
+        }
+    }
+    j.all = sqrt(j.all);
+    for (int i = 0; i < program_taps(program); i++) {
+        const Tensor *t = program_tap_at(program, i, &name);
+        judge(&j, device, cpu, t, name);
+    }
+    for (int i = 0; i < program_outputs(program); i++) {
+        const Tensor *t = program_output_at(program, i, &name);
+        judge(&j, device, cpu, t, name);
+    }
+    const GpuPlanFacts facts = gpu_plan_facts(device);
+    print_message(
+        "%s: %d launches, %.1f MiB; %d taps and outputs, worst %s %.1e; %d gradients, worst %s %.1e; %.1f s\n", what,
+        facts.launches, (double)(facts.block + facts.weights + facts.extra) / 1048576, j.count[0], j.name[0],
+        j.worst[0], j.count[1], j.name[1], j.worst[1], (double)(clock() - began) / CLOCKS_PER_SEC);
+    if (j.told) fail_msg("%s: %d are not what they are on the CPU", what, j.told);
+    gpu_plan_drop(device);
+    gpu_close(gpu);
+    plan_drop(cpu), plan_drop(shape);
+}
+
+/* ---- the forward pass ---- */
+
+static S2m2Options network(int iterations) {
+    const S2m2Size *xs = s2m2_size("XS");
+    return (S2m2Options){.channels = xs->channels, .blocks = xs->blocks, .refine_iterations = iterations};
+}
+
+static void fill_forward(const Case *c, Program *program, const Plan *plan) {
+    float *to = plan_data(plan, program_find(program, "pictures")); /* channels last, as the pictures are */
+    const uint8_t *from = &c->eye[0][0][0][0];
+    for (size_t i = 0; i < sizeof c->eye; i++) to[i] = from[i];
+}
+
+static const Bounds bounds = {.tap = 2e-4, .gradient = 3e-4};
+
+static void forward(const char *what, PlanWay way) {
+    Case *c = mem_zero(1, sizeof *c);
+    open_case(c);
+    Program *program = program_make();
+    Net net = {program};
+    Tensor *pictures = program_input(program, "pictures", DTYPE_F32, 4, (int64_t[]){EYES, 3, HEIGHT, WIDTH});
+    s2m2(&net, pictures, network(3));
+    compare(what, c, program, fill_forward, way, bounds);
+    program_drop(program);
+    store_close(c->store);
+    mem_free(c);
+}
+
+/* ---- a training step ---- */
+
+enum { TRAIN_HEIGHT = 32, TRAIN_WIDTH = 64 };
+
+/* The upper left of the pictures; a truth that is a slope, known and visible at most places. */
+static void fill_step(const Case *c, Program *program, const Plan *plan) {
+    uint8_t *to = plan_data(plan, program_find(program, "pictures"));
+    for (int e = 0; e < EYES; e++)
+        for (int y = 0; y < TRAIN_HEIGHT; y++, to += 3 * TRAIN_WIDTH) memcpy(to, c->eye[e][y], 3 * TRAIN_WIDTH);
+    float *disparity = plan_data(plan, program_find(program, "gt_disparity"));
+    float *valid = plan_data(plan, program_find(program, "gt_valid"));
+    float *visible = plan_data(plan, program_find(program, "gt_occlusion"));
+    float *judged = plan_data(plan, program_find(program, "gt_occlusion_valid"));
+    for (int i = 0; i < TRAIN_HEIGHT * TRAIN_WIDTH; i++) {
+        const int x = i % TRAIN_WIDTH, y = i / TRAIN_WIDTH;
+        valid[i] = (x + y) % 9 != 0;
+        disparity[i] = valid[i] * (3.0f + 0.05f * (float)x - 0.1f * (float)y);
+        visible[i] = x % 16 > 2;
+        judged[i] = valid[i];
+    }
+    *(float *)plan_data(plan, program_find(program, "loss_scale")) = 1;
+}
+
+static void train(const char *what, PlanWay way) {
+    Case *c = mem_zero(1, sizeof *c);
+    open_case(c);
+    GraphOptions options = {.network = network(3), .width = TRAIN_WIDTH, .height = TRAIN_HEIGHT, .pairs = 1};
+    TrainGraph graph;
+    options.part = GRAPH_LOSSES;
+    must(graph_record(&options, NULL, &graph));
+    ParameterList *list = parameters_of(graph.program);
+    assert_non_null(list);
+    graph_drop(&graph);
+    options.part = GRAPH_TRAIN;
+    must(graph_record(&options, list, &graph));
+    compare(what, c, graph.program, fill_step, way, bounds);
+    graph_drop(&graph);
+    parameters_drop(list);
+    store_close(c->store);
+    mem_free(c);
+}
+
+static void test_forward(void **state) {
+    (void)state;
+    forward("XS forward 64x96", (PlanWay){.device = {.unwatched = true}});
+}
+
+static void test_step(void **state) {
+    (void)state;
+    train("XS step 32x64", (PlanWay){.device = {.order = 1, .unwatched = true}});
+}
+
+static void test_plain_forward(void **state) {
+    (void)state;
+    forward("XS forward 64x96, plain",
+            (PlanWay){{.interpret = true}, {.rung = RUNG_PLAIN, .launch_each = true}, {.order = 1, .unwatched = true}});
+}
+
+static void test_plain_step(void **state) {
+    (void)state;
+    train("XS step 32x64, plain",
+          (PlanWay){{.interpret = true}, {.rung = RUNG_PLAIN}, {.order = 7, .unwatched = true}});
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_forward), cmocka_unit_test(test_step)};
+    const struct CMUnitTest more[] = {cmocka_unit_test(test_plain_forward), cmocka_unit_test(test_plain_step)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    if (argc > 1 && strcmp(argv[1], "all") == 0) failed += cmocka_run_group_tests(more, NULL, NULL);
+    return failed;
+}
