@@ -167,7 +167,31 @@ DEVICE void load_matrix4(u32 r[4], const void *row) {
                  : "memory");
 }
 
+/* The same, each 8x8 matrix read across: of each matrix the values of rows 2(l%4) and the next, column l/4. */
+DEVICE void load_matrix4_across(u32 r[4], const void *row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"((u32)__cvta_generic_to_shared(row))
+                 : "memory");
+}
+
 #if defined(HALF_IS_F16) || defined(HALF_IS_BF16)
+/* Two numbers rounded to nearest even, as fragments hold them: `low` in the low half. */
+DEVICE u32 two_halves(float low, float high) {
+    u32 both;
+#if __CUDA_ARCH__ < 800
+    u16 l, h;
+    asm("cvt.rn.f16.f32 %0,%1;" : "=h"(l) : "f"(low));
+    asm("cvt.rn.f16.f32 %0,%1;" : "=h"(h) : "f"(high));
+    both = l | (u32)h << 16;
+#elif defined(HALF_IS_BF16)
+    asm("cvt.rn.bf16x2.f32 %0,%1,%2;" : "=r"(both) : "f"(high), "f"(low));
+#else
+    asm("cvt.rn.f16x2.f32 %0,%1,%2;" : "=r"(both) : "f"(high), "f"(low));
+#endif
+    return both;
+}
+
 /* c (16x8) += a (16x16) b (16x8), fragments as in PTX (mma.m16n8k16). Before sm_80 the tensor cores know f16 only and
  * half the depth: two products of depth 8, whose fragments are the same registers. */
 DEVICE void mma_16x8x16(float c[4], const u32 a[4], const u32 b[2]) {

@@ -66,4 +66,24 @@ typedef struct {
 #define ATTENTION_FLOATS(width, queries, grid) \
     ((queries) * ((width) + 4) + 2 * ATTENTION_CHUNK + (queries)*ATTENTION_WEIGHT_PITCH + (queries) * (grid))
 #define ATTENTION_BACK_FLOATS(width, queries) (ATTENTION_FLOATS(width, queries, 0) + (queries) * ((width) + 4))
+
+/* Half-size tokens, for attention_mma.cu. */
+typedef struct {
+    const u16 *at;
+    i64 batch, row;
+} HalfTokens;
+
+typedef struct {
+    HalfTokens q, k, v;
+    u16 *o; /* as in AttentionArgs */
+    i64 batches, queries, keys;
+    int heads, width, shift;
+    float scale;
+    RegionPlaces places;
+} AttentionHalfArgs;
+
+#define ATTENTION_MMA_QUERIES 64
+#define ATTENTION_MMA_KEYS(width) ((width) > 128 ? 32 : 64)
+/* Bytes of shared memory: queries, keys and values with 8 columns more. */
+#define ATTENTION_MMA_BYTES(width) ((ATTENTION_MMA_QUERIES + 2 * ATTENTION_MMA_KEYS(width)) * ((width) + 8) * 2)
 #endif

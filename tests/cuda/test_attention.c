@@ -1,5 +1,6 @@
 /* Attention on the emulated device against the CPU: shapes, views, holes, the relative position term, scores that are
  * large, infinite or not numbers. */
+#include "base/half.h"
 #include "base/mem.h"
 #include "base/rng.h"
 #include "cuda/kernels/attention.h"
@@ -209,10 +210,94 @@ static void test_infinite(void **state) {
         }
 }
 
+/* ---- half-size numbers on the tensor cores ---- */
+
+static uint16_t to_bf16(float v) {
+    return f32_to_bf16(v);
+}
+static float from_bf16(uint16_t v) {
+    return bf16_to_f32(v);
+}
+
+typedef struct {
+    const char *define;
+    uint16_t (*to)(float);
+    float (*from)(uint16_t);
+    double bound; /* of |difference| / largest |v| */
+} Half;
+static const Half halves[] = {{"-DHALF_IS_F16", f32_to_f16, f16_to_f32, 1.0 / 1024},
+                              {"-DHALF_IS_BF16", to_bf16, from_bf16, 1.0 / 128}};
+
+typedef struct {
+    int queries, keys, width, padded;
+    const char *pieces; /* "" or " -DPIECES" */
+    unsigned order;
+    int arch;
+    double scores; /* of what size */
+} HalfCase;
+
+static void check_half(const HalfCase *c, const Half *half) {
+    char define[80];
+    snprintf(define, sizeof define, "%s -DWIDTH=%d%s", half->define, c->padded, c->pieces);
+    Gpu *gpu;
+    must(emulated_open((Emulated){.order = c->order, .arch = c->arch}, &gpu));
+    DeviceCase d = device_case(gpu, "cuda/kernels/attention_mma.cu", define);
+    const size_t n = (size_t)(c->queries * c->width), m = (size_t)(c->keys * c->width), count[3] = {n, m, m};
+    float *x[3];
+    u16 *h[3], *at[3], *got = mem_array(n, sizeof *got);
+    double *want = mem_array(n, sizeof *want), worst = 0;
+    for (int k = 0; k < 3; k++) {
+        x[k] = mem_array(count[k], sizeof(float)), h[k] = mem_array(count[k], sizeof(u16));
+        for (size_t i = 0; i < count[k]; i++) {
+            h[k][i] = half->to((float)(rng_signed((uint64_t)k, i) * (k < 2 ? c->scores : 1)));
+            x[k][i] = half->from(h[k][i]);
+        }
+        at[k] = case_up(&d, h[k], count[k] * sizeof(u16));
+    }
+    define_head(&(Head){c->queries, c->keys, c->width, x[0], x[1], x[2]}, want);
+    AttentionHalfArgs a = {.q = {at[0], 0, c->width},
+                           .k = {at[1], 0, c->width},
+                           .v = {at[2], 0, c->width},
+                           .o = case_room(&d, n * sizeof(u16)),
+                           .batches = 1,
+                           .queries = c->queries,
+                           .keys = c->keys,
+                           .heads = 1,
+                           .width = c->width,
+                           .scale = (float)(1 / sqrt(c->width))};
+    case_run(&d, "attention_mma",
+             (GpuLaunch){{(unsigned)(c->queries + 63) / 64, 1, 1}, 128, ATTENTION_MMA_BYTES((size_t)c->padded)}, &a,
+             sizeof a);
+    case_down(&d, got, a.o, n * sizeof(u16));
+    for (size_t i = 0; i < n; i++) {
+        const double e = fabs((double)half->from(got[i]) - want[i]);
+        if (!(e <= half->bound))
+            fail_msg("%s: row %d column %d is %g, not %g", define, (int)i / c->width, (int)i % c->width,
+                     (double)half->from(got[i]), want[i]);
+        worst = fmax(worst, e);
+    }
+    printf("  %-40s %3d x %3d of %3d: largest difference %.1e\n", define, c->queries, c->keys, c->width, worst);
+    for (int k = 0; k < 3; k++) mem_free(x[k]), mem_free(h[k]);
+    mem_free(got), mem_free(want);
+    device_case_drop(&d);
+}
+
+static void test_halves(void **state) {
+    (void)state;
+    static const HalfCase cases[] = {
+        {1, 1, 16, 16, " -DPIECES", 0, 75, 1},     {67, 70, 32, 32, " -DPIECES", 1, 80, 2},
+        {20, 130, 24, 32, " -DPIECES", 2, 80, 8},  {33, 65, 13, 16, "", 0, 75, 1},
+        {17, 40, 144, 144, " -DPIECES", 1, 80, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int type = 0; type < 2; type++)
+            if (cases[i].arch >= 80 || type == 0) check_half(&cases[i], &halves[type]);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),           cmocka_unit_test(test_views),
-                                       cmocka_unit_test(test_relative),         cmocka_unit_test(test_holes),
-                                       cmocka_unit_test(test_infinite),         cmocka_unit_test(test_gradient),
-                                       cmocka_unit_test(test_relative_gradient)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),   cmocka_unit_test(test_views),
+                                       cmocka_unit_test(test_relative), cmocka_unit_test(test_holes),
+                                       cmocka_unit_test(test_infinite), cmocka_unit_test(test_halves),
+                                       cmocka_unit_test(test_gradient), cmocka_unit_test(test_relative_gradient)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -173,7 +173,7 @@ static void test_copy(void **state) {
 static void test_matrix(void **state) {
     (void)state;
     DeviceCase d = begin(0, NULL);
-    u32 s[128], c[128];
+    u32 s[128], c[256];
     for (int i = 0; i < 128; i++) s[i] = (u32)(2 * i) | (u32)(2 * i + 1) << 16; /* 16-bit element e holds e */
     WordArgs a = {.a = case_up(&d, s, sizeof s), .c = case_room(&d, sizeof c)};
     case_run(&d, "word_matrix", (GpuLaunch){{1, 1, 1}, 32, 0}, &a, sizeof a);
@@ -182,6 +182,8 @@ static void test_matrix(void **state) {
         for (int m = 0; m < 4; m++) {
             int element = m * 64 + lane / 4 * 8 + lane % 4 * 2; /* of matrix m: row lane/4, column 2 (lane%4) */
             assert_int_equal(c[4 * lane + m], (u32)element | (u32)(element + 1) << 16);
+            element = m * 64 + lane % 4 * 16 + lane / 4; /* across: row 2 (lane%4), column lane/4 */
+            assert_int_equal(c[128 + 4 * lane + m], (u32)element | (u32)(element + 8) << 16);
         }
     device_case_drop(&d);
 }
@@ -248,9 +250,29 @@ static void check_mma(const char *define, uint16_t (*half)(float)) {
     device_case_drop(&d);
 }
 
+/* Ties, overflow, tiny numbers, infinities and NaN among them. */
+static void check_pairs(const char *define, uint16_t (*half)(float)) {
+    enum { N = 256 };
+    DeviceCase d = begin(0, define);
+    static float x[N];
+    static u32 c[N];
+    for (int i = 0; i < N; i++) x[i] = (float)ldexp(1 + i / 512.0 + (i & 3) / 4096.0, i % 40 - 26) * (i % 3 ? 1 : -1);
+    x[0] = 65519.99f, x[1] = 65520, x[2] = NAN, x[3] = -INFINITY, x[4] = 2.9802322e-8f, x[5] = 3.4e38f;
+    x[6] = 1 + 1 / 2048.0f, x[7] = 1 + 3 / 2048.0f, x[8] = 1 + 1 / 256.0f, x[9] = 1 + 3 / 256.0f, x[10] = -0.f;
+    WordArgs a = {.x = case_up(&d, x, sizeof x), .c = case_room(&d, sizeof c), .n = N};
+    case_run(&d, "word_pairs", (GpuLaunch){{N / 128, 1, 1}, 128, 0}, &a, sizeof a);
+    case_down(&d, c, a.c, sizeof c);
+    for (int i = 0; i < N; i++) {
+        if (isnan(x[i]) || isnan(x[N - 1 - i])) continue;
+        assert_int_equal(c[i], half(x[i]) | (u32)half(x[N - 1 - i]) << 16);
+    }
+    device_case_drop(&d);
+}
+
 static void test_mma_f16(void **state) {
     (void)state;
     check_mma("-DHALF_IS_F16", f32_to_f16);
+    check_pairs("-DHALF_IS_F16", f32_to_f16);
 }
 
 static uint16_t to_bf16(float v) {
@@ -259,6 +281,7 @@ static uint16_t to_bf16(float v) {
 static void test_mma_bf16(void **state) {
     (void)state;
     check_mma("-DHALF_IS_BF16", to_bf16);
+    check_pairs("-DHALF_IS_BF16", to_bf16);
 }
 
 /* Turing has no bf16 products: the text says so when it is compiled. */

@@ -95,9 +95,17 @@ KERNEL(word_matrix, 32, WordArgs, a) {
     u32 r[4];
     load_matrix4(r, s + 4 * t);
     for (int i = 0; i < 4; i++) a.c[4 * t + i] = r[i];
+    load_matrix4_across(r, s + 4 * t);
+    for (int i = 0; i < 4; i++) a.c[128 + 4 * t + i] = r[i];
 }
 
 #if defined(HALF_IS_F16) || defined(HALF_IS_BF16)
+/* pairs of n numbers of x, rounded to halves: c[i] of x[i] and x[n - 1 - i] */
+KERNEL(word_pairs, 128, WordArgs, a) {
+    int i = block_x() * 128 + thread_x();
+    if (i < a.n) a.c[i] = two_halves(a.x[i], a.x[a.n - 1 - i]);
+}
+
 /* one product a block: fragments as they lie in registers, a[block][lane][4], b[block][lane][2], y[block][lane][4] */
 KERNEL(word_mma, 32, WordArgs, a) {
     int at = block_x() * 32 + thread_x();

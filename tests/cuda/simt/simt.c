@@ -417,7 +417,7 @@ static void do_ballot(Meeting *m) {
     for (int i = 0; i < LANES; i++) b |= (uint32_t)(m->in[i][0] != 0) << i;
     for (int i = 0; i < LANES; i++) m->out[i][0] = b;
 }
-static void do_matrix(Meeting *m) {
+static void count_conflicts(const Meeting *m) {
     for (int q = 0; q < 4; q++) {
         int bank[8] = {0}, worst = 1;
         for (int r = 0; r < 8; r++) {
@@ -425,8 +425,19 @@ static void do_matrix(Meeting *m) {
             if (++bank[b] > worst) worst = bank[b];
         }
         simt_count.conflicts += worst - 1;
-        for (int i = 0; i < LANES; i++) memcpy(&m->out[i][q], m->row[q * 8 + i / 4] + i % 4 * 4, 4);
     }
+}
+static void do_matrix(Meeting *m) {
+    count_conflicts(m);
+    for (int q = 0; q < 4; q++)
+        for (int i = 0; i < LANES; i++) memcpy(&m->out[i][q], m->row[q * 8 + i / 4] + i % 4 * 4, 4);
+}
+static void do_matrix_across(Meeting *m) {
+    count_conflicts(m);
+    for (int q = 0; q < 4; q++)
+        for (int i = 0; i < LANES; i++)
+            for (int half = 0; half < 2; half++)
+                memcpy((char *)&m->out[i][q] + 2 * half, m->row[q * 8 + i % 4 * 2 + half] + i / 4 * 2, 2);
 }
 static float half(unsigned h, int f16) {
     return f16 ? f16_to_f32((uint16_t)h) : bf16_to_f32((uint16_t)h);
@@ -502,14 +513,20 @@ unsigned simt_ballot(int p, const char *file, int line) {
     meet(MY_WARP, LANES, "warp_ballot", file, line, do_ballot);
     return MY_WARP->out[LANE][0];
 }
-void simt_load_matrix4(unsigned r[4], const void *row, const char *file, int line) {
+static inline __attribute__((always_inline)) void load_matrix(unsigned r[4], const void *row, const char *word,
+                                                              const char *file, int line, void (*act)(Meeting *m)) {
     if ((uintptr_t)row % 16)
-        report("load_matrix4 at %s:%d: row not 16-byte aligned", strrchr(file, '/') ? strrchr(file, '/') + 1 : file,
-               line);
+        report("%s at %s:%d: row not 16-byte aligned", word, strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line);
     MY_WARP->row[LANE] = row;
     touch_as(row, 16, READ, __builtin_return_address(0), LANES);
-    meet(MY_WARP, LANES, "load_matrix4", file, line, do_matrix);
+    meet(MY_WARP, LANES, word, file, line, act);
     memcpy(r, MY_WARP->out[LANE], 16);
+}
+void simt_load_matrix4(unsigned r[4], const void *row, const char *file, int line) {
+    load_matrix(r, row, "load_matrix4", file, line, do_matrix);
+}
+void simt_load_matrix4_across(unsigned r[4], const void *row, const char *file, int line) {
+    load_matrix(r, row, "load_matrix4_across", file, line, do_matrix_across);
 }
 void simt_mma(float c[4], const unsigned a[4], const unsigned b[2], int f16, const char *file, int line) {
     uint32_t *in = MY_WARP->in[LANE];

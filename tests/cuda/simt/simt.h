@@ -41,5 +41,6 @@ void simt_copy16(void *to, const void *from, int valid);
 void simt_copy_commit(void);
 void simt_copy_wait(int n);
 void simt_load_matrix4(unsigned r[4], const void *row, const char *file, int line);
+void simt_load_matrix4_across(unsigned r[4], const void *row, const char *file, int line);
 void simt_mma(float c[4], const unsigned a[4], const unsigned b[2], int f16, const char *file, int line);
 #endif

@@ -77,6 +77,8 @@ DEVICE void store4_f32(float *p, Float4 v) {
 #define copy_commit() simt_copy_commit()
 #define copy_wait(n) simt_copy_wait(n)
 #define load_matrix4(r, row) simt_load_matrix4(r, row, HERE)
+#define load_matrix4_across(r, row) simt_load_matrix4_across(r, row, HERE)
+#define two_halves(low, high) ((u32)f32_half(low) | (u32)f32_half(high) << 16)
 #if defined(HALF_IS_BF16)
 #if defined(EMULATED_ARCH) && EMULATED_ARCH < 80
 #error "bf16 products need sm_80 or newer; choose f16 or f32 on this GPU"

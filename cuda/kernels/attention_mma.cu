@@ -1,0 +1,202 @@
+/* cuda/kernels/attention_mma.cu - attention by heads of half-size numbers on the tensor cores, without the relative
+ * term: products of f16 or bf16 (-DHALF_IS_F16, -DHALF_IS_BF16), everything else in f32. For -DWIDTH columns of a head,
+ * a multiple of 16 up to 256, and -DPIECES where tokens can be copied by 16 bytes.
+ *
+ * A block takes 64 queries of a head, a warp 16 of them; keys come 64 at a time (32 above 128 columns), values beside
+ * them, and while one of the two is used the other is on its way. Scores, weights and results stay in registers: the
+ * registers in which a product leaves scores are those in which the next one takes weights (Dao et al. 2022).
+ *
+ * Computes 4 queries x keys x width flops a head on the tensor cores, and an exponential for each score. Reads queries
+ * once, keys and values once a block: 1/32 of a byte from L2 for a flop. Scores are sums of exact products in f32;
+ * weights, at most 1, and results are rounded once: against exact attention of the same half-size q, k, v the error is
+ * below 2^-10 (f16) or 2^-7 (bf16) of the largest |v|, and what sums in f32 add. A weight below 2^-25 in f16 is 0.
+ *
+ * NaN where a score is NaN or +infinity, and where all are -infinity, as in attention.cu. */
+#ifndef WIDTH /* compiled by itself, as a test does */
+#define WIDTH 64
+#define PIECES
+#define HALF_IS_F16
+#endif
+#include "cuda/device/pointwise.h"
+#include "cuda/kernels/attention.h"
+
+#define QUERIES ATTENTION_MMA_QUERIES
+#define THREADS 128
+#define KEYS ATTENTION_MMA_KEYS(WIDTH)
+#define PITCH (WIDTH + 8)       /* an odd number of 16 bytes: eight rows begin in different banks */
+#define STAGE_PITCH (WIDTH + 4) /* of results in f32 */
+#define DEPTHS (WIDTH / 16)
+#define MINUS_INFINITY bits_f32(0xff800000u)
+
+DEVICE void store(float v, i64 row, i64 column, const AttentionHalfArgs *a) {
+#ifdef REGION_GENERATED
+    region(row, column, v, &a->places);
+#else
+    a->o[row * a->heads * a->width + column] = f32_half(v);
+#endif
+}
+
+/* Eight columns of a token, of which `there` exist. */
+DEVICE void fetch8(u16 *to, const u16 *from, int there) {
+#ifdef PIECES
+    copy16(to, from, there > 0);
+#else
+    UNROLL
+    for (int i = 0; i < 8; i++) to[i] = i < there ? from[i] : (u16)0;
+#endif
+}
+
+/* `rows` tokens from `first` on; zeros where there are none. */
+DEVICE void fetch(u16 *to, int rows, HalfTokens t, int first, int count, int width) {
+    for (int i = thread_x(); i < rows * (WIDTH / 8); i += THREADS) {
+        int row = i / (WIDTH / 8), c = i % (WIDTH / 8) * 8, there = first + row < count && width > c ? width - c : 0;
+        fetch8(to + row * PITCH + c, there ? t.at + (first + row) * t.row + c : t.at, there);
+    }
+}
+
+/* The 16 x 16 of a left operand whose first row and column lie at `from`. */
+DEVICE void load_left(u32 r[4], const u16 *from) {
+    int lane = lane_x();
+    load_matrix4(r, from + lane % 16 * PITCH + lane / 16 * 8);
+}
+
+/* s += q k^T; k[key][column] is the right operand as it lies */
+DEVICE void add_scores(float s[KEYS / 8][4], u32 left[4], const u16 *k) {
+    int lane = lane_x();
+    UNROLL
+    for (int n = 0; n < KEYS / 16; n++) {
+        u32 right[4];
+        load_matrix4(right, k + (16 * n + lane % 8 + lane / 16 * 8) * PITCH + lane / 8 % 2 * 8);
+        mma_16x8x16(s[2 * n], left, right);
+        mma_16x8x16(s[2 * n + 1], left, right + 2);
+    }
+}
+
+/* o += p v for 16 keys; v[key][column] is read across */
+DEVICE void add_values(float o[WIDTH / 8][4], u32 left[4], const u16 *v) {
+    int lane = lane_x();
+    UNROLL
+    for (int n = 0; n < DEPTHS; n++) {
+        u32 right[4];
+        load_matrix4_across(right, v + (lane % 16) * PITCH + 16 * n + lane / 16 * 8);
+        mma_16x8x16(o[2 * n], left, right);
+        mma_16x8x16(o[2 * n + 1], left, right + 2);
+    }
+}
+
+/* Of the four lanes that share a row of scores. */
+DEVICE float four_max(float v) {
+    v = max_f32(v, warp_xor(v, 1));
+    return max_f32(v, warp_xor(v, 2));
+}
+DEVICE float four_sum(float v) {
+    v += warp_xor(v, 1);
+    return v + warp_xor(v, 2);
+}
+
+/* Scores of the first (half 0: elements 0 and 1) or second row (half 1: 2 and 3) of this lane become weights to the
+ * largest so far; what was summed before fades. `here`: keys there are, from this lane's first on. */
+DEVICE void soften(float s[KEYS / 8][4], float o[WIDTH / 8][4], float *most, float *total, int half, int here,
+                   float by) {
+    float largest = MINUS_INFINITY;
+    UNROLL
+    for (int n = 0; n < KEYS / 8; n++) {
+        UNROLL
+        for (int i = 0; i < 2; i++) {
+            if (8 * n + i >= here) s[n][2 * half + i] = MINUS_INFINITY;
+            largest = max_f32(largest, s[n][2 * half + i]);
+        }
+    }
+    largest = max_f32(*most, four_max(largest) * by);
+    float shift = largest == MINUS_INFINITY ? 0 : largest; /* weights are then 0, not 0/0 */
+    float fade = exp2_fast_f32(*most - shift), sum = *total * fade;
+    *most = largest;
+    UNROLL
+    for (int n = 0; n < KEYS / 8; n++) {
+        UNROLL
+        for (int i = 0; i < 2; i++) {
+            s[n][2 * half + i] = exp2_fast_f32(s[n][2 * half + i] * by - shift);
+            sum += s[n][2 * half + i];
+        }
+    }
+    *total = sum;
+    UNROLL
+    for (int n = 0; n < WIDTH / 8; n++) {
+        o[n][2 * half] *= fade;
+        o[n][2 * half + 1] *= fade;
+    }
+}
+
+/* grid: batches x heads x blocks of 64 queries, the last running fastest */
+KERNEL_BLOCKS(attention_mma, THREADS, WIDTH > 128 ? 2 : 3, AttentionHalfArgs, a) {
+    SHARED_REST(u16, q); /* the queries, then the keys, then the values; in the end the results in their place */
+    SHARED_REST(float, stage);
+    u16 *k = q + QUERIES * PITCH, *v = k + KEYS * PITCH;
+    int blocks = (int)((a.queries + QUERIES - 1) / QUERIES), pair = block_x() / blocks, batch = pair / a.heads;
+    int other = (batch + a.shift) % (int)a.batches, column = (pair - batch * a.heads) * a.width, lane = lane_x();
+    int first = (block_x() - pair * blocks) * QUERIES, queries = (int)a.queries, keys = (int)a.keys;
+    float by = a.scale * 1.44269504f; /* exponentials are to base 2 */
+    HalfTokens tq = a.q, tk = a.k, tv = a.v;
+    tq.at += batch * tq.batch + column;
+    tk.at += other * tk.batch + column;
+    tv.at += other * tv.batch + column;
+    float o[WIDTH / 8][4], most[2] = {MINUS_INFINITY, MINUS_INFINITY}, total[2] = {0, 0};
+    UNROLL
+    for (int n = 0; n < WIDTH / 8; n++) {
+        UNROLL
+        for (int i = 0; i < 4; i++) o[n][i] = 0;
+    }
+    fetch(q, QUERIES, tq, first, queries, a.width);
+    fetch(k, KEYS, tk, 0, keys, a.width);
+    copy_commit();
+    for (int j = 0; j < keys; j += KEYS) {
+        float s[KEYS / 8][4];
+        UNROLL
+        for (int n = 0; n < KEYS / 8; n++) {
+            UNROLL
+            for (int i = 0; i < 4; i++) s[n][i] = 0;
+        }
+        fetch(v, KEYS, tv, j, keys, a.width);
+        copy_commit();
+        copy_wait(1);
+        block_sync(); /* queries and keys are there */
+        UNROLL_BY(2)
+        for (int c = 0; c < DEPTHS; c++) {
+            u32 left[4];
+            load_left(left, q + warp_x() * 16 * PITCH + 16 * c);
+            add_scores(s, left, k + 16 * c);
+        }
+        block_sync(); /* the keys have been used */
+        if (j + KEYS < keys) fetch(k, KEYS, tk, j + KEYS, keys, a.width);
+        copy_commit();
+        soften(s, o, &most[0], &total[0], 0, keys - j - lane % 4 * 2, by);
+        soften(s, o, &most[1], &total[1], 1, keys - j - lane % 4 * 2, by);
+        copy_wait(1);
+        block_sync(); /* the values are there */
+        UNROLL
+        for (int n = 0; n < KEYS / 16; n++) {
+            u32 left[4] = {two_halves(s[2 * n][0], s[2 * n][1]), two_halves(s[2 * n][2], s[2 * n][3]),
+                           two_halves(s[2 * n + 1][0], s[2 * n + 1][1]), two_halves(s[2 * n + 1][2], s[2 * n + 1][3])};
+            add_values(o, left, v + 16 * n * PITCH);
+        }
+        block_sync(); /* they have been used */
+    }
+    copy_wait(0); /* of nothing, but every copy is waited for */
+    UNROLL
+    for (int half = 0; half < 2; half++) {
+        float share = 1 / four_sum(total[half]);
+        float *to = stage + (warp_x() * 16 + lane / 4 + 8 * half) * STAGE_PITCH + lane % 4 * 2;
+        UNROLL
+        for (int n = 0; n < WIDTH / 8; n++) {
+            to[8 * n] = o[n][2 * half] * share;
+            to[8 * n + 1] = o[n][2 * half + 1] * share;
+        }
+    }
+    block_sync();
+    UNROLL_BY(1)
+    for (int i = thread_x(); i < QUERIES * WIDTH; i += THREADS) {
+        int row = i / WIDTH, c = i % WIDTH;
+        if (first + row < queries && c < a.width)
+            store(stage[row * STAGE_PITCH + c], batch * a.queries + first + row, column + c, &a);
+    }
+}
