@@ -20,6 +20,9 @@
 #include "cuda/device/pointwise.h"
 #include "cuda/kernels/attention.h"
 
+#ifndef BLOCKS /* sm_75 wants 2 above 96 columns: its copies go through registers */
+#define BLOCKS (WIDTH > 128 ? 2 : 3)
+#endif
 #define QUERIES ATTENTION_MMA_QUERIES
 #define THREADS 128
 #define KEYS ATTENTION_MMA_KEYS(WIDTH)
@@ -48,6 +51,7 @@ DEVICE void fetch8(u16 *to, const u16 *from, int there) {
 
 /* `rows` tokens from `first` on; zeros where there are none. */
 DEVICE void fetch(u16 *to, int rows, HalfTokens t, int first, int count, int width) {
+    UNROLL_BY(4) /* before sm_80 each copy goes through four registers */
     for (int i = thread_x(); i < rows * (WIDTH / 8); i += THREADS) {
         int row = i / (WIDTH / 8), c = i % (WIDTH / 8) * 8, there = first + row < count && width > c ? width - c : 0;
         fetch8(to + row * PITCH + c, there ? t.at + (first + row) * t.row + c : t.at, there);
@@ -128,7 +132,7 @@ DEVICE void soften(float s[KEYS / 8][4], float o[WIDTH / 8][4], float *most, flo
 }
 
 /* grid: batches x heads x blocks of 64 queries, the last running fastest */
-KERNEL_BLOCKS(attention_mma, THREADS, WIDTH > 128 ? 2 : 3, AttentionHalfArgs, a) {
+KERNEL_BLOCKS(attention_mma, THREADS, BLOCKS, AttentionHalfArgs, a) {
     SHARED_REST(u16, q); /* the queries, then the keys, then the values; in the end the results in their place */
     SHARED_REST(float, stage);
     u16 *k = q + QUERIES * PITCH, *v = k + KEYS * PITCH;
