@@ -2,10 +2,19 @@
 # Sources are found by where they lie: a new .c of a room, a new test, a new fuzz target need no line here.
 BUILD ?= build
 CC ?= gcc
-OPT ?= -O3
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wno-psabi -Wno-unknown-warning-option -Wno-format-truncation -Wno-stringop-truncation -Werror
+# Most of the program reads files and options; with -O3 all of it was half as large again and no faster. What loops over
+# pixels need is the vectoriser, which gcc lets weigh costs at -O2 as at -O3 only when told so. Vector sources, where
+# unrolling matters, are built with -O3; verbs, what they share, files of weights and what launches kernels on a GPU for size. None of that where OPT was
+# chosen outside, as it is for the sanitizers.
+OPT ?= -O2 -fvect-cost-model=dynamic
+KERNEL_OPT := $(if $(filter file,$(origin OPT)),-O3)
+SIZE_OPT := $(if $(filter file,$(origin OPT)),-Os)
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wno-psabi -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-format-truncation -Wno-stringop-truncation -Werror
 CFLAGS += -std=c11 -D_GNU_SOURCE -g $(OPT) $(WARN) -fno-math-errno -fno-trapping-math -ffp-contract=off \
           -ffunction-sections -fdata-sections -fstack-protector-strong -fPIE -I.
+# Nothing throws and nothing unwinds itself: those tables are 140 KB of the program. Debuggers have theirs from -g, and
+# the sanitizers, which print where they are, keep both.
+CFLAGS += $(if $(SANITIZE),,-fno-asynchronous-unwind-tables)
 LDFLAGS += -pie -Wl,--gc-sections -Wl,-z,relro,-z,now
 LDLIBS += -lm -lpthread -ldl
 VERSION := 0.1.0
@@ -46,11 +55,14 @@ $(BUILD)/panum: $(APP_OBJ) $(BUILD)/libpanum.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $(APP_OBJ) $(BUILD)/libpanum.a $(LDLIBS)
 
+FOR_SIZE := $(APP_SRC) $(filter-out apps/lib/peak_%,$(wildcard apps/lib/*.c)) $(wildcard cuda/*.c cuda/kernels/*.c exec/gpu*.c) $(wildcard tensor/files/*.c)
+$(FOR_SIZE:%.c=$(BUILD)/%.o): CFLAGS += $(SIZE_OPT)
+
 # Vector sources are compiled once per instruction set, each with its own flags; on other machines they are empty.
 ifneq (,$(findstring x86_64,$(ARCH)))
-$(BUILD)/%_avx2.o: CFLAGS += -mavx2 -mfma -mf16c -ffp-contract=fast
-$(BUILD)/%_avx512.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512 -ffp-contract=fast
-$(BUILD)/%_bf16.o: CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mprefer-vector-width=512 -ffp-contract=fast
+$(BUILD)/%_avx2.o: CFLAGS += $(KERNEL_OPT) -mavx2 -mfma -mf16c -ffp-contract=fast
+$(BUILD)/%_avx512.o: CFLAGS += $(KERNEL_OPT) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512 -ffp-contract=fast
+$(BUILD)/%_bf16.o: CFLAGS += $(KERNEL_OPT) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512bf16 -mavx2 -mfma -mprefer-vector-width=512 -ffp-contract=fast
 endif
 
 # The weights that are shipped are looked for under the prefix too; another prefix compiles that file again.
