@@ -3,23 +3,7 @@
 #include "base/mem.h"
 #include "data/y4m.h"
 #include "tests/lib/check.h"
-
-/* A stream in memory that gives at most `piece` bytes at a time. */
-typedef struct {
-    const uint8_t *bytes;
-    size_t size, at, piece;
-} Memory;
-
-static int from_memory(void *context, void *bytes, size_t want, size_t *got) {
-    Memory *m = context;
-    size_t n = m->size - m->at;
-    if (n > want) n = want;
-    if (n > m->piece) n = m->piece;
-    memcpy(bytes, m->bytes + m->at, n);
-    m->at += n;
-    *got = n;
-    return 0;
-}
+#include "tests/lib/memory_stream.h"
 
 static int parse(const char *line, Y4mHeader *header) {
     return y4m_parse(line, strlen(line), header);
@@ -183,13 +167,13 @@ static void put(uint8_t *stream, size_t *size, const char *text, size_t zeros) {
 
 /* Reads all frames; returns the error code, the frames in *frames. */
 static int read_all(const uint8_t *bytes, size_t size, size_t piece, int *frames) {
-    Memory memory = {bytes, size, 0, piece};
+    MemoryStream memory = {bytes, size, 0, piece};
     Y4mReader *reader;
     Image image = {0};
     bool end = false;
     *frames = 0;
     err_clear();
-    int rc = y4m_open("film", from_memory, &memory, &reader);
+    int rc = y4m_open("film", memory_stream_read, &memory, &reader);
     while (!rc && !end) {
         rc = y4m_read(reader, &image, &end);
         if (!rc && !end) ++*frames;
@@ -281,10 +265,10 @@ static void what_is_written_reads_back(void **state) {
         assert_int_equal(y4m_write_header(out, 33, 17, channels, (Rate){24000, 1001}), 0);
         for (int f = 0; f < 2; f++) assert_int_equal(y4m_write_frame(out, &image), 0);
         assert_int_equal(out_memory_take(&out, &bytes, &size), 0);
-        Memory memory = {bytes, size, 0, 1000};
+        MemoryStream memory = {bytes, size, 0, 1000};
         Y4mReader *reader;
         bool end;
-        assert_int_equal(y4m_open("again", from_memory, &memory, &reader), 0);
+        assert_int_equal(y4m_open("again", memory_stream_read, &memory, &reader), 0);
         assert_int_equal(y4m_header(reader)->rate.over, 24000);
         for (int f = 0; f < 2; f++) {
             assert_int_equal(y4m_read(reader, &again, &end), 0);

@@ -2,27 +2,12 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "data/y4m.h"
+#include "tests/lib/memory_stream.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-typedef struct {
-    const uint8_t *bytes;
-    size_t size, at, piece;
-} Memory;
-
-static int from_memory(void *context, void *bytes, size_t want, size_t *got) {
-    Memory *m = context;
-    size_t n = m->size - m->at;
-    if (n > want) n = want;
-    if (n > m->piece) n = m->piece;
-    if (n) memcpy(bytes, m->bytes + m->at, n);
-    m->at += n;
-    *got = n;
-    return 0;
-}
 
 static void demand(bool holds) {
     if (!holds) abort();
@@ -34,13 +19,13 @@ typedef struct {
 } Result;
 
 static Result read_all(const uint8_t *data, size_t size, size_t piece) {
-    Memory memory = {data, size, 0, piece};
+    MemoryStream memory = {data, size, 0, piece};
     Result result = {0};
     Y4mReader *reader;
     Image image = {0};
     bool end = false;
     err_clear();
-    result.code = y4m_open("fuzz", from_memory, &memory, &reader);
+    result.code = y4m_open("fuzz", memory_stream_read, &memory, &reader);
     demand((result.code == 0) == (reader != NULL));
     while (!result.code && !end && result.frames < 64) {
         result.code = y4m_read(reader, &image, &end);
