@@ -242,7 +242,8 @@ const Verb verb_match = {
     .description =
         "A and B are the left and the right picture, or A alone holds both: side by side, top and bottom, MPO, JPS. "
         "Folders work "
-        "as well: A full of such pictures, or A and B with the left and the right ones in the same order.\n\n"
+        "as well: A full of such pictures, or A and B with the left and the right ones in the same order. Of a picture "
+        "of odd width that holds both eyes the middle column is left out, which is said.\n\n"
         "A film is a video file, a y4m stream (- is standard input), or a folder with left/ and right/ or NAME_left "
         "and "
         "NAME_right in it; A holds both eyes, or A and B one each. Any folder is taken as a film's frames when an "

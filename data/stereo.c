@@ -500,9 +500,10 @@ static int read_packed(const char *path, const uint8_t *bytes, size_t size, Ster
         pair->left = frame;
         return 0;
     }
-    /* A scanned card of odd width is split when its halves were seen to match; a frame called side by side is not. */
-    bool seen = strncmp(pair->decision.evidence, "content", 7) == 0;
-    if (!error && !asked && !seen && layout_check(&pair->decision, frame.width, frame.height)) {
+    /* A frame of odd width, as scanned cards have it, is split when that was asked for or its halves were seen to
+     * match; not because a name or a tag says so: then it is more likely cut than packed. */
+    bool seen = asked || strncmp(pair->decision.evidence, "content", 7) == 0;
+    if (!error && !seen && layout_check(&pair->decision, frame.width, frame.height)) {
         StereoOptions by_content = {.swap_eyes = options->swap_eyes};
         LayoutDecision decision;
         error = layout_decide(NULL, frame.width, frame.height, &frame, &by_content, &decision);
@@ -511,11 +512,16 @@ static int read_packed(const char *path, const uint8_t *bytes, size_t size, Ster
     }
     if (!error && !seen && layout_check(&pair->decision, frame.width, frame.height))
         error = fail_prefix("%s", err_printable(shown, sizeof shown, path));
-    if (!error && seen && layout_check(&pair->decision, frame.width, frame.height)) {
+    if (!error && layout_check(&pair->decision, frame.width, frame.height)) {
         bool down = pair->decision.layout != LAYOUT_SBS && pair->decision.layout != LAYOUT_HSBS;
-        read_note(&pair->notes, "the middle %s of %d is left out", down ? "row" : "column",
-                  down ? frame.height : frame.width);
-        err_clear();
+        int side = down ? frame.height : frame.width;
+        if (side < 2 || pair->decision.layout == LAYOUT_ROWS) {
+            error = fail_prefix("%s", err_printable(shown, sizeof shown, path));
+        } else {
+            read_note(&pair->notes, "the middle %s of %d is left out, each eye has %d", down ? "row" : "column", side,
+                      side / 2);
+            err_clear();
+        }
     }
     if (!error) error = layout_split(&frame, &pair->decision, &pair->left, &pair->right);
     image_free(&frame);

@@ -62,7 +62,11 @@ typedef struct {
 } StereoPair;
 
 /* Stills: two files, or one (b NULL) packed, MPO, JPS, or mono. Both eyes come out with equal size, channels and bits.
- */
+ *
+ * A picture of odd width W side by side, when that was asked for or its content shows it, gives eyes of (W - 1) / 2
+ * columns: the first from its left edge, the second up to its right edge; the column between is left out, which a note
+ * says. If that column was the right eye's own first one, every disparity is 1 px too large. Rows likewise, where it
+ * means a row of vertical offset. Film frames of odd size are refused (layout_check). */
 int stereo_read(const char *a, const char *b, const StereoOptions *options, StereoPair *pair);
 void stereo_pair_free(StereoPair *pair);
 #endif

@@ -426,6 +426,45 @@ static void small_and_flat_pictures_measure(void **state) {
         }
 }
 
+/* A side-by-side picture of odd width: split when asked for or seen, with a note; not because of a name alone. */
+static void an_odd_picture_loses_its_middle_column(void **state) {
+    (void)state;
+    char path[700], tagged[700];
+    RandomDot dots;
+    StereoPair pair;
+    Image odd;
+    snprintf(path, sizeof path, "%s/odd.png", scratch_folder("odd"));
+    snprintf(tagged, sizeof tagged, "%s/odd_LRF.png", scratch_folder("odd_tagged"));
+    assert_int_equal(random_dot_make(&dots, &(RandomDotOptions){0}), 0);
+    const int w = dots.left.width, h = dots.left.height, wide = 2 * w + 1;
+    assert_int_equal(image_make(&odd, wide, h, 1, 8), 0);
+    for (int y = 0; y < h; y++) {
+        memcpy(odd.bytes + y * wide, dots.left.bytes + y * w, (size_t)w);
+        odd.bytes[y * wide + w] = 77;
+        memcpy(odd.bytes + y * wide + w + 1, dots.right.bytes + y * w, (size_t)w);
+    }
+    assert_int_equal(image_write(path, OUT_OVERWRITE, &odd, NULL, NULL), 0);
+    for (int way = 0; way < 3; way++) {
+        static const StereoOptions ways[3] = {
+            {.layout = LAYOUT_AUTO}, {.layout = LAYOUT_SBS}, {.layout = LAYOUT_CROSS}};
+        if (stereo_read(path, NULL, &ways[way], &pair)) fail_msg("%s", err_sentence());
+        const Image *first = way == 2 ? &pair.right : &pair.left, *second = way == 2 ? &pair.left : &pair.right;
+        assert_int_equal(first->width, w);
+        assert_int_equal(second->width, w);
+        assert_memory_equal(first->bytes, dots.left.bytes, (size_t)w * (size_t)h);
+        assert_memory_equal(second->bytes, dots.right.bytes, (size_t)w * (size_t)h);
+        assert_int_equal(pair.notes.count, 1);
+        assert_string_equal(pair.notes.text[0], "the middle column of 257 is left out, each eye has 128");
+        stereo_pair_free(&pair);
+    }
+    for (int y = 0; y < h; y++) memset(odd.bytes + y * wide, y * 5 & 255, (size_t)w); /* halves that do not match */
+    assert_int_equal(image_write(tagged, OUT_OVERWRITE, &odd, NULL, NULL), 0);
+    assert_int_equal(stereo_read(tagged, NULL, NULL, &pair), ERR_INPUT);
+    assert_non_null(strstr(err_sentence(), "odd_LRF.png: width 257 cannot be split into two eyes"));
+    image_free(&odd);
+    random_dot_free(&dots);
+}
+
 /* Every real pair in both orders: the sign may be left open (below 0.7), but never wrong when it is not. */
 static void eyes_are_told_apart_on_real_pairs(void **state) {
     (void)state;
@@ -545,6 +584,7 @@ int main(void) {
         cmocka_unit_test(small_and_flat_pictures_measure),
         cmocka_unit_test(align_moves_by_whole_rows_exactly),
         cmocka_unit_test(jps_is_uncrossed_and_mono_stays_mono),
+        cmocka_unit_test(an_odd_picture_loses_its_middle_column),
         cmocka_unit_test(eyes_are_told_apart_on_real_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
