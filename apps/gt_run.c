@@ -106,7 +106,7 @@ static bool reuse(const Gt *gt, int64_t number, int width, int height, StereoMap
 static int match(Gt *gt, const Image *left, const Image *right, StereoMaps *maps, GtRecord *r) {
     PairOptions how = pair_defaults();
     StereoMaps other = {0};
-    matcher_search(gt->matcher, NULL);
+    matcher_search(gt->matcher, SEARCH_AS_OPENED, NULL);
     int rc = pair_match(gt->matcher, &how, left, right, maps);
     if (!rc) rc = anchor_measure(maps, &r->figures);
     if (rc || !gt->o->check) return rc;

@@ -3,11 +3,12 @@
  * Decided once, before the first frame, from a few frames spread over the film (of a stream: from its first ones):
  * how the eyes are packed; the vertical offset to take out; the colours' range; and, for sgm, the range to search.
  *
- * The searched range is that found in the sample frames, widened by a quarter to each side, and stays: a range that
- * followed the frames would make the same wall jump by a sub-pixel whenever somebody walks in. A frame whose content
- * crowds against an end of it (see CROWDED) is matched again over the range found in that frame joined with the film's.
- * So every frame depends on its own pictures and the film's fixed numbers only: nothing carries over a cut, and a frame
- * is the same whether the run began before it or at it. */
+ * The searched range is that found in the sample frames, widened by a quarter to each side, and does not follow the
+ * frames: that would make the same wall jump by a sub-pixel whenever somebody walks in. A frame whose content crowds
+ * against an end of it (see CROWDED) is matched once more, over a range that is wider at that end. When STEADY frames
+ * running did so, what they searched is the film's range from then on: it was chosen too narrow, and each further frame
+ * would be matched twice. It only ever grows. So a frame depends on its own pictures, the film's numbers and what the
+ * frames before it asked for; the journal has all of that, and a run that was interrupted goes on to the same bytes. */
 #include "apps/match_film.h"
 #include "apps/lib/film_out.h"
 #include "apps/lib/journal.h"
@@ -18,6 +19,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "data/film.h"
+#include "tensor/ops/sgm.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -32,14 +34,22 @@
 /* A frame crowds against an end of the searched range when more than this share of its trusted pixels lies within a
  * pixel of it. Of frames that fit, sub-pixel noise puts less than a thousandth there. */
 static const double CROWDED = 0.005;
+/* Frames running that have to crowd before the film's range is widened: an odd frame (a flash, a wipe) must not make
+ * every later one slower. */
+enum { STEADY = 3 };
+/* No film reaches further to either side of the screen, as a share of the width: as far as sgm looks by itself. */
+static const double REACH = 0.36;
 static const double EYE_TRUST = 0.7; /* as for stills (apps/match.c) */
 
+/* Nothing beyond is ever noted: eyes are at most 32,768 pixels wide, and ranges are widened by less than that. */
+enum { RANGE_LIMIT = 65536 };
 enum { SETTINGS_MAX = 32, OUTPUT_LIST = 8 };
 
 /* What is noted of a frame, and of them all. */
 typedef struct {
     PairSummary summary;
-    bool again; /* matched twice */
+    bool again;   /* matched twice */
+    int range[2]; /* then: searched the second time */
 } FrameFacts;
 typedef struct {
     int64_t frames, again, nearest_at, farthest_at;
@@ -58,6 +68,8 @@ typedef struct {
     const char *known_as; /* the output, for people */
     bool searches;        /* the matcher has a range, and it is ours to fix */
     int range[2];         /* for the film, pixels at the matcher's size */
+    int crowded;          /* frames running that were matched twice */
+    int asked[2];         /* all that these searched */
     JournalSetting settings[SETTINGS_MAX];
     int setting_count;
     FilmSums sums;
@@ -288,6 +300,14 @@ static void tell_about(const Run *run, const FilmEyes *eyes) {
             eyes->vertical > 0 ? "lower" : "higher");
 }
 
+/* Cuts a range to what can be searched at once, on both sides. */
+static void fit(int range[2]) {
+    int over = range[1] - range[0] + 1 - SGM_RANGE_MAX;
+    if (over <= 0) return;
+    range[0] += over / 2;
+    range[1] -= over - over / 2;
+}
+
 /* Matches the sample frames for the ranges of search and colours. */
 static int look_ahead(Run *run) {
     const FilmRequest *q = run->request;
@@ -319,6 +339,7 @@ static int look_ahead(Run *run) {
         int margin = (high - low) / 4 > 4 ? (high - low) / 4 : 4;
         run->range[0] = q->matcher.positive && low >= 0 && low < margin ? 0 : low - margin;
         run->range[1] = high + margin;
+        fit(run->range);
     } else {
         run->searches = false;
     }
@@ -349,8 +370,8 @@ static bool read_ranges(Run *run) {
     if (!run->journal || !journal_pieces(run->journal) ||
         sscanf(journal_piece(run->journal, 0), "ranges %8d %8d %8d %lg", &searches, &low, &high, &colours) != 4)
         return false;
-    /* nothing else was ever noted: eyes are at most 32,768 pixels wide, and ranges are widened by less than that */
-    if (low > high || low < -65536 || high > 65536 || !(colours >= 0 && colours <= 65536)) return false;
+    if (low > high || low < -RANGE_LIMIT || high > RANGE_LIMIT || !(colours >= 0 && colours <= RANGE_LIMIT))
+        return false;
     run->searches = searches != 0;
     run->range[0] = low;
     run->range[1] = high;
@@ -387,23 +408,40 @@ static int note_frame(Run *run, int64_t number, const FrameFacts *f) {
     if (!run->journal) return 0;
     int rc = run->sums.frames ? 0 : note_ranges(run);
     if (rc) return rc;
-    snprintf(text, sizeof text, "frame %lld %.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g %d", (long long)number, s->nearest,
-             s->farthest, s->front, s->behind, s->screen, s->confidence, s->trusted, s->hidden, f->again);
+    snprintf(text, sizeof text, "frame %lld %.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g %d %d %d", (long long)number,
+             s->nearest, s->farthest, s->front, s->behind, s->screen, s->confidence, s->trusted, s->hidden, f->again,
+             f->range[0], f->range[1]);
     return journal_add(run->journal, text);
 }
 
 static bool parse_frame(const char *text, int64_t *number, FrameFacts *f) {
     long long n;
-    int again;
+    int again, *r = f->range;
     PairSummary *s = &f->summary;
-    if (sscanf(text, "frame %18lld %lg %lg %lg %lg %lg %lg %lg %lg %8d", &n, &s->nearest, &s->farthest, &s->front,
-               &s->behind, &s->screen, &s->confidence, &s->trusted, &s->hidden, &again) != 10)
+    if (sscanf(text, "frame %18lld %lg %lg %lg %lg %lg %lg %lg %lg %8d %8d %8d", &n, &s->nearest, &s->farthest,
+               &s->front, &s->behind, &s->screen, &s->confidence, &s->trusted, &s->hidden, &again, &r[0], &r[1]) != 12)
         return false;
+    if (r[0] > r[1] || r[0] < -RANGE_LIMIT || r[1] > RANGE_LIMIT) return false;
     double sum = s->nearest + s->farthest + s->front + s->behind + s->screen + s->confidence + s->trusted + s->hidden;
     if (n < 0 || !isfinite(sum)) return false;
     *number = n;
     f->again = again != 0;
     return true;
+}
+
+/* What a frame means for the range of those after it. */
+static void follow(Run *run, const FrameFacts *facts) {
+    if (!facts->again) {
+        run->crowded = 0;
+        return;
+    }
+    if (!run->crowded++) memcpy(run->asked, run->range, sizeof run->asked);
+    run->asked[0] = facts->range[0] < run->asked[0] ? facts->range[0] : run->asked[0];
+    run->asked[1] = facts->range[1] > run->asked[1] ? facts->range[1] : run->asked[1];
+    if (run->crowded < STEADY) return;
+    memcpy(run->range, run->asked, sizeof run->range);
+    fit(run->range);
+    run->crowded = 0;
 }
 
 /* How many frames an earlier run finished; their figures go into the sums. */
@@ -419,12 +457,15 @@ static int recover(Run *run, int64_t *done) {
     for (int64_t i = 0; i < *done; i++) {
         parse_frame(journal_piece(run->journal, 1 + i), &numbers[i], &facts);
         add_frame(&run->sums, numbers[i], &facts);
+        follow(run, &facts);
     }
     mem_free(numbers);
     return journal_cut(run->journal, *done ? 1 + *done : 0);
 }
 
-static bool crowds(const Run *run, const StereoMaps *maps) {
+/* Whether content crowds against the lower and the upper end of the film's range; never against one that is as far out
+ * as any search goes. */
+static void look_at_ends(const Run *run, const StereoMaps *maps, int reach, bool crowds[2]) {
     int64_t n = (int64_t)maps->disparity.width * maps->disparity.height, trusted = 0, low = 0, high = 0;
     /* the range is in pixels of the matcher's pictures */
     double scale = 1 / run->request->scale;
@@ -435,30 +476,31 @@ static bool crowds(const Run *run, const StereoMaps *maps) {
         high += maps->disparity.values[i] > (run->range[1] - 1) * scale;
     }
     bool at_screen = run->request->matcher.positive && run->range[0] >= 0; /* an end that is a wall */
-    return (!at_screen && (double)low > CROWDED * (double)trusted) || (double)high > CROWDED * (double)trusted;
+    crowds[0] = !at_screen && run->range[0] > -reach && (double)low > CROWDED * (double)trusted;
+    crowds[1] = run->range[1] < reach && (double)high > CROWDED * (double)trusted;
 }
 
-static int match_frame(Run *run, const Image *left, const Image *right, StereoMaps *maps, bool *again) {
-    *again = false;
-    matcher_search(run->matcher, run->searches ? run->range : NULL);
+/* The second search goes a quarter of the range beyond an end that was crowded against, and as far as is found in the
+ * frame. */
+static int match_frame(Run *run, const Image *left, const Image *right, StereoMaps *maps, FrameFacts *facts) {
+    matcher_search(run->matcher, run->searches ? SEARCH_EXACTLY : SEARCH_AS_OPENED, run->range);
     int rc = pair_match(run->matcher, &run->how, left, right, maps);
     run->seconds += matcher_seconds(run->matcher);
-    if (rc || !run->searches || !crowds(run, maps)) return rc;
+    if (rc || !run->searches) return rc;
+    bool crowds[2];
+    int reach = (int)(REACH * run->request->scale * left->width);
+    look_at_ends(run, maps, reach, crowds);
+    if (!crowds[0] && !crowds[1]) return 0;
+    int *range = run->range, count = range[1] - range[0] + 1, left_over = SGM_RANGE_MAX - count;
+    int step = count / 4 > 8 ? count / 4 : 8, most = crowds[0] && crowds[1] ? left_over / 2 : left_over;
+    if (step > most) step = most;
+    if (step <= 0) return 0;
+    int wider[2] = {crowds[0] ? range[0] - step : range[0], crowds[1] ? range[1] + step : range[1]};
     stereo_maps_free(maps);
-    matcher_search(run->matcher, NULL);
+    matcher_search(run->matcher, SEARCH_AT_LEAST, wider);
     rc = pair_match(run->matcher, &run->how, left, right, maps);
     run->seconds += matcher_seconds(run->matcher);
-    int found[2];
-    if (rc || !matcher_searched(run->matcher, found)) return rc;
-    *again = true;
-    bool wider = found[0] < run->range[0] || found[1] > run->range[1];
-    int both[2] = {found[0] < run->range[0] ? found[0] : run->range[0],
-                   found[1] > run->range[1] ? found[1] : run->range[1]};
-    if (found[0] == both[0] && found[1] == both[1]) return 0;
-    stereo_maps_free(maps);
-    matcher_search(run->matcher, wider ? both : run->range);
-    rc = pair_match(run->matcher, &run->how, left, right, maps);
-    run->seconds += matcher_seconds(run->matcher);
+    facts->again = !rc && matcher_searched(run->matcher, facts->range);
     return rc;
 }
 
@@ -469,6 +511,7 @@ static int keep_frame(Run *run, int64_t number, const StereoMaps *maps, FrameFac
     if (!rc) rc = note_frame(run, number, facts);
     if (rc) return rc;
     add_frame(&run->sums, number, facts);
+    follow(run, facts);
     say_more(2, "frame %lld: %s, %.2f s", (long long)number, matcher_describe(run->matcher),
              matcher_seconds(run->matcher));
     return 0;
@@ -514,7 +557,7 @@ static int do_frame(Run *run, UnderWay *under_way, bool *end) {
     if (!rc && !*end && matcher_overlaps(run->matcher)) {
         rc = pass_frame(run, under_way, number, &left, &right);
     } else if (!rc && !*end) {
-        rc = match_frame(run, &left, &right, &maps, &facts.again);
+        rc = match_frame(run, &left, &right, &maps, &facts);
         if (!rc) rc = keep_frame(run, number, &maps, &facts);
     }
     if (*end && !rc) rc = finish_frame(run, under_way);

@@ -355,11 +355,19 @@ static int probe_timing(const char *probe_name, const char *input, const VideoOp
         at += n + 1;
     }
     mem_free(text);
+    /* Pictures are put back into order over at most UNSETTLED of them. What lies earlier than that is another clock,
+     * and sorted together the two say nothing of a rate. */
+    double before = -HUGE_VAL;
+    for (int i = UNSETTLED; i < count; i++) {
+        before = fmax(before, stamps[i - UNSETTLED]);
+        facts->back |= stamps[i] < before;
+    }
     bool all = count < PACKETS && from <= 0, whole = all && !is_cut(facts);
     if (all && count && count != facts->frames) {
         facts->frames = count; /* what headers say is often only meant: AVI counts empty chunks */
         facts->frames_counted = false;
     }
+    if (facts->back) return 0;
     qsort(stamps, (size_t)count, sizeof *stamps, by_value);
     int settled = whole ? count : count - UNSETTLED;
     if (settled < 3) return 0;
@@ -436,6 +444,7 @@ void video_describe_cut(const VideoFacts *f, char *out, size_t size) {
 
 void video_describe(const VideoFacts *f, char *out, size_t size) {
     char frames[32], count[64] = "", rate[64] = "rate not known", turned[64] = "";
+    const char *back = f->back ? ", time stamps go back (frames are taken as they come)" : "";
     text_grouped(frames, f->frames);
     if (f->frames) snprintf(count, sizeof count, ", %s%s frames", f->frames_counted ? "" : "about ", frames);
     if (f->rate.under)
@@ -444,8 +453,8 @@ void video_describe(const VideoFacts *f, char *out, size_t size) {
     const char *hdr = strcmp(f->transfer, "smpte2084") == 0      ? " HDR (PQ, taken as coded)"
                       : strcmp(f->transfer, "arib-std-b67") == 0 ? " HDR (HLG, taken as coded)"
                                                                  : "";
-    snprintf(out, size, "%dx%d, %s, %s, %d-bit%s%s%s%s%s", f->width, f->height, rate, *f->codec ? f->codec : "raw",
-             f->bits, *f->matrix ? " " : "", f->matrix, hdr, turned, count);
+    snprintf(out, size, "%dx%d, %s%s, %s, %d-bit%s%s%s%s%s", f->width, f->height, rate, back,
+             *f->codec ? f->codec : "raw", f->bits, *f->matrix ? " " : "", f->matrix, hdr, turned, count);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ typedef struct {
     int width, height;
     Rate rate;           /* mean */
     bool variable;       /* frames do not all last equally long, by the tags or by the time stamps of a few hundred */
+    bool back;           /* time stamps go back, as where films were joined; their frames come in the order they lie */
     int64_t frames;      /* 0: not known */
     bool frames_counted; /* the container says so; else frames is duration times rate */
     double seconds;      /* 0: not known */

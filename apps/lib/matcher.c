@@ -142,8 +142,8 @@ int matcher_finish(Matcher *matcher, StereoMaps *maps) {
     return rc;
 }
 
-void matcher_search(Matcher *matcher, const int range[2]) {
-    if (matcher->backend->search) matcher->backend->search(matcher->state, range);
+void matcher_search(Matcher *matcher, MatcherSearch search, const int range[2]) {
+    if (matcher->backend->search) matcher->backend->search(matcher->state, search, range);
 }
 
 bool matcher_searched(const Matcher *matcher, int range[2]) {

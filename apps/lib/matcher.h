@@ -99,9 +99,11 @@ bool matcher_overlaps(const Matcher *matcher);
 int matcher_start(Matcher *matcher, const Image *left, const Image *right);
 int matcher_finish(Matcher *matcher, StereoMaps *maps);
 
-/* For matchers that search a range (sgm): from now on low..high pixels of the pictures given, or, with NULL, as they
- * were opened; and the range that the last match searched, false for matchers that look everywhere. */
-void matcher_search(Matcher *matcher, const int range[2]);
+/* For matchers that search a range (sgm), from now on: as they were opened, over low..high pixels of the pictures
+ * given, or over that joined with what is found in each picture. And the range that the last match searched, false for
+ * matchers that look everywhere. */
+typedef enum { SEARCH_AS_OPENED, SEARCH_EXACTLY, SEARCH_AT_LEAST } MatcherSearch;
+void matcher_search(Matcher *matcher, MatcherSearch search, const int range[2]); /* as opened: the range is not read */
 bool matcher_searched(const Matcher *matcher, int range[2]);
 
 MatcherModel matcher_model(const Matcher *matcher);  /* never MODEL_AUTO */
@@ -121,7 +123,7 @@ typedef struct {
     /* Whether `auto` may take it: its weights are where weights are looked for. NULL: always. */
     bool (*ready)(const MatcherOptions *options, MatcherModel model);
     /* NULL: it looks everywhere. */
-    void (*search)(void *state, const int range[2]);
+    void (*search)(void *state, MatcherSearch search, const int range[2]);
     void (*searched)(const void *state, int range[2]);
     const char *(*weights)(const void *state); /* NULL: it needs none */
     /* NULL: the CPU */

@@ -9,8 +9,9 @@
 typedef struct {
     MatcherOptions options;
     Pool *pool;
-    bool fixed;   /* search `range` instead of what the options say */
-    int range[2]; /* fixed, else of the last match */
+    MatcherSearch search;
+    int asked[2]; /* unless searching as opened */
+    int range[2]; /* of the last match */
 } SgmState;
 
 static int sgm_open(const MatcherOptions *options, MatcherModel model, Pool *pool, void **state) {
@@ -35,10 +36,10 @@ static int sgm_run(void *state, const Image *left, const Image *right, StereoMap
     int w = left->width, h = left->height;
     SgmOptions options = sgm_defaults();
     if (o->max_memory) options.memory = (size_t)o->max_memory;
-    if (s->fixed) {
-        options.automatic = false;
-        options.lo = s->range[0];
-        options.hi = s->range[1];
+    if (s->search != SEARCH_AS_OPENED) {
+        options.automatic = options.at_least = s->search == SEARCH_AT_LEAST;
+        options.lo = s->asked[0];
+        options.hi = s->asked[1];
     } else if (o->ranged) {
         options.automatic = false;
         options.lo = to_pixels(o->low, o->percent, w);
@@ -66,9 +67,10 @@ static int sgm_run(void *state, const Image *left, const Image *right, StereoMap
     s->range[0] = report.lo;
     s->range[1] = report.hi;
     snprintf(describe, size, "sgm, %d to %d px searched (%s)", report.lo, report.hi,
-             s->fixed    ? "fixed for the film"
-             : o->ranged ? "as asked"
-                         : "found in the picture");
+             s->search == SEARCH_EXACTLY    ? "fixed for the film"
+             : s->search == SEARCH_AT_LEAST ? "the film's, and what was found in the picture"
+             : o->ranged                    ? "as asked"
+                                            : "found in the picture");
     return 0;
 }
 
@@ -76,10 +78,10 @@ static void sgm_close(void *state) {
     mem_free(state);
 }
 
-static void sgm_search(void *state, const int range[2]) {
+static void search_so(void *state, MatcherSearch search, const int range[2]) {
     SgmState *s = state;
-    s->fixed = range != NULL;
-    for (int i = 0; range && i < 2; i++) s->range[i] = range[i];
+    s->search = search;
+    for (int i = 0; search != SEARCH_AS_OPENED && i < 2; i++) s->asked[i] = range[i];
 }
 
 static void sgm_searched(const void *state, int range[2]) {
@@ -88,4 +90,4 @@ static void sgm_searched(const void *state, int range[2]) {
 }
 
 const MatcherBackend matcher_sgm = {
-    .open = sgm_open, .match = sgm_run, .close = sgm_close, .search = sgm_search, .searched = sgm_searched};
+    .open = sgm_open, .match = sgm_run, .close = sgm_close, .search = search_so, .searched = sgm_searched};

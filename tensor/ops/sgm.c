@@ -144,10 +144,10 @@ static int check(int width, int height, int channels, const SgmOptions *o) {
                     height, SGM_SIDE_MAX);
     if (channels != 1 && channels != 3)
         return fail(ERR_INPUT, "a picture with %d channels cannot be matched: it must have 1 or 3", channels);
-    if (o->automatic) return 0;
+    if (o->automatic && !o->at_least) return 0;
     if (o->hi < o->lo)
         return fail(ERR_USAGE, "the search range %d to %d is empty: its first end must be the smaller", o->lo, o->hi);
-    if ((int64_t)o->hi - o->lo >= SGM_RANGE_MAX)
+    if (!o->automatic && (int64_t)o->hi - o->lo >= SGM_RANGE_MAX)
         return fail(ERR_USAGE,
                     "the search range %d to %d holds more than %d disparities: narrow it or match a smaller picture",
                     o->lo, o->hi, SGM_RANGE_MAX);
@@ -171,6 +171,10 @@ int sgm_match_with(const SgmKernels *kernels, Pool *pool, const uint8_t *left, c
         match_tones(&eyes);
         sgm_eyes_pad(&eyes);
         if (o.automatic) rc = find_range(pool, kernels, &eyes, o.memory, &o.lo, &o.hi);
+        if (o.automatic && o.at_least) {
+            o.lo = o.lo < options->lo ? o.lo : options->lo;
+            o.hi = o.hi > options->hi ? o.hi : options->hi;
+        }
         range_seconds = o.automatic ? clock_seconds() - start : 0;
     }
     if (!rc) {

@@ -29,8 +29,9 @@ enum {
 };
 
 typedef struct {
-    int lo, hi;     /* search range, inclusive, signed pixels; read only when automatic is false */
+    int lo, hi;     /* search range, inclusive, signed pixels; read only unless automatic, or with at_least */
     bool automatic; /* find the range from the pictures */
+    bool at_least;  /* automatic: search lo..hi as well, whatever is found; both are cut to SGM_RANGE_MAX */
     size_t memory;  /* bytes of the two volumes (3 per pixel and disparity), 0 = 512 MiB: what needs more is matched in
                      * strips of rows that overlap by 64 rows, which changes a few pixels */
 } SgmOptions;

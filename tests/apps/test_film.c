@@ -44,10 +44,11 @@ static bool has_ffmpeg;
 
 enum { W = 128, H = 96 };
 
-/* Frame f of a film of random dots: a square in front (d = +8) on a ground behind (d = -5). */
-static void dots(int f, Image *left, Image *right) {
+/* Frame f of a film of random dots: a square in front (d = `square`) on a ground behind (d = -5). */
+static void dots(int f, int square, Image *left, Image *right) {
+    RandomDotOptions options = {.seed = (uint64_t)f + 1, .channels = 3, .square = square, .ground = -5};
     RandomDot pair;
-    assert_int_equal(random_dot_make(&pair, &(RandomDotOptions){.seed = (uint64_t)f + 1, .channels = 3}), 0);
+    assert_int_equal(random_dot_make(&pair, &options), 0);
     *left = pair.left;
     *right = pair.right;
     pair.left = pair.right = (Image){0};
@@ -66,13 +67,14 @@ static void pack(const Image *left, const Image *right, bool down, Image *to) {
         }
 }
 
-static void write_y4m(const char *path, int frames, int first) {
+/* From frame `changed` on the square lies elsewhere. */
+static void write_changing(const char *path, int frames, int first, int changed, int square) {
     Out *file;
     assert_int_equal(out_open(path, OUT_OVERWRITE, &file), 0);
     assert_int_equal(y4m_write_header(file, 2 * W, H, 3, (Rate){24, 1}), 0);
     for (int f = 0; f < frames; f++) {
         Image left, right, both;
-        dots(first + f, &left, &right);
+        dots(first + f, f < changed ? 8 : square, &left, &right);
         pack(&left, &right, false, &both);
         assert_int_equal(y4m_write_frame(file, &both), 0);
         image_free(&left);
@@ -80,6 +82,10 @@ static void write_y4m(const char *path, int frames, int first) {
         image_free(&both);
     }
     assert_int_equal(out_commit(&file), 0);
+}
+
+static void write_y4m(const char *path, int frames, int first) {
+    write_changing(path, frames, first, frames, 0);
 }
 
 /* On failure there is one line, and no address in some program's memory in it. */
@@ -187,7 +193,7 @@ static void folders_of_frames(void **state) {
     EXPECT(0, "cd %s && mkdir sub sub/left sub/right tails packed", dir);
     for (int f = 0; f < 8; f++) {
         Image left, right, both;
-        dots(f, &left, &right);
+        dots(f, 8, &left, &right);
         pack(&left, &right, false, &both);
         snprintf(path, sizeof path, "%s/packed/f_%03d.png", dir, f);
         assert_int_equal(image_write(path, OUT_NEW, &both, NULL, NULL), 0);
@@ -374,6 +380,40 @@ static void a_killed_run_goes_on_to_the_same_bytes(void **state) {
     assert_false(exists("%s/o.work", dir));
     assert_int_equal(count_files(path, ".npz"), FRAMES);
     assert_int_equal(count_files(path, ""), FRAMES + (has_ffmpeg ? 1 : 0));
+}
+
+/* Content at the end of the range that the first frames gave: three frames are matched twice, then the range is wider.
+ * Killed around that, the run goes on to the same bytes. */
+static void a_range_that_is_too_narrow_grows(void **state) {
+    (void)state;
+    enum { FRAMES = 16, CHANGED = 6 };
+    char dir[600], path[700], arguments[1800];
+    int low, high;
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_range"));
+    snprintf(path, sizeof path, "%s/dots.y4m", dir);
+    write_y4m(path, CHANGED, 0);
+    EXPECT(0, "%s match %s -o %s/first/ --model sgm --no-video", panum_program(), path, dir);
+    const char *said = strstr(out, "searching ");
+    if (!said || sscanf(said, "searching %d to %d px", &low, &high) != 2) fail_msg("no range in: %s", out);
+    write_changing(path, FRAMES, 0, CHANGED, high);
+    snprintf(arguments, sizeof arguments, "%s -o %s/o/ --model sgm --no-video --no-meta", path, dir);
+    EXPECT(0, "%s match %s -o %s/whole/ --model sgm --no-video --no-meta", panum_program(), path, dir);
+    SAYS("; 3 matched again over a wider range");
+    snprintf(path, sizeof path, "%s/o", dir);
+    for (int seen = CHANGED + 1; seen < CHANGED + 5; seen++) {
+        pid_t pid = start(arguments);
+        bool there = wait_frames(path, seen);
+        kill(pid, SIGKILL);
+        int status;
+        wait_for(pid, &status);
+        if (!there) fail_msg("no frame %d came", seen);
+        if (WIFEXITED(status)) break; /* it was too quick */
+    }
+    if (exists("%s/o.work", dir)) {
+        EXPECT(0, "%s match %s", panum_program(), arguments);
+        SAYS("; 3 matched again over a wider range");
+    }
+    EXPECT(0, "diff -r %s/whole %s/o", dir, dir);
 }
 
 static void an_interrupted_run_says_how_to_go_on(void **state) {
@@ -608,6 +648,51 @@ static void layouts_with_and_without_tags(void **state) {
     EXPECT(0, "%s match %s/a.mkv -o %s/o/ -n --layout tb", panum_program(), dir, dir);
     SAYS("full top and bottom (from what was asked for), 640x90 an eye");
     EXPECT(3, "%s match %s/a.mkv -o %s/o/ -n --layout mono", panum_program(), dir, dir);
+}
+
+/* Two films joined end to end, whose clock starts anew in the middle; one whose edit list shows a part; one without a
+ * rate. */
+static void clocks_that_mislead(void **state) {
+    (void)state;
+    NEEDS_FFMPEG();
+    char dir[600], path[700];
+    snprintf(dir, sizeof dir, "%s", scratch_folder("film_clocks"));
+    snprintf(path, sizeof path, "%s/still.y4m", dir);
+    write_still(path, "sbs", 24);
+#define ENCODED_24 "-c:v libx264 -preset ultrafast -threads 1 -g 12 -pix_fmt yuv420p "
+    EXPECT(0,
+           "cd %s && ffmpeg -v error -i still.y4m " ENCODED_24 "a.ts " ENCODED_24 "a.mp4 -c:v mjpeg a.avi && "
+           "cat a.ts a.ts >twice.ts && ffmpeg -v error -ss 0.7 -i a.mp4 -c copy edited.mp4",
+           dir);
+    /* in an AVI: scale and rate of its stream, 28 bytes into the header "strh"; microseconds a frame, 8 into "avih" */
+    snprintf(path, sizeof path, "%s/a.avi", dir);
+    FILE *file = fopen(path, "r+b");
+    char head[1024];
+    assert_non_null(file);
+    assert_int_equal(fread(head, 1, sizeof head, file), sizeof head);
+    for (size_t i = 0; i + 40 < sizeof head; i++) {
+        if (memcmp(head + i, "strh", 4) == 0) memset(head + i + 28, 0, 8);
+        if (memcmp(head + i, "avih", 4) == 0) memset(head + i + 8, 0, 4);
+    }
+    assert_int_equal(fseek(file, 0, SEEK_SET), 0);
+    assert_int_equal(fwrite(head, 1, sizeof head, file), sizeof head);
+    assert_int_equal(fclose(file), 0);
+    EXPECT(0, "P=$(realpath %s) && cd %s && $P info twice.ts a.avi edited.mp4", panum_program(), dir);
+    const char *told = told_about("twice.ts");
+    if (!strstr(told, "23.976 fps, time stamps go back")) fail_msg("of twice.ts: %s", told);
+    told = told_about("a.avi");
+    if (!strstr(told, "25 fps")) fail_msg("of a.avi: %s", told); /* ffmpeg's own, where nothing is said */
+    told = told_about("edited.mp4");
+    if (!strstr(told, "23.976 fps") || strstr(told, "go back")) fail_msg("of edited.mp4: %s", told);
+    /* all frames of both clocks come; of the edited film those that it shows */
+    EXPECT(0, "%s match %s/twice.ts --layout sbs --model sgm --scale 0.25 --no-video -o %s/o/", panum_program(), dir,
+           dir);
+    SAYS("48 frames: ");
+    EXPECT(0, "%s match %s/edited.mp4 --layout sbs --model sgm --scale 0.25 --no-video -o %s/e/", panum_program(), dir,
+           dir);
+    SAYS("frames: parallax");
+    snprintf(path, sizeof path, "%s/e", dir);
+    assert_in_range(count_files(path, ".npz"), 6, 8); /* from 0.7 s to the end, 7.2 frames */
 }
 
 /* The disparity of a frame's map; the caller frees it. */
@@ -889,9 +974,11 @@ int main(int count, char **arguments) {
         cmocka_unit_test(streams_that_break),
         cmocka_unit_test(what_is_typed_wrong),
         cmocka_unit_test(a_killed_run_goes_on_to_the_same_bytes),
+        cmocka_unit_test(a_range_that_is_too_narrow_grows),
         cmocka_unit_test(an_interrupted_run_says_how_to_go_on),
         cmocka_unit_test(memory_does_not_grow_with_frames),
         cmocka_unit_test(layouts_with_and_without_tags),
+        cmocka_unit_test(clocks_that_mislead),
         cmocka_unit_test(a_video_becomes_maps_and_a_video),
         cmocka_unit_test(films_that_are_cut),
         cmocka_unit_test(parts_are_joined),

@@ -3,10 +3,9 @@
  * Elsewhere: V1 to V4 field by field tests/data/test_y4m.c. tests/apps/test_film.c has, with a real ffmpeg:
  *   V5   ffmpeg missing, not ffmpeg, exit codes, killed, 10 MB of complaints, hanging; the last frame not trusted
  *   V6   we are killed while ffmpeg writes, and go on to the same bytes (the reader that closes our output is here)
- *   V7   a variable rate, a rotation tag, HDR: said
+ *   V7   a variable rate, a rotation tag, HDR, time stamps that go back, an edit list, no rate: said
  *   V8   pictures that change their size
  *   V11  a tag that the pictures contradict
- * Not tested by anything: of V7 timestamps that go back, edit lists and a rate of 0 in a container.
  * Nothing here can meet V9, V10, V12, V13 yet: boxes and meshes of VR180, its JPEGs, lists of shots, rigs as JSON are
  * not read. */
 #include "tests/bad/films_made.h"
