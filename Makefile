@@ -2,10 +2,10 @@
 # Sources are found by where they lie: a new .c of a room, a new test, a new fuzz target need no line here.
 BUILD ?= build
 CC ?= gcc
-# Most of the program reads files and options; with -O3 all of it was half as large again and no faster. What loops over
+# Most of the program reads files and options; with -O3 all of it was a third larger and no faster. What loops over
 # pixels need is the vectoriser, which gcc lets weigh costs at -O2 as at -O3 only when told so. Vector sources, where
-# unrolling matters, are built with -O3; verbs, what they share, files of weights and what launches kernels on a GPU for size. None of that where OPT was
-# chosen outside, as it is for the sanitizers.
+# unrolling matters, are built with -O3; verbs, what they share, files of weights and what launches kernels on a GPU for
+# size. None of that where OPT was chosen outside, as it is for the sanitizers.
 OPT ?= -O2 -fvect-cost-model=dynamic
 KERNEL_OPT := $(if $(filter file,$(origin OPT)),-O3)
 SIZE_OPT := $(if $(filter file,$(origin OPT)),-Os)

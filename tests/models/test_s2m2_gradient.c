@@ -373,8 +373,11 @@ static void fill_targets(real *to, int64_t height, int64_t width, int result) {
         }
 }
 
-/* Losses follow PyTorch's float64 ones within ten times what its own float32 strays, and a thousandth of a per cent
- * beside: rounding grows from step to step, the more the larger the steps. */
+/* Losses follow PyTorch's float64 ones within three times what those stray when the first weights are disturbed by a
+ * millionth of themselves, and a thousandth of a per cent beside. Rounding grows from step to step, and at a kink (a
+ * ReLU, the column that a maximum or a lookup takes) it decides a branch: of AdamW's disturbed runs some keep within
+ * 1e-5 of the path and others leave it by up to 6e-4, at once. Which way a compiler's rounding goes cannot be known;
+ * how far apart the ways are is PyTorch's own finding, and in the file. */
 static void check_steps(const char *which, OptimOptions options, double rate) {
     static const double share[RESULTS] = {0.1, 1, 1};
     Case c = open_case(which);
@@ -419,13 +422,14 @@ static void check_steps(const char *which, OptimOptions options, double rate) {
     must(optim_make(list, &options, weights, &optim));
 
     int64_t n;
-    double *want = read_f64(&c, "loss", &n), *single = read_f64(&c, "loss32", &n), strayed = 0, worst = 0;
+    double *want = read_f64(&c, "loss", &n), *single = read_f64(&c, "loss32", &n), *spread = read_f64(&c, "spread", &n);
+    double strayed = 0, worst = 0;
     assert_int_equal(n, STEPS + 1);
     for (int step = 0; step <= STEPS; step++) {
         must(plan_run(plan));
         double got = (double)*(const float *)plan_data(plan, loss);
-        strayed = fmax(strayed, fabs(single[step] - want[step]) / want[step]);
-        const double off = fabs(got - want[step]) / want[step], allowed = 10 * strayed + 1e-5;
+        strayed = fmax(strayed, spread[step]);
+        const double off = fabs(got - want[step]) / want[step], allowed = 3 * strayed + 1e-5;
         print_message("  step %2d  loss %.6f  PyTorch %.6f, off by %.1e (its float32 %.1e)\n", step, got, want[step],
                       off, fabs(single[step] - want[step]) / want[step]);
         worst = fmax(worst, off / allowed);
@@ -444,6 +448,7 @@ static void check_steps(const char *which, OptimOptions options, double rate) {
     assert_true(want[STEPS] < 0.9 * want[0]); /* and it learns */
     mem_free(want);
     mem_free(single);
+    mem_free(spread);
     mem_free(gradients);
     optim_drop(optim);
     plan_drop(plan);
@@ -456,7 +461,7 @@ static void check_steps(const char *which, OptimOptions options, double rate) {
 
 static void ten_steps_follow_pytorch(void **state) {
     (void)state;
-    check_steps("steps_adamw", (OptimOptions){.method = OPTIM_ADAMW, .decay = 1e-2}, 2e-4);
+    check_steps("steps_adamw", (OptimOptions){.method = OPTIM_ADAMW, .decay = 1e-2}, 3e-5);
     check_steps("steps_sgd", (OptimOptions){.method = OPTIM_SGD, .momentum = 0.9}, 3e-8);
 }
 #endif

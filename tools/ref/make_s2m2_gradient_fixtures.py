@@ -17,7 +17,8 @@ A file of gradients holds, for parameters p = 0, 1, ... in the order of "names" 
 and as metadata "case", "loss" and "provenance".
 
 A file of steps holds the losses of an optimiser's steps in float64 and in float32, "loss" and "loss32": the loss of the
-weights before each step and after the last.
+weights before each step and after the last. "spread" is how far from "loss", over it, the float64 losses of DISTURBED
+further runs lay at most, whose first weights were off by DISTURBANCE of themselves.
 """
 import argparse
 import json
@@ -125,16 +126,20 @@ def smooth_targets(height, width):
 
 STEP_WEIGHTS = {"disparity": 0.1, "occlusion": 1.0, "confidence": 1.0}
 METHODS = {
-    "adamw": lambda p: torch.optim.AdamW(p, lr=2e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=3e-5, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2),
     "sgd": lambda p: torch.optim.SGD(p, lr=3e-8, momentum=0.9),
 }
 STEPS = 10
+DISTURBED, DISTURBANCE = 6, 1e-6  # runs whose first weights are off by so much of themselves, some ten roundings of f32
 
 
-def train(reference, setup, pictures, method, dtype):
+def train(reference, setup, pictures, method, dtype, seed=0):
     model = reference.build(setup, dtype)
+    lot = torch.Generator().manual_seed(seed)
     for p in model.parameters():
         p.data = p.data.clone()  # the seeded numbers are shared
+        if seed:
+            p.data *= 1 + DISTURBANCE * (2 * torch.rand(p.shape, generator=lot, dtype=dtype) - 1)
         p.requires_grad_(True)
     optimiser = METHODS[method](list(model.parameters()))
     losses = []
@@ -154,8 +159,12 @@ def train(reference, setup, pictures, method, dtype):
 def write_steps(name, setup, method, reference, image_tools, data, out, provenance):
     pair, pictures = padded_pair(image_tools, data, setup["picture"])
     exact, single = (train(reference, setup, pictures, method, t) for t in (torch.float64, torch.float32))
+    disturbed = np.array([train(reference, setup, pictures, method, torch.float64, 1 + k) for k in range(DISTURBED)])
+    spread = np.abs(disturbed / np.array(exact) - 1).max(axis=0)
+    print(name, "disturbed, off by", " ".join(f"{v:.0e}" for v in spread), flush=True)
     store.save(os.path.join(out, name + ".safetensors"),
-               {"left": pair[0], "right": pair[1], "loss": np.array(exact), "loss32": np.array(single)},
+               {"left": pair[0], "right": pair[1], "loss": np.array(exact), "loss32": np.array(single),
+                "spread": spread},
                {"case": json.dumps({k: v for k, v in setup.items() if k != "parameters"}), "method": method,
                 "provenance": json.dumps(provenance)})
     print(name, " ".join(f"{v:.5f}" for v in exact), " float32 off by",
