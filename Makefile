@@ -6,10 +6,10 @@ CC ?= gcc
 # pixels need is the vectoriser, which gcc lets weigh costs at -O2 as at -O3 only when told so. Vector sources, where
 # unrolling matters, are built with -O3; verbs, what they share, files of weights and what launches kernels on a GPU for
 # size. None of that where OPT was chosen outside, as it is for the sanitizers.
-OPT ?= -O2 -fvect-cost-model=dynamic
+OPT ?= -O2 $(if $(findstring clang,$(shell $(CC) --version)),,-fvect-cost-model=dynamic)
 KERNEL_OPT := $(if $(filter file,$(origin OPT)),-O3)
 SIZE_OPT := $(if $(filter file,$(origin OPT)),-Os)
-WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wno-psabi -Wno-unknown-warning-option -Wno-ignored-optimization-argument -Wno-format-truncation -Wno-stringop-truncation -Werror
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wno-psabi -Wno-unknown-warning-option -Wno-format-truncation -Wno-stringop-truncation -Werror
 CFLAGS += -std=c11 -D_GNU_SOURCE -g $(OPT) $(WARN) -fno-math-errno -fno-trapping-math -ffp-contract=off \
           -ffunction-sections -fdata-sections -fstack-protector-strong -fPIE -I.
 # Nothing throws and nothing unwinds itself: those tables are 140 KB of the program. Debuggers have theirs from -g, and

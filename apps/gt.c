@@ -355,6 +355,17 @@ static void note_settings(const Gt *gt, Settings *s) {
     setting(s, "--lenient", "%d", o->lenient);
 }
 
+/* What is written when all frames are done; the last one for videos only. */
+enum { SUMMARIES = 3 };
+static const char *summary_path(const Gt *gt, int index, char path[GT_PATH]) {
+    static const char *const names[SUMMARIES] = {"manifest.jsonl", "report.html", "film_structure.json"};
+    snprintf(path, GT_PATH, "%s/%s", gt->folder, names[index]);
+    return path;
+}
+static int summaries(const Gt *gt) {
+    return gt->is_set ? SUMMARIES - 1 : SUMMARIES;
+}
+
 /* Files of a frame that an earlier run made and that --no-resume gives up. */
 static void drop_frame(void *context, const char *piece) {
     const Gt *gt = context;
@@ -363,16 +374,20 @@ static void drop_frame(void *context, const char *piece) {
     if (sscanf(piece, "frame %18lld", &number) != 1 || number < 0) return;
     snprintf(folder, sizeof folder, "%s/disparities", gt->folder);
     unlink(gt_anchor_path(gt, number, folder, path));
+    for (int i = 0; i < summaries(gt); i++) unlink(summary_path(gt, i, path));
     if (gt->is_set) return;
     unlink(gt_picture_path(gt, number, "left", path));
     unlink(gt_picture_path(gt, number, "right", path));
 }
 
-/* Anchors that no journal of ours speaks of are somebody's work. */
+/* Anchors and lists that no journal of ours speaks of are somebody's work. */
 static int check_foreign(const Gt *gt) {
     char path[GT_PATH], folder[4100];
     struct stat st;
     if (gt->o->overwrite || journal_pieces(gt->journal)) return 0;
+    for (int i = 0; i < summaries(gt); i++)
+        if (stat(summary_path(gt, i, path), &st) == 0)
+            return fail(ERR_USAGE, "%s exists; name another output, or add -y to replace it", show_path(path));
     snprintf(folder, sizeof folder, "%s/disparities", gt->folder);
     for (int64_t i = 0; i < gt->film_count; i++) {
         const GtFilm *f = &gt->films[i];

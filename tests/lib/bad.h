@@ -5,7 +5,7 @@
  *   - the address space stays within the case's limit (not under a sanitizer, which needs its own).
  *
  * The numbers are the rows of the specification (reliability, section 5): tests/bad/test_pictures.c has I,
- * test_weights.c W, test_films.c V, test_commands.c C and S, test_training.c K. */
+ * test_weights.c W, test_films.c V, test_commands.c C and S, test_training.c K, test_gt.c what can befall panum gt. */
 #ifndef PANUM_TESTS_BAD_H
 #define PANUM_TESTS_BAD_H
 #include "data/image.h"
