@@ -104,7 +104,7 @@ static const Case cases[] = {
     {"C2 no number", frames, GT "f --per-film abc", 2, "--per-film: 'abc' is not a whole number", 0},
     {"C2 none", frames, GT "f --per-film 0", 2, "--per-film: '0'", 0},
     {"C2 range", frames, GT "f --range 5:2", 2, "--range: '5:2' is an empty range", 0},
-    {"C2 reasons", frames, "$P gt f -o o --reject blank,nothing", 2, "--reject: 'nothing' is not", 0},
+    {"C2 reasons", frames, "$P gt f -o o --reject blank,nothing", 2, "--reject: 'blank,nothing' is not", 0},
     {"C3 no folder above", frames, "$P gt f -o no/o", 2, "the folder no does not exist", 0},
     {"C3 a file", c3_file, GT "f", 2, "o: is no folder", 0},
     {"C3 an anchor is there", c3_foreign_anchor, GT "f", 2, "frame_000002.npz exists; name another output", 0},
