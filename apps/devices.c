@@ -107,7 +107,6 @@ static void print_gpus(const Gpus *g) {
             printf("     NVRTC %d.%d compiles kernels, %s\n", g->nvrtc_major, g->nvrtc_minor,
                    compiles_for(g, f->arch) ? "also for it" : "but not for it; another version may");
     }
-    if (g->gpus) printf("     not used yet: match and train run on the CPU in this version\n");
 }
 
 static void print_gpus_json(const Gpus *g) {
@@ -139,9 +138,10 @@ int app_devices(int argc, char **argv) {
         char model[256];
         printf("{\"cpu\":%s,\"instructions\":\"%s\",\"bf16\":%s,\"threads\":%d,\"threads_online\":%ld,\"memory_bytes\":"
                "%lld,"
-               "\"memory_available_bytes\":%lld,\"cuda\":false,",
+               "\"memory_available_bytes\":%lld,\"cuda\":%s,",
                json_quote(model, sizeof model, cpu_model()), level, cpu_has_bf16() ? "true" : "false", pool_cpus(),
-               online, (long long)memory, (long long)available);
+               online, (long long)memory, (long long)available,
+               gpus.gpus && compiles_for(&gpus, gpus.gpu[0].arch) ? "true" : "false");
         print_gpus_json(&gpus);
         printf("}\n");
     } else {

@@ -1,5 +1,6 @@
 /* apps/train_run.c - the training itself: samples, steps, measurements, checkpoints, and what people see of it. */
 #include "apps/train_run.h"
+#include "apps/lib/gpu_report.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "data/synthetic.h"
@@ -220,10 +221,18 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
 
 static int start_loader(Training *r, SampleSource source) {
     LoaderOptions how = {.threads = (int)r->o->loader_threads,
-                         .ahead = (int)(2 * r->o->batch),
+                         .ahead = (int)(2 * (r->o->batch > r->o->loader_threads ? r->o->batch : r->o->loader_threads)),
                          .position = (uint64_t)trainer_state(r->trainer)->position,
                          .nice = LOADER_NICE};
     return loader_make(&r->loader, &source, &how);
+}
+
+/* Measures on the CPU where the GPU has room for the training alone. */
+static int make_evaluator(Training *r, S2m2Options network, const SampleSource *source, Evaluator **out) {
+    int count = (int)r->o->validate_samples, code = evaluator_make(network, source, 0, count, r->pool, &r->device, out);
+    if (code != ERR_MEMORY || !r->device.gpu) return code;
+    say("measuring on the CPU: %s", err_sentence());
+    return evaluator_make(network, source, 0, count, r->pool, NULL, out);
 }
 
 static int make_truth_data(Training *r, const Phase *p) {
@@ -245,15 +254,14 @@ static int make_truth_data(Training *r, const Phase *p) {
     if (!code) code = train_data_open(&held_out, &r->held_out);
     if (code) return code;
     SampleSource source = train_data_source(r->held_out);
-    code = evaluator_make(network, &source, 0, (int)o->validate_samples, r->pool, &r->device, &r->evaluator);
+    code = make_evaluator(r, network, &source, &r->evaluator);
     if (!code && o->validate) {
         held_out.synthetic = false;
         held_out.pairs = &o->validate;
         held_out.pair_count = 1;
         code = train_data_open(&held_out, &r->folder_data);
         if (!code) source = train_data_source(r->folder_data);
-        if (!code)
-            code = evaluator_make(network, &source, 0, (int)o->validate_samples, r->pool, &r->device, &r->folder);
+        if (!code) code = make_evaluator(r, network, &source, &r->folder);
     }
     if (!code) code = evaluator_sgm(r->evaluator, &r->sgm);
     if (!code)
@@ -563,13 +571,32 @@ static void print_profile(const Training *r, const TrainerStep *step) {
     }
 }
 
+/* The same on a GPU, by kernel: its launches are run once more, one by one. */
+static int print_gpu_profile(const Training *r, const TrainerStep *step) {
+    GpuPlan *gpu = trainer_gpu_plan(r->trainer);
+    char *text = NULL;
+    size_t size = 0;
+    int code = gpu_plan_measure(gpu, 3);
+    if (code) return code;
+    say_more(2, "a step: waiting for samples %.1f ms, network, gradients and weights %.1f ms", 1e3 * step->data_seconds,
+             1e3 * step->run_seconds);
+    FILE *to = open_memstream(&text, &size);
+    if (!to) return 0;
+    gpu_report_kernels(gpu, trainer_plan(r->trainer), to);
+    if (!fclose(to))
+        for (char *rest = text, *line; (line = strtok_r(rest, "\n", &rest));) say_more(2, "  %s", line);
+    free(text);
+    return 0;
+}
+
 static int take_step(Training *r, Progress *progress) {
     TrainerState *state = trainer_state(r->trainer);
     TrainerStep step;
-    bool profiled = r->o->talk.verbose >= 2 && !r->device.gpu && state->step == r->begun_step + 2;
-    plan_profile(trainer_plan(r->trainer), profiled);
+    bool profiled = r->o->talk.verbose >= 2 && state->step == r->begun_step + 2, on_gpu = r->device.gpu != NULL;
+    plan_profile(trainer_plan(r->trainer), profiled && !on_gpu);
     int code = trainer_step(r->trainer, r->loader, &step);
-    if (!code && profiled) print_profile(r, &step);
+    if (!code && profiled && on_gpu) code = print_gpu_profile(r, &step);
+    if (!code && profiled && !on_gpu) print_profile(r, &step);
     if (!code) code = add_to_window(r, &step);
     r->measured = false;
     if (code) return code;

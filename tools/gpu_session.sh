@@ -10,7 +10,8 @@
 #
 # `train` goes on from RUN_FROM, a folder with pieces that an earlier one left (or a folder of a training), if that is set.
 # Everything is run from the root of the tree, of which tests/ and weights/ are needed there. OUT gets no file larger than
-# PIECE bytes (15 MB), because machines are lent with such limits. BATCH pairs a step, MICRO of them at once (recipe: 4, 1).
+# PIECE bytes (15 MB), because machines are lent with such limits. BATCH pairs a step, MICRO of them at once (4 and 4;
+# a folder begun with other numbers, as on a CPU with 1 at once, goes on with --resume-anyway among the options).
 set -e
 cd "$(dirname "$0")/.."
 what=$1 folder=$2 out=$3
@@ -31,7 +32,7 @@ need() {
 there() {
     LD_LIBRARY_PATH=$folder/lib:$(python3 -c 'import glob, sys
 found = [f for p in sys.path for f in glob.glob(p + "/nvidia/**/libnvrtc.so.1[23]", recursive=True)]
-print(found[0].rsplit("/", 1)[0] if found else "")' 2>/dev/null):$LD_LIBRARY_PATH
+print(found[0].rsplit("/", 1)[0] if found else "")' 2>/dev/null):$LD_LIBRARY_PATH:/usr/local/nvidia/lib64:/usr/local/cuda/lib64
     export LD_LIBRARY_PATH
     XDG_CACHE_HOME=${XDG_CACHE_HOME:-$PWD/build/cache}
     export XDG_CACHE_HOME
@@ -86,7 +87,7 @@ train)
     fi
     "$folder/bin/panum" train stereo @weights/recipe.args -o "$RUN" --device "$GPU" --threads "$cpus" \
         --loader-threads "$cpus" --batch "${BATCH:-4}" --micro-batch "${MICRO:-4}" \
-        --hours "$(awk "BEGIN { print $minutes / 60 }")" --progress off --log "$out/train.txt" "$@" || echo "training ended with $?"
+        --hours "$(awk "BEGIN { print $minutes / 60 }")" --progress none --checkpoint-every 2000 --validate-every 2000 --log "$out/train.txt" "$@" || echo "training ended with $?"
     # the newest checkpoint, the tables, and the best weights: all that going on needs
     rm -f "$out"/run.tar.*
     newest=$(ls "$RUN" | grep '^checkpoint_' | sort | tail -n 1)

@@ -133,6 +133,10 @@ int trainer_sync(Trainer *t) {
     return code;
 }
 
+GpuPlan *trainer_gpu_plan(Trainer *t) {
+    return t->device ? train_device_plan(t->device) : NULL;
+}
+
 size_t trainer_device_bytes(const Trainer *t) {
     return t->device ? train_device_bytes(t->device) : 0;
 }

@@ -67,6 +67,7 @@ void trainer_name_samples(Trainer *trainer, SampleNamer namer, const void *conte
 TrainerState *trainer_state(Trainer *trainer);
 const TrainGraph *trainer_graph(const Trainer *trainer);
 Plan *trainer_plan(Trainer *trainer);
+GpuPlan *trainer_gpu_plan(Trainer *trainer);         /* NULL on the CPU */
 size_t trainer_device_bytes(const Trainer *trainer); /* of GPU memory; 0 on the CPU */
 const ParameterList *trainer_parameters(const Trainer *trainer);
 /* From a GPU: what the next three read is of the last step only after this. trainer_save does it itself. */
