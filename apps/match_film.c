@@ -251,7 +251,7 @@ static void note_settings(Run *run) {
     setting(run, "--positive", "%s", on_off[m->positive]);
     setting(run, "--behaviour", "r%d", (int)m->behaviour + 1);
     setting(run, "--exact", "%s", on_off[m->exact]);
-    setting(run, "--precision", "%s", m->precision == PRECISION_BF16 ? "bf16" : "f32");
+    setting(run, "--precision", "%s", matcher_precision_name(m->precision));
     setting(run, "--refine-iter", "%d", m->refine_iter);
     setting(run, "--max-memory", "%lld", (long long)m->max_memory);
     setting(run, "--map-range", "%g%s", q->map_range.value, q->map_range.percent ? "%" : "");

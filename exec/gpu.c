@@ -366,7 +366,8 @@ GpuPlanFacts gpu_plan_facts(const GpuPlan *p) {
 /* ---- looking at launches ---- */
 
 GpuLaunchFacts gpu_plan_launch(const GpuPlan *p, int launch) {
-    const Launch *l = &p->launch[launch];
+    const Launch *l = p->launch;
+    while (!is_part(p, l, RUN) || launch-- > 0) l++;
     return (GpuLaunchFacts){l->name, l->define, l->region, l->step, l->how, l->seconds};
 }
 
@@ -375,7 +376,7 @@ static int measure(GpuPlan *p, GpuEvent **event) {
     int code = call->record(p->stream, event[0]);
     for (int i = 0; !code && i < p->launches; i++) {
         const Launch *l = &p->launch[i];
-        code = call->launch(p->stream, l->kernel, l->how, l->arguments, l->bytes);
+        if (is_part(p, l, RUN)) code = call->launch(p->stream, l->kernel, l->how, l->arguments, l->bytes);
         if (!code) code = call->record(p->stream, event[i + 1]);
     }
     if (!code) code = call->finish(p->stream);

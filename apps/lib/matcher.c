@@ -31,6 +31,11 @@ const char *matcher_model_name(MatcherModel model) {
     return model_names[model];
 }
 
+const char *matcher_precision_name(MatcherPrecision precision) {
+    static const char *const names[] = {[PRECISION_F32] = "f32", [PRECISION_BF16] = "bf16", [PRECISION_F16] = "f16"};
+    return names[precision];
+}
+
 MatcherOptions matcher_defaults(void) {
     return (MatcherOptions){.behaviour = BEHAVIOUR_R3, .refine_iter = 3, .device = {DEVICE_CPU, 0}};
 }

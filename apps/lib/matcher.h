@@ -39,11 +39,12 @@ typedef enum {
                  "panum",                                                                                          \
         .help = "weights of the model, .safetensors or .pth"                                                       \
     }
-#define OPTION_PRECISION(Type, field)                                                                       \
-    {                                                                                                       \
-        .name = "precision", .kind = OPTION_CHOICE, .value = "P", .choices = "f32|bf16", .standard = "f32", \
-        .at = offsetof(Type, field), .group = "Matching",                                                   \
-        .help = "s2m2: numbers in products; bf16 is faster where the processor has it, and coarser"         \
+#define OPTION_PRECISION(Type, field)                                                                              \
+    {                                                                                                              \
+        .name = "precision", .kind = OPTION_CHOICE, .value = "P", .choices = "f32|bf16|f16", .standard = "f32",    \
+        .at = offsetof(Type, field), .group = "Matching",                                                          \
+        .help = "s2m2: numbers in products; bf16 is faster where the processor or the GPU (sm_80 on) has it, and " \
+                "coarser; f16 is for GPUs, between the two"                                                        \
     }
 #define OPTION_REFINE_ITER(Type, field)                                                                     \
     {                                                                                                       \
@@ -60,7 +61,9 @@ typedef enum {
 const char *matcher_model_name(MatcherModel model);
 
 typedef enum { BEHAVIOUR_R1, BEHAVIOUR_R2, BEHAVIOUR_R3 } MatcherBehaviour;
-typedef enum { PRECISION_F32, PRECISION_BF16 } MatcherPrecision;
+typedef enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 } MatcherPrecision;
+
+const char *matcher_precision_name(MatcherPrecision precision);
 
 typedef struct {
     MatcherModel model;

@@ -65,9 +65,16 @@ static int make_player(S2m2State *s) {
     WeightSource source = store_source(s->store);
     PlayerOptions options = device_player(&s->device);
     options.slots = SLOTS;
-    options.plan = (PlanOptions){.exact = s->options.exact,
-                                 .bf16 = s->options.precision == PRECISION_BF16,
-                                 .memory_limit = (size_t)s->options.max_memory};
+    options.plan = (PlanOptions){.exact = s->options.exact, .memory_limit = (size_t)s->options.max_memory};
+    const MatcherPrecision precision = s->options.precision;
+    if (s->device.gpu && precision != PRECISION_F32) {
+        options.plan.halves = gpu_halves;
+        options.on_gpu.storage = precision == PRECISION_BF16 ? GPU_BF16 : GPU_F16;
+    } else if (precision == PRECISION_F16) {
+        return fail(ERR_USAGE, "--precision f16 is for a GPU; the CPU has f32 and bf16");
+    } else {
+        options.plan.bf16 = precision == PRECISION_BF16;
+    }
     return player_make(s->program, &source, s->pool, options, &s->player);
 }
 
