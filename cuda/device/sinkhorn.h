@@ -10,7 +10,7 @@
  * Two forms. On chip: E lies in shared memory, so the scores come twice (the second time from L2) and each element
  * costs one exponential. Streamed: E is made anew from the scores whenever it is read, an exponential for each value
  * from L2, which costs an SM about what the value does; nothing but vectors lies in shared memory. Sums run in one
- * order in both forms, so they agree to the last bit.
+ * order in both forms.
  *
  * The plain rung reads E twice an iteration: a warp a row for sums over columns, a thread a column for sums over rows.
  * The fast one reads it once: a warp takes a row into registers, sums it to a_i, and adds a_i E_ij to sums by column,
