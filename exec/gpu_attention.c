@@ -29,9 +29,9 @@ static int relative_of(GpuPlan *p, const Node *node, const Tensor *weight, const
     return 0;
 }
 
-/* Where the tokens lie, copies of 16 bytes are possible. */
-static bool in_pieces(Tokens t) {
-    return (uintptr_t)t.at % 16 == 0 && t.batch % 4 == 0 && t.row % 4 == 0;
+/* Where the tokens lie, copies of 16 bytes, `piece` numbers, are possible. */
+static bool in_pieces(Tokens t, int piece) {
+    return (uintptr_t)t.at % 16 == 0 && t.batch % piece == 0 && t.row % piece == 0;
 }
 
 /* Whole chunks of columns: ATTENTION_DEPTH. */
@@ -40,12 +40,12 @@ static int padded_width(int width) {
 }
 
 /* The fast rung, if a block of it fits: what it is compiled for, and its grid. */
-static bool tiled(const GpuPlan *p, const AttentionArgs *a, char define[96], GpuGrid *grid) {
+static bool tiled(const GpuPlan *p, const AttentionArgs *a, bool half, char define[96], GpuGrid *grid) {
     const int wide = padded_width(a->width);
     const int rows = wide > 256 ? 2 : wide > 32 || a->relative.h ? 4 : 8;
     const int threads = wide > 32 && wide <= 64 && !a->relative.h ? 256 : 128;
     const int queries = ATTENTION_QUERIES(rows, threads);
-    const bool pieces = in_pieces(a->q) && in_pieces(a->k) && in_pieces(a->v) && a->width % 4 == 0;
+    const bool pieces = !half && in_pieces(a->q, 4) && in_pieces(a->k, 4) && in_pieces(a->v, 4) && a->width % 4 == 0;
     if (wide > 512) return false;
     const int64_t floats = ATTENTION_FLOATS((int64_t)wide, queries, (int64_t)a->relative.w + a->relative.h);
     *grid = (GpuGrid){.x = gpu_blocks(a->queries, queries) * a->batches * a->heads,
@@ -53,6 +53,19 @@ static bool tiled(const GpuPlan *p, const AttentionArgs *a, char define[96], Gpu
                       .shared = (size_t)floats * sizeof(float)};
     snprintf(define, 96, "-DWIDTH=%d -DROWS=%d -DTHREADS=%d%s%s", wide, rows, threads, pieces ? " -DPIECES" : "",
              a->relative.h ? " -DRELATIVE" : "");
+    return grid->shared <= gpu_device(p)->shared_a_block;
+}
+
+/* The same on tensor cores, where q, k and v are half-size and there is no relative term. */
+static bool tensor_cores(const GpuPlan *p, const AttentionArgs *a, char define[96], GpuGrid *grid) {
+    const int wide = (a->width + 15) / 16 * 16;
+    const bool pieces = in_pieces(a->q, 8) && in_pieces(a->k, 8) && in_pieces(a->v, 8) && a->width % 8 == 0;
+    if (wide > 256 || a->relative.h) return false;
+    *grid = (GpuGrid){.x = gpu_blocks(a->queries, ATTENTION_MMA_QUERIES) * a->batches * a->heads,
+                      .threads = 128,
+                      .shared = ATTENTION_MMA_BYTES((size_t)wide)};
+    snprintf(define, 96, "-DWIDTH=%d%s%s", wide, pieces ? " -DPIECES" : "",
+             gpu_device(p)->arch < 80 && wide > 96 ? " -DBLOCKS=2" : "");
     return grid->shared <= gpu_device(p)->shared_a_block;
 }
 
@@ -88,23 +101,28 @@ static int launch_attention(GpuPlan *p, const Step *step) {
     if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
     char define[96];
     GpuGrid grid;
-    if (gpu_rung(p) == RUNG_FAST && tiled(p, &a, define, &grid))
-        return gpu_launch(p, step, (GpuCode){"cuda/kernels/attention_tiled.cu", "attention_tiled", step->strip, define},
-                          grid, &a, sizeof a);
-    size_t shared = (size_t)(PLAIN_WARPS * (32 + a.width)) * sizeof(float);
-    if (shared > PLAIN_SHARED) return gpu_no_kernel(node, " with such wide heads");
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/attention.cu", "attention_plain", step->strip, NULL},
-                      (GpuGrid){.x = gpu_blocks(a.batches * a.queries * a.heads, PLAIN_WARPS),
-                                .threads = PLAIN_WARPS * 32,
-                                .shared = shared},
-                      &a, sizeof a);
+    const bool half = gpu_half(p, q), store_half = !step->strip && gpu_half(p, node->output[0]);
+    const bool fast = gpu_rung(p) == RUNG_FAST;
+    GpuCode which = {.region = step->strip};
+    if (fast && half && tensor_cores(p, &a, define, &grid))
+        which.file = "cuda/kernels/attention_mma.cu", which.kernel = "attention_mma";
+    else if (fast && tiled(p, &a, half, define, &grid))
+        which.file = "cuda/kernels/attention_tiled.cu", which.kernel = "attention_tiled";
+    which.define = gpu_values(p, which.file ? define : NULL, half, store_half);
+    if (which.file) return gpu_launch(p, step, which, grid, &a, sizeof a);
+    which.file = "cuda/kernels/attention.cu", which.kernel = "attention_plain";
+    grid = (GpuGrid){.x = gpu_blocks(a.batches * a.queries * a.heads, PLAIN_WARPS),
+                     .threads = PLAIN_WARPS * 32,
+                     .shared = (size_t)(PLAIN_WARPS * (32 + a.width)) * sizeof(float)};
+    if (grid.shared > PLAIN_SHARED) return gpu_no_kernel(node, " with such wide heads");
+    return gpu_launch(p, step, which, grid, &a, sizeof a);
 }
 
 /* The same for the gradient: grid->x is left to the caller, *rows are those of a block. */
 static bool tiled_backward(const GpuPlan *p, const AttentionBackArgs *a, char define[96], GpuGrid *grid, int *rows) {
     const int wide = padded_width(a->width), each = wide > 128 ? 2 : 4, threads = 128;
     const bool pieces =
-        in_pieces(a->q) && in_pieces(a->k) && in_pieces(a->v) && in_pieces(a->d_out) && a->width % 4 == 0;
+        in_pieces(a->q, 4) && in_pieces(a->k, 4) && in_pieces(a->v, 4) && in_pieces(a->d_out, 4) && a->width % 4 == 0;
     if (wide > 512 || a->relative.h) return false;
     *rows = ATTENTION_QUERIES(each, threads);
     *grid = (GpuGrid){.threads = (unsigned)threads,

@@ -16,6 +16,7 @@ typedef struct {
 } TakesHalf;
 
 static const TakesHalf takes_half[] = {
+    {"attention", 7, true},
     {"cat", ~0u, true},
     {"conv2d", 1, true},
     {"conv_transpose2d", 1, true},

@@ -8,6 +8,7 @@
 #ifndef PANUM_CUDA_DEVICE_ATTEND_H
 #define PANUM_CUDA_DEVICE_ATTEND_H
 #include "cuda/device/device.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/attention.h"
 
 #define LANES ATTENTION_LANES
@@ -34,18 +35,29 @@ DEVICE int row_of(int r) {
 #endif
 }
 
+/* The tokens of one head of one batch. */
+typedef struct {
+    const Value *at;
+    i64 row;
+} Side;
+
+DEVICE Side side_of(Tokens t, i64 batch, int column) {
+    Side side = {(const Value *)t.at + batch * t.batch + column, t.row};
+    return side;
+}
+
 /* Four columns of a token, of which `there` exist. */
-DEVICE void fetch4(float *to, const float *from, int there) {
+DEVICE void fetch4(float *to, const Value *from, int there) {
 #ifdef PIECES
     copy16(to, from, there > 0);
 #else
     UNROLL
-    for (int i = 0; i < 4; i++) to[i] = i < there ? from[i] : 0;
+    for (int i = 0; i < 4; i++) to[i] = i < there ? value_f32(from[i]) : 0;
 #endif
 }
 
 /* rows x columns of tokens from `first` on, column `column` on; zeros where there are none. */
-DEVICE void fetch(float *to, int pitch, int rows, int columns, Tokens t, int first, int count, int column, int width) {
+DEVICE void fetch(float *to, int pitch, int rows, int columns, Side t, int first, int count, int column, int width) {
     for (int i = thread_x(); i < rows * (columns / 4); i += THREADS) {
         int row = i / (columns / 4), c = i % (columns / 4) * 4, left = width - column - c;
         int there = first + row < count && left > 0 ? left : 0;
@@ -54,10 +66,10 @@ DEVICE void fetch(float *to, int pitch, int rows, int columns, Tokens t, int fir
 }
 
 /* Part `part` of 64 tokens from `first` on: some of their columns, or some of them. */
-DEVICE void fetch_columns(float *to, Tokens t, int first, int count, int part, int width) {
+DEVICE void fetch_columns(float *to, Side t, int first, int count, int part, int width) {
     fetch(to, KEY_PITCH, KEYS, DEPTH, t, first, count, part * DEPTH, width);
 }
-DEVICE void fetch_rows(float *to, Tokens t, int first, int count, int part, int width) {
+DEVICE void fetch_rows(float *to, Side t, int first, int count, int part, int width) {
     fetch(to, WIDTH, VALUES, WIDTH, t, first + part * VALUES, count, 0, width);
 }
 

@@ -8,6 +8,7 @@
  * head. Reads keys and values once a query: it is for small things and for comparison. The result is NaN where a score
  * is NaN or +infinity, and where all are -infinity. */
 #include "cuda/device/pointwise.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/attention.h"
 
 #define PLAIN_WARPS 4
@@ -17,14 +18,14 @@ DEVICE void store(float v, i64 row, i64 column, const AttentionArgs *a) {
 #ifdef REGION_GENERATED
     region(row, column, v, &a->places);
 #else
-    a->o[row * a->heads * a->width + column] = v;
+    ((Result *)a->o)[row * a->heads * a->width + column] = f32_result(v);
 #endif
 }
 
-DEVICE float score_of(const float *q, const float *k, int width) {
+DEVICE float score_of(const float *q, const Value *k, int width) {
     float sum = 0;
     UNROLL_BY(4)
-    for (int c = 0; c < width; c++) sum = fma_f32(q[c], k[c], sum);
+    for (int c = 0; c < width; c++) sum = fma_f32(q[c], value_f32(k[c]), sum);
     return sum;
 }
 
@@ -44,8 +45,10 @@ KERNEL(attention_plain, PLAIN_WARPS * 32, AttentionArgs, a) {
     int column = (at - row * a.heads) * a.width, lane = lane_x();
     if (batch >= a.batches) return; /* the whole warp; blocks do not meet */
     float *weights = rest + warp_x() * 32, *q = rest + PLAIN_WARPS * 32 + warp_x() * a.width;
-    const float *k = a.k.at + other * a.k.batch + column, *v = a.v.at + other * a.v.batch + column;
-    for (int c = lane; c < a.width; c += 32) q[c] = a.q.at[batch * a.q.batch + query * a.q.row + column + c] * a.scale;
+    const Value *query_at = (const Value *)a.q.at + batch * a.q.batch + query * a.q.row + column;
+    const Value *k = (const Value *)a.k.at + other * a.k.batch + column;
+    const Value *v = (const Value *)a.v.at + other * a.v.batch + column;
+    for (int c = lane; c < a.width; c += 32) q[c] = value_f32(query_at[c]) * a.scale;
     warp_sync();
     float largest = bits_f32(0xff800000u); /* -infinity */
     for (int j = lane; j < keys; j += 32) largest = max_f32(largest, score_of(q, k + j * a.k.row, a.width));
@@ -61,11 +64,11 @@ KERNEL(attention_plain, PLAIN_WARPS * 32, AttentionArgs, a) {
             warp_sync();
             UNROLL_BY(1)
             for (int i = 0; i < 32 && j0 + i < keys; i++) {
-                const float *value = v + (j0 + i) * a.v.row;
+                const Value *value = v + (j0 + i) * a.v.row;
                 UNROLL
                 for (int n = 0; n < PLAIN_COLUMNS; n++) {
                     int c = first + n * 32 + lane;
-                    if (c < a.width) sum[n] = fma_f32(weights[i], value[c], sum[n]);
+                    if (c < a.width) sum[n] = fma_f32(weights[i], value_f32(value[c]), sum[n]);
                 }
                 if (a.relative.h)
                     position = fma_f32(weights[i], position_of(&a.relative, query, j0 + i, lane), position);

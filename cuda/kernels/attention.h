@@ -6,9 +6,10 @@
 
 enum { ATTENTION_PE_HALF = 16, ATTENTION_PE_WIDTH = 32 };
 
-/* Tokens whose channels lie side by side: token i of batch b begins at b batch + i row. */
+/* Tokens whose channels lie side by side: token i of batch b begins at b batch + i row. Their numbers are f32, or 16
+ * bits where a kernel is compiled for that (device/value.h). */
 typedef struct {
-    const float *at;
+    const void *at;
     i64 batch, row;
 } Tokens;
 
@@ -21,8 +22,8 @@ typedef struct {
 
 typedef struct {
     Tokens q, k, v;
-    float
-        *o; /* rows of heads x width, one after another; may be q's, if those lie so too; unused when a region stores */
+    /* Rows of heads x width, one after another; may be q's, if those lie so too. Unused when a region stores. */
+    void *o;
     i64 batches, queries, keys;
     int heads, width; /* of a head */
     int shift;        /* batch b of q meets batch (b + shift) mod batches of k and v */
@@ -67,21 +68,7 @@ typedef struct {
     ((queries) * ((width) + 4) + 2 * ATTENTION_CHUNK + (queries)*ATTENTION_WEIGHT_PITCH + (queries) * (grid))
 #define ATTENTION_BACK_FLOATS(width, queries) (ATTENTION_FLOATS(width, queries, 0) + (queries) * ((width) + 4))
 
-/* Half-size tokens, for attention_mma.cu. */
-typedef struct {
-    const u16 *at;
-    i64 batch, row;
-} HalfTokens;
-
-typedef struct {
-    HalfTokens q, k, v;
-    u16 *o; /* as in AttentionArgs */
-    i64 batches, queries, keys;
-    int heads, width, shift;
-    float scale;
-    RegionPlaces places;
-} AttentionHalfArgs;
-
+/* attention_mma.cu, for half-size tokens. */
 #define ATTENTION_MMA_QUERIES 64
 #define ATTENTION_MMA_KEYS(width) ((width) > 128 ? 32 : 64)
 /* Bytes of shared memory: queries, keys and values with 8 columns more. */

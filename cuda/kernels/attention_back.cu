@@ -45,9 +45,10 @@ KERNEL(attention_back_queries, WARPS * 32, AttentionBackArgs, a) {
     int pair = at / queries, query = at - pair * queries, batch = pair / a.heads;
     int other = (batch + a.shift) % (int)a.batches, column = (pair - batch * a.heads) * a.width;
     if (batch >= a.batches) return; /* the whole warp; blocks do not meet */
-    const float *q = a.q.at + batch * a.q.batch + query * a.q.row + column;
-    const float *d_out = a.d_out.at + batch * a.d_out.batch + query * a.d_out.row + column;
-    const float *k = a.k.at + other * a.k.batch + column, *v = a.v.at + other * a.v.batch + column;
+    const float *q = (const float *)a.q.at + batch * a.q.batch + query * a.q.row + column;
+    const float *d_out = (const float *)a.d_out.at + batch * a.d_out.batch + query * a.d_out.row + column;
+    const float *k = (const float *)a.k.at + other * a.k.batch + column,
+                *v = (const float *)a.v.at + other * a.v.batch + column;
     if (a.relative.h) {
         float sum = 0;
         for (int c = 0; c < a.width; c++)
@@ -122,9 +123,10 @@ KERNEL(attention_back_keys, WARPS * 32, AttentionBackArgs, a) {
     int pair = at / keys, key = at - pair * keys, batch = pair / a.heads, head = pair - batch * a.heads;
     int other = (batch + (int)a.batches - a.shift) % (int)a.batches, column = head * a.width;
     if (batch >= a.batches) return; /* the whole warp; blocks do not meet */
-    const float *q = a.q.at + other * a.q.batch + column, *d_out = a.d_out.at + other * a.d_out.batch + column;
-    const float *k = a.k.at + batch * a.k.batch + key * a.k.row + column;
-    const float *v = a.v.at + batch * a.v.batch + key * a.v.row + column;
+    const float *q = (const float *)a.q.at + other * a.q.batch + column,
+                *d_out = (const float *)a.d_out.at + other * a.d_out.batch + column;
+    const float *k = (const float *)a.k.at + batch * a.k.batch + key * a.k.row + column;
+    const float *v = (const float *)a.v.at + batch * a.v.batch + key * a.v.row + column;
     i64 first_query = (i64)(other * a.heads + head) * queries;
     for (int first = 0; first < a.width; first += 32 * COLUMNS) {
         float dk[COLUMNS], dv[COLUMNS];
@@ -175,7 +177,7 @@ KERNEL(attention_back_position, 256, AttentionBackArgs, a) {
     for (int row = warp_x(); row < rows; row += 8) {
         int pair = row / queries, query = row - pair * queries, batch = pair / a.heads;
         int column = (pair - batch * a.heads) * a.width + block_x();
-        float d = a.d_out.at[batch * a.d_out.batch + query * a.d_out.row + column];
+        float d = ((const float *)a.d_out.at)[batch * a.d_out.batch + query * a.d_out.row + column];
         weight = fma_f32(d, a.position[(i64)row * ATTENTION_PE_WIDTH + lane], weight);
         bias += d;
     }

@@ -37,7 +37,7 @@ DEVICE Place place_of(int n, int tiles) {
     return at;
 }
 
-DEVICE void fetch_place(float *to, Tokens k, Tokens v, Place at, int keys, int width) {
+DEVICE void fetch_place(float *to, Side k, Side v, Place at, int keys, int width) {
     int first = at.tile * KEYS;
     if (at.part < KEY_CHUNKS)
         fetch_columns(to, k, first, keys, at.part, width);
@@ -91,11 +91,8 @@ KERNEL_BLOCKS(attention_back_queries, THREADS, 3, AttentionBackArgs, a) {
     int first = (block_x() - pair * blocks) * QUERIES, queries = (int)a.queries, keys = (int)a.keys;
     int tiles = (keys + KEYS - 1) / KEYS, chunks = tiles * (FIRST_CHUNKS + SECOND_CHUNKS), lane = thread_x() % LANES;
     float by = a.scale * LOG2_E;
-    Tokens tq = a.q, tk = a.k, tv = a.v, td = a.d_out;
-    tq.at += batch * tq.batch + column;
-    td.at += batch * td.batch + column;
-    tk.at += other * tk.batch + column;
-    tv.at += other * tv.batch + column;
+    Side tq = side_of(a.q, batch, column), td = side_of(a.d_out, batch, column);
+    Side tk = side_of(a.k, other, column), tv = side_of(a.v, other, column);
     float dq[ROWS][COLUMNS], s[ROWS][4], d[ROWS][4], most[ROWS], total[ROWS], mean[ROWS];
     UNROLL
     for (int r = 0; r < ROWS; r++) {
@@ -172,7 +169,7 @@ KERNEL_BLOCKS(attention_back_queries, THREADS, 3, AttentionBackArgs, a) {
 
 #define KEYS_CHUNKS (2 * KEY_CHUNKS + 2 * VALUE_CHUNKS) /* of 64 queries: columns of q and do, tokens of do and q */
 
-DEVICE void fetch_queries(float *to, Tokens q, Tokens d_out, int n, int queries, int width) {
+DEVICE void fetch_queries(float *to, Side q, Side d_out, int n, int queries, int width) {
     int first = n / KEYS_CHUNKS * KEYS, part = n % KEYS_CHUNKS;
     if (part < KEY_CHUNKS)
         fetch_columns(to, q, first, queries, part, width);
@@ -195,11 +192,8 @@ KERNEL_BLOCKS(attention_back_keys, THREADS, WIDTH > 64 ? 2 : 3, AttentionBackArg
     int chunks = (queries + KEYS - 1) / KEYS * KEYS_CHUNKS;
     float by = a.scale * LOG2_E;
     i64 row0 = (i64)(other * a.heads + head) * queries; /* of the queries' numbers */
-    Tokens tq = a.q, tk = a.k, tv = a.v, td = a.d_out;
-    tq.at += other * tq.batch + column;
-    td.at += other * td.batch + column;
-    tk.at += batch * tk.batch + column;
-    tv.at += batch * tv.batch + column;
+    Side tq = side_of(a.q, other, column), td = side_of(a.d_out, other, column);
+    Side tk = side_of(a.k, batch, column), tv = side_of(a.v, batch, column);
     float dk[ROWS][COLUMNS], dv[ROWS][COLUMNS], s[ROWS][4], d[ROWS][4];
     UNROLL
     for (int r = 0; r < ROWS; r++) {

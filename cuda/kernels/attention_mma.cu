@@ -16,8 +16,10 @@
 #define WIDTH 64
 #define PIECES
 #define HALF_IS_F16
+#define STORE_HALF
 #endif
 #include "cuda/device/pointwise.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/attention.h"
 
 #ifndef BLOCKS /* sm_75 wants 2 above 96 columns: its copies go through registers */
@@ -31,12 +33,23 @@
 #define DEPTHS (WIDTH / 16)
 #define MINUS_INFINITY bits_f32(0xff800000u)
 
-DEVICE void store(float v, i64 row, i64 column, const AttentionHalfArgs *a) {
+DEVICE void store(float v, i64 row, i64 column, const AttentionArgs *a) {
 #ifdef REGION_GENERATED
     region(row, column, v, &a->places);
 #else
-    a->o[row * a->heads * a->width + column] = f32_half(v);
+    ((Result *)a->o)[row * a->heads * a->width + column] = f32_result(v);
 #endif
+}
+
+/* The tokens of one head of one batch. */
+typedef struct {
+    const u16 *at;
+    i64 row;
+} Side;
+
+DEVICE Side side_of(Tokens t, i64 batch, int column) {
+    Side side = {(const u16 *)t.at + batch * t.batch + column, t.row};
+    return side;
 }
 
 /* Eight columns of a token, of which `there` exist. */
@@ -50,7 +63,7 @@ DEVICE void fetch8(u16 *to, const u16 *from, int there) {
 }
 
 /* `rows` tokens from `first` on; zeros where there are none. */
-DEVICE void fetch(u16 *to, int rows, HalfTokens t, int first, int count, int width) {
+DEVICE void fetch(u16 *to, int rows, Side t, int first, int count, int width) {
     UNROLL_BY(4) /* before sm_80 each copy goes through four registers */
     for (int i = thread_x(); i < rows * (WIDTH / 8); i += THREADS) {
         int row = i / (WIDTH / 8), c = i % (WIDTH / 8) * 8, there = first + row < count && width > c ? width - c : 0;
@@ -132,7 +145,7 @@ DEVICE void soften(float s[KEYS / 8][4], float o[WIDTH / 8][4], float *most, flo
 }
 
 /* grid: batches x heads x blocks of 64 queries, the last running fastest */
-KERNEL_BLOCKS(attention_mma, THREADS, BLOCKS, AttentionHalfArgs, a) {
+KERNEL_BLOCKS(attention_mma, THREADS, BLOCKS, AttentionArgs, a) {
     SHARED_REST(u16, q); /* the queries, then the keys, then the values; in the end the results in their place */
     SHARED_REST(float, stage);
     u16 *k = q + QUERIES * PITCH, *v = k + KEYS * PITCH;
@@ -140,10 +153,7 @@ KERNEL_BLOCKS(attention_mma, THREADS, BLOCKS, AttentionHalfArgs, a) {
     int other = (batch + a.shift) % (int)a.batches, column = (pair - batch * a.heads) * a.width, lane = lane_x();
     int first = (block_x() - pair * blocks) * QUERIES, queries = (int)a.queries, keys = (int)a.keys;
     float by = a.scale * 1.44269504f; /* exponentials are to base 2 */
-    HalfTokens tq = a.q, tk = a.k, tv = a.v;
-    tq.at += batch * tq.batch + column;
-    tk.at += other * tk.batch + column;
-    tv.at += other * tv.batch + column;
+    Side tq = side_of(a.q, batch, column), tk = side_of(a.k, other, column), tv = side_of(a.v, other, column);
     float o[WIDTH / 8][4], most[2] = {MINUS_INFINITY, MINUS_INFINITY}, total[2] = {0, 0};
     UNROLL
     for (int n = 0; n < WIDTH / 8; n++) {

@@ -28,12 +28,12 @@ DEVICE void store(float v, i64 row, i64 column, const AttentionArgs *a) {
 #ifdef REGION_GENERATED
     region(row, column, v, &a->places);
 #else
-    a->o[row * a->heads * a->width + column] = v;
+    ((Result *)a->o)[row * a->heads * a->width + column] = f32_result(v);
 #endif
 }
 
 /* Chunk n of the keys and values, in the order in which they are used. */
-DEVICE void fetch_chunk(float *to, Tokens k, Tokens v, int n, int keys, int width) {
+DEVICE void fetch_chunk(float *to, Side k, Side v, int n, int keys, int width) {
     int first = n / CHUNKS * KEYS, part = n % CHUNKS;
     if (part < KEY_CHUNKS)
         fetch_columns(to, k, first, keys, part, width);
@@ -114,10 +114,7 @@ KERNEL_BLOCKS(attention_tiled, THREADS, THREADS == 256 ? 2 : 3, AttentionArgs, a
     int other = (batch + a.shift) % (int)a.batches, column = (pair - batch * a.heads) * a.width;
     int first = (block_x() - pair * blocks) * QUERIES, queries = (int)a.queries, keys = (int)a.keys;
     int chunks = (keys + KEYS - 1) / KEYS * CHUNKS;
-    Tokens tq = a.q, tk = a.k, tv = a.v;
-    tq.at += batch * tq.batch + column;
-    tk.at += other * tk.batch + column;
-    tv.at += other * tv.batch + column;
+    Side tq = side_of(a.q, batch, column), tk = side_of(a.k, other, column), tv = side_of(a.v, other, column);
     float o[ROWS][COLUMNS], s[ROWS][4], most[ROWS], total[ROWS];
     UNROLL
     for (int r = 0; r < ROWS; r++) {
