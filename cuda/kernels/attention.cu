@@ -38,7 +38,7 @@ DEVICE float position_of(const Relative *r, int query, int key, int lane) {
 
 /* A warp a query and head. SHARED_REST: for each warp the query (it may be overwritten while it is still needed) and
  * the weights of 32 keys. grid: batches x queries x heads / 4 */
-KERNEL(attention_plain, PLAIN_WARPS * 32, AttentionArgs, a) {
+KERNEL_BLOCKS(attention_plain, PLAIN_WARPS * 32, 8, AttentionArgs, a) {
     SHARED_REST(float, rest);
     int at = block_x() * PLAIN_WARPS + warp_x(), row = at / a.heads, queries = (int)a.queries, keys = (int)a.keys;
     int batch = row / queries, query = row - batch * queries, other = (batch + a.shift) % (int)a.batches;
