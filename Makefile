@@ -222,15 +222,20 @@ judge: all ## measures sgm and the weights that ship (WEIGHTS) on real pairs and
 	$(BUILD)/panum judge bench/stereo_gt/pairs.tsv --folder $(GT) $(judged) --beside bench/stereo_gt/StereoSGBM.tsv
 	$(BUILD)/panum judge synthetic --count 48 $(judged)
 
-# From nothing to the file that ships. Training may be stopped at any time and goes on when it is called again.
+# From nothing to the file that ships. Training may be stopped at any time and goes on when it is called again. AUTO="no:
+# why" keeps the file from being taken unless somebody asks for it.
 RUN ?= runs/xs
-weights: all ## trains the weights that ship from nothing into RUN (runs/xs), by weights/recipe.args: hours
-	$(BUILD)/panum train stereo @weights/recipe.args -o $(RUN)
-ship: all ## turns RUN's best weights into weights/s2m2-XS.safetensors: f16, with what they are written into the file
-	$(BUILD)/panum model verify $(RUN)/best.safetensors --model s2m2-XS
-	$(BUILD)/panum model convert $(RUN)/best.safetensors --dtype f16 -y -o weights/s2m2-XS.safetensors \
+weights: all ## trains the weights that ship from nothing into RUN (runs/xs), by weights/recipe-*.args: hours
+	$(BUILD)/panum train stereo @weights/recipe-1.args -o $(RUN)/1
+	$(BUILD)/panum train stereo @weights/recipe-2.args --init $(RUN)/1/best.safetensors -o $(RUN)/2
+	$(BUILD)/panum train stereo @weights/recipe-3.args --init $(RUN)/2/best.safetensors -o $(RUN)/3
+BEST ?= $(RUN)/3/best.safetensors
+ship: all ## turns RUN's last best weights (BEST) into weights/s2m2-XS.safetensors: f16, with what they are written into the file
+	$(BUILD)/panum model verify $(BEST) --model s2m2-XS
+	$(BUILD)/panum model convert $(BEST) --dtype f16 -y -o weights/s2m2-XS.safetensors \
 	    --note licence=Apache-2.0 --note date=$(shell date -u +%F) \
-	    --note "data=synthetic scenes drawn by panum; no picture and no truth of anybody else"
+	    --note "data=synthetic scenes drawn by panum; no picture and no truth of anybody else" \
+	    $(if $(AUTO),--note "auto=$(AUTO)",)
 	$(BUILD)/panum model info weights/s2m2-XS.safetensors
 
 layers: ## checks that includes go down only and that every header compiles alone

@@ -716,7 +716,8 @@ def memory_rows(setup, results):
 def size_row(setup, results):
     stripped = os.path.join(setup.scratch, "panum")
     subprocess.run(["strip", "-o", stripped, setup.panum], check=True)
-    results.add("C18", "the program, stripped", 0, os.path.getsize(stripped) / 1e6, 2, unit="MB", below=True)
+    # 2 MB without the host side of CUDA and 4 with it: it is in.
+    results.add("C18", "the program, stripped", 0, os.path.getsize(stripped) / 1e6, 4, unit="MB", below=True)
 
 
 # ---- the run --------------------------------------------------------------------------------------------------------

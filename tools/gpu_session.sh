@@ -5,13 +5,14 @@
 #   tools/gpu_session.sh tests FOLDER OUT       there: which device, the tests of make test-gpu, the self-test
 #   tools/gpu_session.sh bench FOLDER OUT       there: what the kernels reach
 #   tools/gpu_session.sh train FOLDER OUT MINUTES [OPTION...]
-#                                               there: trains by weights/recipe.args for so long, and packs the folder
+#                                               there: trains by weights/recipe-gpu.args for so long, and packs the folder
 #   tools/gpu_session.sh unpack OUT RUN         here: what came back, as a folder that `panum train stereo -o RUN` goes on with
 #
 # `train` goes on from RUN_FROM, a folder with pieces that an earlier one left (or a folder of a training), if that is set.
 # Everything is run from the root of the tree, of which tests/ and weights/ are needed there. OUT gets no file larger than
-# PIECE bytes (15 MB), because machines are lent with such limits. BATCH pairs a step, MICRO of them at once (4 and 4;
+# PIECE bytes (15 MB), because machines are lent with such limits. BATCH pairs a step, MICRO of them at once (8 and 8;
 # a folder begun with other numbers, as on a CPU with 1 at once, goes on with --resume-anyway among the options).
+# OPTION may be --init weights/s2m2-XS.safetensors, which goes on from what is shipped.
 set -e
 cd "$(dirname "$0")/.."
 what=$1 folder=$2 out=$3
@@ -85,8 +86,8 @@ train)
             cp "$RUN_FROM"/* "$RUN"/
         fi
     fi
-    "$folder/bin/panum" train stereo @weights/recipe.args -o "$RUN" --device "$GPU" --threads "$cpus" \
-        --loader-threads "$cpus" --batch "${BATCH:-4}" --micro-batch "${MICRO:-4}" \
+    "$folder/bin/panum" train stereo @weights/recipe-gpu.args -o "$RUN" --device "$GPU" --threads "$cpus" \
+        --loader-threads "$cpus" --batch "${BATCH:-8}" --micro-batch "${MICRO:-8}" \
         --hours "$(awk "BEGIN { print $minutes / 60 }")" --progress none --checkpoint-every 2000 --validate-every 2000 --log "$out/train.txt" "$@" || echo "training ended with $?"
     # the newest checkpoint, the tables, and the best weights: all that going on needs
     rm -f "$out"/run.tar.*
