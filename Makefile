@@ -170,7 +170,8 @@ test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against
 	@sh tools/test_gpu.sh $(BUILD) $(GPU) $(GPU_TESTS)
 
 .PHONY: test-emulated
-test-emulated: $(BUILD)/tests/cuda/test_s2m2_device ## S2M2-XS and a training step on the emulated GPU, the plain rungs too
+test-emulated: $(BUILD)/tests/cuda/test_s2m2_device $(BUILD)/tests/cuda/test_trainer ## S2M2-XS and a training step on the emulated GPU, the plain rungs too
+	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_trainer all
 	PANUM_BUILD=$(BUILD) $< all
 
 # The same tests under a sanitizer, each in a build folder of its own.
