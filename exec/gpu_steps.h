@@ -35,6 +35,7 @@ typedef struct {
     each(resample) \
     each(norm) \
     each(box) \
+    each(sample) \
     each(reduce) \
     each(rows_gradient) \
     each(weight_gradient) \

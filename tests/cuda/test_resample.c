@@ -1,4 +1,4 @@
-/* Pooling, resizing, windows and moves on the emulated device against the CPU, forward and backward. */
+/* Pooling, resizing, windows, moves and grid sampling on the emulated device against the CPU, forward and backward. */
 #include "tensor/op.h"
 #include "tensor/ops/ops.h"
 #include "tests/cuda/simt/plan_case.h"
@@ -10,7 +10,7 @@ static Tensor *map(Program *program, const char *name, int64_t n, int64_t c, int
 
 /* The operator's value and gradients as outputs: what `t` was made by is the last operator recorded. */
 static void value_and_gradients(Program *program, Tensor *t) {
-    static const char *const of[] = {"dx", "dweight", "dbias"};
+    static const char *const of[] = {"dx", "dplace"};
     const Backward b = backward_record(t->node, 1);
     program_output(program, "y", t);
     for (int k = 0; k < t->node->inputs; k++) {
@@ -133,8 +133,27 @@ static void test_moves(void **state) {
     }
 }
 
+/* Places inside, at the edges and far outside the picture; both rules outside, both of corners. */
+static void test_sampling(void **state) {
+    (void)state;
+    static const int64_t cases[][6] = {{1, 1, 1, 1, 1, 1}, {2, 3, 7, 9, 5, 40}, {1, 37, 12, 8, 3, 5}};
+    for (int i = 0; i < 12; i++) {
+        const int64_t *size = cases[i / 4];
+        char what[80];
+        Program *program = program_make();
+        Tensor *x = t_slice(map(program, "x", size[0], size[1] + 2, size[2], size[3]), 1, 1, size[1]);
+        Tensor *grid = t_affine(map(program, "grid", size[0], 2, size[4], size[5]), 1.4, 0.05);
+        const GridSampleOptions options = {.border = i % 2, .align_corners = i / 2 % 2};
+        value_and_gradients(program, t_grid_sample_at(x, grid, options, T_HERE));
+        snprintf(what, sizeof what, "sampling %d%s%s", i / 4, options.border ? ", border" : "",
+                 options.align_corners ? ", corners" : "");
+        compare_plan(what, program, (PlanWay){{.interpret = i % 2}, {0}, {.order = (unsigned)i % 3}}, 2e-5);
+        program_drop(program);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_windows),
-                                       cmocka_unit_test(test_moves)};
+                                       cmocka_unit_test(test_moves), cmocka_unit_test(test_sampling)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
