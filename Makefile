@@ -163,11 +163,18 @@ test: all layers $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN) $(BUILD)/install/libpanu
 # Tests of the GPU code that run on a GPU as they do on the emulated device; the others plant faults or ask the fake driver.
 # GPU=cuda:1 names another device.
 GPU ?= cuda
-GPU_TESTS := $(filter-out %/test_watchers %/test_driver %/test_cache %/test_nvrtc,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
+GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
 .PHONY: test-gpu gpu-tests
 gpu-tests: all $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/
 	@sh tools/test_gpu.sh $(BUILD) $(GPU) $(GPU_TESTS)
+
+# The table of operators, from what the tests of this folder have held against the CPU.
+.PHONY: operators
+operators: gpu-tests $(BUILD)/tests/cuda/test_operators ## runs the GPU tests and writes docs/gpu_operators.tsv
+	rm -f $(BUILD)/operators.seen
+	@for t in $(GPU_TESTS); do PANUM_BUILD=$(BUILD) $$t >/dev/null || exit 1; done
+	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_operators write
 
 .PHONY: test-emulated
 test-emulated: $(BUILD)/tests/cuda/test_s2m2_device $(BUILD)/tests/cuda/test_trainer ## S2M2-XS and a training step on the emulated GPU, the plain rungs too

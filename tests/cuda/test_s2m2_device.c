@@ -12,6 +12,7 @@
 #include "nn/store.h"
 #include "tensor/files/weights.h"
 #include "tests/cuda/simt/plan_case.h"
+#include "tests/cuda/simt/seen.h"
 #include "tests/cuda/simt/test_device.h"
 #include "tests/lib/check.h"
 
@@ -158,6 +159,7 @@ static void compare(const char *what, const Case *c, Program *program, Fill *fil
         facts.launches, (double)(facts.block + facts.weights + facts.extra) / 1048576, j.count[0], j.name[0],
         j.worst[0], j.count[1], j.name[1], j.worst[1], (double)(clock() - began) / CLOCKS_PER_SEC);
     if (j.told) fail_msg("%s: %d are not what they are on the CPU", what, j.told);
+    operators_seen(shape, way.gpu.storage);
     gpu_plan_drop(device);
     gpu_close(gpu);
     plan_drop(cpu), plan_drop(shape);

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "nn/store.h"
+#include "tests/cuda/simt/seen.h"
 #include "tests/cuda/simt/test_device.h"
 #include "tests/lib/check.h"
 
@@ -80,6 +81,7 @@ void compare_plan(const char *what, Program *program, PlanWay way, double bound)
         mem_free(got);
     }
     printf("  %-36s %2d launches, largest difference %.1e\n", what, facts.launches, worst);
+    operators_seen(shape, way.gpu.storage);
     gpu_plan_drop(plan);
     assert_int_equal(test_device_use(gpu).memory, 0);
     gpu_close(gpu);
