@@ -176,6 +176,10 @@ operators: gpu-tests $(BUILD)/tests/cuda/test_operators ## runs the GPU tests an
 	@for t in $(GPU_TESTS); do PANUM_BUILD=$(BUILD) $$t >/dev/null || exit 1; done
 	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_operators write
 
+.PHONY: nvrtc
+nvrtc: $(BUILD)/tests/cuda/test_nvrtc ## every kernel and variant through NVRTC for every architecture: a quarter of an hour
+	PANUM_BUILD=$(BUILD) $< all
+
 .PHONY: test-emulated
 test-emulated: $(BUILD)/tests/cuda/test_s2m2_device $(BUILD)/tests/cuda/test_trainer ## S2M2-XS and a training step on the emulated GPU, the plain rungs too
 	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_trainer all
@@ -236,8 +240,7 @@ RUN ?= runs/xs
 weights: all ## trains the weights that ship from nothing into RUN (runs/xs), by weights/recipe-*.args: hours
 	$(BUILD)/panum train stereo @weights/recipe-1.args -o $(RUN)/1
 	$(BUILD)/panum train stereo @weights/recipe-2.args --init $(RUN)/1/best.safetensors -o $(RUN)/2
-	$(BUILD)/panum train stereo @weights/recipe-3.args --init $(RUN)/2/best.safetensors -o $(RUN)/3
-BEST ?= $(RUN)/3/best.safetensors
+BEST ?= $(RUN)/2/best.safetensors
 ship: all ## turns RUN's last best weights (BEST) into weights/s2m2-XS.safetensors: f16, with what they are written into the file
 	$(BUILD)/panum model verify $(BEST) --model s2m2-XS
 	$(BUILD)/panum model convert $(BEST) --dtype f16 -y -o weights/s2m2-XS.safetensors \

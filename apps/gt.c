@@ -385,9 +385,6 @@ static int check_foreign(const Gt *gt) {
     char path[GT_PATH], folder[4100];
     struct stat st;
     if (gt->o->overwrite || journal_pieces(gt->journal)) return 0;
-    for (int i = 0; i < summaries(gt); i++)
-        if (stat(summary_path(gt, i, path), &st) == 0)
-            return fail(ERR_USAGE, "%s exists; name another output, or add -y to replace it", show_path(path));
     snprintf(folder, sizeof folder, "%s/disparities", gt->folder);
     for (int64_t i = 0; i < gt->film_count; i++) {
         const GtFilm *f = &gt->films[i];
@@ -400,6 +397,9 @@ static int check_foreign(const Gt *gt) {
                             show_path(path), show_path(folder));
         }
     }
+    for (int i = 0; i < summaries(gt); i++)
+        if (stat(summary_path(gt, i, path), &st) == 0)
+            return fail(ERR_USAGE, "%s exists; name another output, or add -y to replace it", show_path(path));
     return 0;
 }
 

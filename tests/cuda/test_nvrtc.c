@@ -1,14 +1,27 @@
 /* Every kernel of the tree through NVRTC, for every architecture it makes code for from sm_75 on; no GPU is needed.
  * Registers, shared memory, stack and spills are printed. The conformance kernels are compiled too. $PANUM_NVRTC names
  * the library where it is not found by its usual names; without one the test is skipped. An argument is a part of the
- * names of the files to compile, for those who write one. */
+ * names of the files to compile, for those who write one, or `all` (make nvrtc).
+ *
+ * All kernels and variants for all architectures are some thousand compilations and a quarter of an hour: without an
+ * argument every kernel is compiled for the oldest architecture, for sm_90 and for the newest, every variant for its
+ * oldest and the newest. */
 #include "base/file.h"
 #include "base/mem.h"
 #include "cuda/nvrtc.h"
 #include "cuda/texts.h"
 #include "tests/lib/check.h"
 
-static const char *only; /* NULL: all */
+static const char *only; /* NULL: all files, few architectures */
+
+static bool wanted_file(const char *name) {
+    return !only || !strcmp(only, "all") || strstr(name, only);
+}
+
+/* `least`: the oldest that what is compiled can do; `middle`: whether sm_90 is among the few. */
+static bool wanted_arch(int arch, int least, int newest, bool middle) {
+    return arch >= least && (only || arch == least || arch == newest || (middle && arch == 90));
+}
 
 enum { ARCH_MOST = 64, REPORTS_MOST = 32 };
 
@@ -98,10 +111,10 @@ static void test_variants(void **state) {
     int arch[ARCH_MOST], count = nvrtc_architectures(nvrtc, arch, ARCH_MOST);
     head();
     for (size_t k = 0; k < sizeof variants / sizeof *variants; k++) {
-        if (only && !strstr(variants[k].file, only)) continue;
+        if (!wanted_file(variants[k].file)) continue;
         GpuSource source = cuda_kernel_source(variants[k].file, variants[k].define);
         for (int i = 0; i < count; i++) {
-            if (arch[i] < variants[k].least) continue;
+            if (!wanted_arch(arch[i], variants[k].least, arch[count - 1], false)) continue;
             assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_STRICT), kernels_in(source.text));
         }
     }
@@ -115,10 +128,10 @@ static void test_kernels(void **state) {
     head();
     for (int k = 0; k < cuda_text_count; k++) {
         size_t n = strlen(cuda_texts[k].name);
-        if (strcmp(cuda_texts[k].name + n - 3, ".cu") || (only && !strstr(cuda_texts[k].name, only))) continue;
+        if (strcmp(cuda_texts[k].name + n - 3, ".cu") || !wanted_file(cuda_texts[k].name)) continue;
         GpuSource source = cuda_kernel_source(cuda_texts[k].name, NULL);
         for (int i = 0; i < count; i++) {
-            if (arch[i] < 75) continue;
+            if (!wanted_arch(arch[i], 75, arch[count - 1], true)) continue;
             assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_STRICT), kernels_in(source.text));
         }
     }
@@ -186,5 +199,6 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_strict), cmocka_unit_test(test_kernels),
                                        cmocka_unit_test(test_variants), cmocka_unit_test(test_words)};
     const struct CMUnitTest one[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_variants)};
-    return only ? cmocka_run_group_tests(one, NULL, NULL) : cmocka_run_group_tests(tests, NULL, NULL);
+    return only && strcmp(only, "all") != 0 ? cmocka_run_group_tests(one, NULL, NULL)
+                                            : cmocka_run_group_tests(tests, NULL, NULL);
 }

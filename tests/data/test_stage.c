@@ -222,9 +222,11 @@ static void test_same_bits(void **state) {
 
 /* ---- augmentation: the same promises after every change of geometry ---- */
 
+/* right(x - d) = left(x), but for what reading between the finest texels costs: up to 4 grey levels in one scene or
+ * another, and in any case little beside what a disparity that is 4 px off costs. */
 static void check_promise(const Sample *s, const char *what, double bound) {
     int w = s->width, h = s->height;
-    double error = 0;
+    double error = 0, off = 0;
     int64_t counted = 0;
     for (int eye = 0; eye < 2; eye++) {
         const SampleEye *mine = eye ? &s->right : &s->left, *other = eye ? &s->left : &s->right;
@@ -241,12 +243,13 @@ static void check_promise(const Sample *s, const char *what, double bound) {
                     const uint8_t *row = other->rgb + 3 * y * w;
                     error += fabs(mine->rgb[3 * i + k] -
                                   (row[3 * x0 + k] + (at - x0) * (row[3 * x1 + k] - row[3 * x0 + k])));
+                    off += abs(mine->rgb[3 * i + k] - row[3 * (x0 >= 4 ? x0 - 4 : x0 + 4) + k]);
                     counted++;
                 }
             }
     }
-    printf("%s: warping error %.2f\n", what, error / (double)counted);
-    assert_true(counted > (int64_t)w * h && error / (double)counted < bound);
+    printf("%s: warping error %.2f, 4 px beside %.2f\n", what, error / (double)counted, off / (double)counted);
+    assert_true(counted > (int64_t)w * h && error / (double)counted < bound && off > 2 * error);
 }
 
 static void test_geometry(void **state) {
@@ -258,28 +261,28 @@ static void test_geometry(void **state) {
     Sample s = {0}, other = {0};
     for (uint64_t index = 0; index < 4; index++) {
         assert_int_equal(synthetic_make(synthetic, index, &s), 0);
-        check_promise(&s, "as drawn", 3);
+        check_promise(&s, "as drawn", 5);
         assert_int_equal(augment_crop(&other, &s, 20, 20, 10, 100, 64), 0);
-        check_promise(&other, "window", 3);
+        check_promise(&other, "window", 5);
         for (int shift = -12; shift <= 12; shift += 8) { /* the screen plane moves */
             assert_int_equal(augment_crop(&other, &s, 20 + shift / 2, 20 - shift / 2, 0, 110, H), 0);
-            check_promise(&other, "screen moved", 3);
+            check_promise(&other, "screen moved", 5);
             float d = s.left.disparity[5 * W + 70], moved = other.left.disparity[5 * 110 + 70 - 20 - shift / 2];
             assert_true(fabsf(moved - (d - (float)shift)) < 1e-4f);
         }
         assert_int_equal(augment_resize(&other, &s, 117, 71), 0);
-        check_promise(&other, "smaller", 6);
+        check_promise(&other, "smaller", 8);
         assert_int_equal(augment_resize(&other, &s, 235, 131), 0);
-        check_promise(&other, "larger", 3);
+        check_promise(&other, "larger", 5);
         assert_int_equal(sample_copy(&other, &s), 0);
         augment_mirror(&other);
-        check_promise(&other, "mirrored", 3);
+        check_promise(&other, "mirrored", 5);
         assert_true(other.left.disparity[30 * W + 20] == s.right.disparity[30 * W + W - 1 - 20]);
         augment_mirror(&other);
         assert_memory_equal(other.left.rgb, s.left.rgb, 3 * W * H);
         assert_memory_equal(other.right.disparity, s.right.disparity, 4 * W * H);
         augment_flip_rows(&other);
-        check_promise(&other, "upside down", 3);
+        check_promise(&other, "upside down", 5);
         float middle = augment_quantile(&s, 0.5);
         int below = 0;
         for (int i = 0; i < W * H; i++) below += s.left.disparity[i] <= middle;
