@@ -16,18 +16,9 @@ typedef struct {
 } TakesHalf;
 
 static const TakesHalf takes_half[] = {
-    {"attention", 7, true},
-    {"cat", ~0u, true},
-    {"conv2d", 1, true},
-    {"conv_transpose2d", 1, true},
-    {"copy", ~0u, true},
-    {"layer_norm", 1, true},
-    {"linear", 1, true},
-    {"linear_input_gradient", 1, true},
-    {"matmul", 3, true},
-    {"matmul_nt", 3, true},
-    {"pointwise", ~0u, true},
-    {"softmax", 1, true},
+    {"attention", 7, true}, {"cat", ~0u, true},      {"conv2d", 1, true},      {"conv_transpose2d", 1, true},
+    {"copy", ~0u, true},    {"layer_norm", 1, true}, {"linear", 1, true},      {"linear_input_gradient", 1, true},
+    {"matmul", 3, true},    {"matmul_nt", 3, true},  {"pointwise", ~0u, true}, {"softmax", 1, true},
 };
 
 static const TakesHalf *find_row(const Node *node) {

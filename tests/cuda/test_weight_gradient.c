@@ -37,7 +37,8 @@ static const Case cases[] = {
     {"linear of parts", LINEAR, 2, 12, 1, 7, 19, 1, 1, {1, 0, 0}, PARTS, true},
 };
 
-/* The gradient of a slice or of parts is made by other operators; that of a large map takes the emulated device long. */
+/* The gradient of a slice or of parts is made by other operators; that of a large map takes the emulated device long.
+ */
 static bool of_input(const Case *c) {
     return c->data == WHOLE && c->n * c->h * c->w <= 128;
 }
