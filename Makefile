@@ -6,7 +6,9 @@ CC ?= gcc
 # pixels need is the vectoriser, which gcc lets weigh costs at -O2 as at -O3 only when told so. Vector sources, where
 # unrolling matters, are built with -O3; verbs, what they share, files of weights and what launches kernels on a GPU for
 # size. None of that where OPT was chosen outside, as it is for the sanitizers.
-OPT ?= -O2 $(if $(findstring clang,$(shell $(CC) --version)),,-fvect-cost-model=dynamic)
+ifeq ($(origin OPT),undefined)
+OPT := -O2 $(if $(findstring clang,$(shell $(CC) --version)),,-fvect-cost-model=dynamic)
+endif
 KERNEL_OPT := $(if $(filter file,$(origin OPT)),-O3)
 SIZE_OPT := $(if $(filter file,$(origin OPT)),-Os)
 WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wvla -Wno-psabi -Wno-unknown-warning-option -Wno-format-truncation -Wno-stringop-truncation -Werror
@@ -177,7 +179,7 @@ operators: gpu-tests $(BUILD)/tests/cuda/test_operators ## runs the GPU tests an
 	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_operators write
 
 .PHONY: nvrtc
-nvrtc: $(BUILD)/tests/cuda/test_nvrtc ## every kernel and variant through NVRTC for every architecture: a quarter of an hour
+nvrtc: $(BUILD)/tests/cuda/test_nvrtc ## every kernel and variant through NVRTC for every architecture: long
 	PANUM_BUILD=$(BUILD) $< all
 
 .PHONY: test-emulated

@@ -3,7 +3,7 @@
  * the library where it is not found by its usual names; without one the test is skipped. An argument is a part of the
  * names of the files to compile, for those who write one, or `all` (make nvrtc).
  *
- * All kernels and variants for all architectures are some thousand compilations and a quarter of an hour: without an
+ * All kernels and variants for all architectures are hundreds of compilations and take many minutes: without an
  * argument every kernel is compiled for the oldest architecture, for sm_90 and for the newest, every variant for its
  * oldest and the newest. */
 #include "base/file.h"

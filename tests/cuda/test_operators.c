@@ -1,5 +1,5 @@
 /* The table operator x direction x storage x where it was proved: docs/gpu_operators.tsv. Rows are the operators of
- * tensor/ops (views have no kernel and no row), `kernel` is whether a launcher knows it (and then test_nvrtc compiles
+ * tensor/ops (views have no kernel and no row), `kernel` is whether a launcher knows it (and then make nvrtc compiles
  * its kernels for every architecture); the other columns come from what the tests of this folder have held against the
  * CPU (tests/cuda/simt/seen.h): e on the emulated device, g on a GPU.
  *
@@ -107,7 +107,7 @@ static void write_table(void) {
     FILE *to = fopen(table, "w");
     assert_non_null(to);
     fprintf(to, "# Operators on a GPU (tests/cuda/test_operators.c; make operators). kernel: there is one, and "
-                "test_nvrtc compiles it\n"
+                "make nvrtc compiles it\n"
                 "# for every architecture from sm_75 on. f32, f16, bf16 storage: e held against the CPU on the "
                 "emulated device, g on\n"
                 "# a GPU. A value in 16 bits is one of the operator's own tensors; positions and sums are f32 always.\n"
