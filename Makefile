@@ -165,7 +165,7 @@ test: all layers $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN) $(BUILD)/install/libpanu
 # Tests of the GPU code that run on a GPU as they do on the emulated device; the others plant faults or ask the fake driver.
 # GPU=cuda:1 names another device.
 GPU ?= cuda
-GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
+GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc %/test_headers,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
 .PHONY: test-gpu gpu-tests
 gpu-tests: all $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/

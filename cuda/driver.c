@@ -1,5 +1,6 @@
 #include "cuda/driver.h"
 #include "base/mem.h"
+#include "cuda/calls.h"
 #include "cuda/nvrtc.h"
 #include "cuda/sentences.h"
 
@@ -8,85 +9,21 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The driver's calls, declared by hand after cuda.h. Each is looked up under the name that its present form has in the
- * library: _v2 where 64-bit sizes came later. Handles are pointers, device memory is a 64-bit number. */
-typedef struct CUctx_st *Context;
-typedef struct CUstream_st *Stream;
-typedef struct CUevent_st *Event;
-typedef struct CUmod_st *Module;
-typedef struct CUfunc_st *Function;
-typedef struct CUgraph_st *Graph;
-typedef struct CUgraphExec_st *GraphExec;
-typedef unsigned long long Address;
-
-#define DRIVER_CALLS(X)                                                                                               \
-    X(init, "cuInit", (unsigned flags))                                                                               \
-    X(device_count, "cuDeviceGetCount", (int *count))                                                                 \
-    X(device_get, "cuDeviceGet", (int *device, int index))                                                            \
-    X(device_name, "cuDeviceGetName", (char *name, int size, int device))                                             \
-    X(device_attribute, "cuDeviceGetAttribute", (int *value, int attribute, int device))                              \
-    X(device_memory, "cuDeviceTotalMem_v2", (size_t * bytes, int device))                                             \
-    X(context_retain, "cuDevicePrimaryCtxRetain", (Context * context, int device))                                    \
-    X(context_release, "cuDevicePrimaryCtxRelease_v2", (int device))                                                  \
-    X(context_set, "cuCtxSetCurrent", (Context context))                                                              \
-    X(memory_info, "cuMemGetInfo_v2", (size_t * free, size_t * all))                                                  \
-    X(memory, "cuMemAlloc_v2", (Address * at, size_t bytes))                                                          \
-    X(memory_free, "cuMemFree_v2", (Address at))                                                                      \
-    X(pinned, "cuMemHostAlloc", (void **at, size_t bytes, unsigned flags))                                            \
-    X(pinned_free, "cuMemFreeHost", (void *at))                                                                       \
-    X(copy_up, "cuMemcpyHtoDAsync_v2", (Address to, const void *from, size_t bytes, Stream stream))                   \
-    X(copy_down, "cuMemcpyDtoHAsync_v2", (void *to, Address from, size_t bytes, Stream stream))                       \
-    X(copy_across, "cuMemcpyDtoDAsync_v2", (Address to, Address from, size_t bytes, Stream stream))                   \
-    X(fill, "cuMemsetD8Async", (Address at, unsigned char value, size_t bytes, Stream stream))                        \
-    X(stream, "cuStreamCreate", (Stream * stream, unsigned flags))                                                    \
-    X(stream_drop, "cuStreamDestroy_v2", (Stream stream))                                                             \
-    X(stream_finish, "cuStreamSynchronize", (Stream stream))                                                          \
-    X(stream_await, "cuStreamWaitEvent", (Stream stream, Event event, unsigned flags))                                \
-    X(event, "cuEventCreate", (Event * event, unsigned flags))                                                        \
-    X(event_drop, "cuEventDestroy_v2", (Event event))                                                                 \
-    X(event_record, "cuEventRecord", (Event event, Stream stream))                                                    \
-    X(event_finish, "cuEventSynchronize", (Event event))                                                              \
-    X(event_time, "cuEventElapsedTime", (float *milliseconds, Event from, Event to))                                  \
-    X(module, "cuModuleLoadData", (Module * module, const void *image))                                               \
-    X(module_drop, "cuModuleUnload", (Module module))                                                                 \
-    X(function, "cuModuleGetFunction", (Function * function, Module module, const char *name))                        \
-    X(function_set, "cuFuncSetAttribute", (Function function, int attribute, int value))                              \
-    X(launch, "cuLaunchKernel",                                                                                       \
-      (Function function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, \
-       Stream stream, void **arguments, void **extra))                                                                \
-    X(capture, "cuStreamBeginCapture_v2", (Stream stream, int mode))                                                  \
-    X(capture_end, "cuStreamEndCapture", (Stream stream, Graph * graph))                                              \
-    X(graph_make, "cuGraphInstantiateWithFlags", (GraphExec * exec, Graph graph, unsigned long long flags))           \
-    X(graph_upload, "cuGraphUpload", (GraphExec exec, Stream stream))                                                 \
-    X(graph_run, "cuGraphLaunch", (GraphExec exec, Stream stream))                                                    \
-    X(graph_exec_drop, "cuGraphExecDestroy", (GraphExec exec))                                                        \
-    X(graph_drop, "cuGraphDestroy", (Graph graph))
-
-#define DECLARE(name, symbol, arguments) int(*name) arguments;
+#define DECLARE(name, symbol, arguments) DriverCode(*name) arguments;
 typedef struct {
     char path[256];
     int version;
     DRIVER_CALLS(DECLARE)
 } Driver;
 
-enum {
-    ATTRIBUTE_MULTIPROCESSORS = 16,
-    ATTRIBUTE_MAJOR = 75,
-    ATTRIBUTE_MINOR = 76,
-    ATTRIBUTE_SHARED_OPT_IN = 97, /* bytes a block may have when its kernel asks */
-    FUNCTION_SHARED = 8,          /* the attribute with which it asks */
-    STREAM_NON_BLOCKING = 1,
-    CAPTURE_THREAD_LOCAL = 1,
-    SHARED_UNASKED = 48 << 10,
-    KERNELS_MAX = 64,
-    ARCH_LEAST = 75,
-};
+enum { KERNELS_MAX = 64, ARCH_LEAST = 75 };
 
 typedef struct Device {
     Gpu gpu; /* first: a Gpu is one of these */
     const Driver *driver;
     int index;
     Context context;
+    uint64_t number; /* of this opening, from 1 on */
     const Nvrtc *nvrtc;
     char nvrtc_path[256];
     CompileHelp compile;
@@ -104,7 +41,7 @@ struct GpuEvent {
 struct GpuKernel {
     char name[64];
     Function function;
-    size_t shared; /* what it has asked for */
+    int shared; /* bytes of its own arrays, beside what a launch asks for */
 };
 struct GpuModule {
     Device *device;
@@ -130,8 +67,20 @@ static int check(Device *d, int code, const char *what) {
     return say(code, what);
 }
 
-static int still_there(const Device *d) {
-    return d->lost ? say(d->lost, "the GPU was lost earlier") : 0;
+/* The driver keeps a context for each thread of the host: whichever comes gets the device's. */
+static _Thread_local uint64_t current;
+
+static int enter(Device *d) {
+    if (d->lost) return say(d->lost, "the GPU was lost earlier");
+    if (current == d->number) return 0;
+    int code = check(d, d->driver->context_set(d->context), d->gpu.facts.name);
+    if (!code) current = d->number;
+    return code;
+}
+
+/* Whether there is anything to give back; after a loss there is not, and the sentence of it stays. */
+static bool can_drop(Device *d) {
+    return !d->lost && !enter(d);
 }
 
 /* ---- opening ---- */
@@ -151,7 +100,7 @@ static int load(const char *path, Driver *driver) {
         void *at;
         const char *name;
     } table[] = {
-#define ROW(name, symbol, arguments) {&driver->name, symbol},
+#define ROW(name, symbol, arguments) {&driver->name, #symbol},
         DRIVER_CALLS(ROW)};
     const char *absent = NULL;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
@@ -243,7 +192,7 @@ static int memory(Gpu *gpu, size_t bytes, void **at) {
     Device *d = (Device *)gpu;
     Address address = 0;
     *at = NULL;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     int code = d->driver->memory(&address, bytes ? bytes : 1);
     if (code == 2) {
         size_t left;
@@ -259,19 +208,19 @@ static int memory(Gpu *gpu, size_t bytes, void **at) {
 
 static void memory_free(Gpu *gpu, void *at) {
     Device *d = (Device *)gpu;
-    if (at && !d->lost) d->driver->memory_free((Address)(uintptr_t)at);
+    if (at && can_drop(d)) d->driver->memory_free((Address)(uintptr_t)at);
 }
 
 static int pinned(Gpu *gpu, size_t bytes, void **at) {
     Device *d = (Device *)gpu;
     *at = NULL;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     return check(d, d->driver->pinned(at, bytes ? bytes : 1, 0), "memory for copies to and from the GPU");
 }
 
 static void pinned_free(Gpu *gpu, void *at) {
     Device *d = (Device *)gpu;
-    if (at && !d->lost) d->driver->pinned_free(at);
+    if (at && can_drop(d)) d->driver->pinned_free(at);
 }
 
 /* ---- streams and events ---- */
@@ -279,7 +228,7 @@ static void pinned_free(Gpu *gpu, void *at) {
 static int stream_make(Gpu *gpu, GpuStream **stream) {
     Device *d = (Device *)gpu;
     *stream = NULL;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     GpuStream *made = mem_zero(1, sizeof *made);
     if (!made) return ERR_MEMORY;
     made->device = d;
@@ -293,13 +242,13 @@ static int stream_make(Gpu *gpu, GpuStream **stream) {
 
 static void stream_drop(GpuStream *stream) {
     if (!stream) return;
-    if (!stream->device->lost) stream->device->driver->stream_drop(stream->stream);
+    if (can_drop(stream->device)) stream->device->driver->stream_drop(stream->stream);
     mem_free(stream);
 }
 
 static int copy(GpuStream *stream, void *to, const void *from, size_t bytes, GpuDirection direction) {
     Device *d = stream->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     if (!bytes) return 0;
     Address there = (Address)(uintptr_t)to, here = (Address)(uintptr_t)from;
     int code = 0;
@@ -319,21 +268,21 @@ static int copy(GpuStream *stream, void *to, const void *from, size_t bytes, Gpu
 
 static int fill(GpuStream *stream, void *at, uint8_t value, size_t bytes) {
     Device *d = stream->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     if (!bytes) return 0;
     return check(d, d->driver->fill((Address)(uintptr_t)at, value, bytes, stream->stream), "filling the GPU's memory");
 }
 
 static int finish(GpuStream *stream) {
     Device *d = stream->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     return check(d, d->driver->stream_finish(stream->stream), "the GPU's work");
 }
 
 static int event_make(Gpu *gpu, GpuEvent **event) {
     Device *d = (Device *)gpu;
     *event = NULL;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     GpuEvent *made = mem_zero(1, sizeof *made);
     if (!made) return ERR_MEMORY;
     made->device = d;
@@ -347,32 +296,32 @@ static int event_make(Gpu *gpu, GpuEvent **event) {
 
 static void event_drop(GpuEvent *event) {
     if (!event) return;
-    if (!event->device->lost) event->device->driver->event_drop(event->event);
+    if (can_drop(event->device)) event->device->driver->event_drop(event->event);
     mem_free(event);
 }
 
 static int record(GpuStream *stream, GpuEvent *event) {
     Device *d = stream->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     return check(d, d->driver->event_record(event->event, stream->stream), "an event of the GPU");
 }
 
 static int await(GpuStream *stream, GpuEvent *event) {
     Device *d = stream->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     return check(d, d->driver->stream_await(stream->stream, event->event, 0), "an event of the GPU");
 }
 
 static int event_finish(GpuEvent *event) {
     Device *d = event->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     return check(d, d->driver->event_finish(event->event), "the GPU's work");
 }
 
 static int seconds(GpuEvent *from, GpuEvent *to, double *out) {
     Device *d = from->device;
     float milliseconds = 0;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     int code = check(d, d->driver->event_time(&milliseconds, from->event, to->event), "the GPU's clock");
     *out = 1e-3 * (double)milliseconds;
     return code;
@@ -386,7 +335,7 @@ static int find_nvrtc(Device *d) {
 
 static int prepare(Gpu *gpu, const GpuSource *source, int count) {
     Device *d = (Device *)gpu;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     int code = find_nvrtc(d);
     return code ? code : compile_ahead(d->nvrtc, &d->compile, source, count, gpu->facts.arch);
 }
@@ -395,7 +344,7 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     Device *d = (Device *)gpu;
     Compiled compiled = {0};
     *out = NULL;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     int code = find_nvrtc(d);
     if (!code) code = compile_kernel(d->nvrtc, &d->compile, source, gpu->facts.arch, &compiled);
     GpuModule *module = code ? NULL : mem_zero(1, sizeof *module);
@@ -414,22 +363,27 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
 
 static void module_drop(GpuModule *module) {
     if (!module) return;
-    if (!module->device->lost) module->device->driver->module_drop(module->module);
+    if (can_drop(module->device)) module->device->driver->module_drop(module->module);
     mem_free(module);
 }
 
 static int kernel_find(GpuModule *module, const char *name, const GpuKernel **kernel) {
     Device *d = module->device;
     *kernel = NULL;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     for (int i = 0; i < module->kernels; i++)
         if (!strcmp(module->kernel[i].name, name)) *kernel = &module->kernel[i];
     if (*kernel) return 0;
     BUG_IF(module->kernels == KERNELS_MAX, "more than %d kernels in a module", KERNELS_MAX);
     GpuKernel *k = &module->kernel[module->kernels];
     snprintf(k->name, sizeof k->name, "%s", name);
-    int code = check(d, d->driver->function(&k->function, module->module, name), name);
-    if (code) return code;
+    /* It may ask for all that a block can have. That it does so once, and not with each launch, matters to graphs: what
+     * a later launch asks for is not to take away what an earlier one was captured with. */
+    int code = d->driver->function(&k->function, module->module, name);
+    if (!code) code = d->driver->function_attribute(&k->shared, FUNCTION_SHARED, k->function);
+    if (!code)
+        code = d->driver->function_set(k->function, FUNCTION_SHARED_MOST, (int)d->gpu.facts.shared_a_block - k->shared);
+    if (code) return check(d, code, name);
     module->kernels++;
     *kernel = k;
     return 0;
@@ -438,11 +392,10 @@ static int kernel_find(GpuModule *module, const char *name, const GpuKernel **ke
 static int launch(GpuStream *stream, const GpuKernel *kernel, GpuLaunch how, const void *arguments, size_t bytes) {
     Device *d = stream->device;
     BUG_IF(bytes > GPU_ARGUMENTS_MAX, "%s: %zu bytes of arguments", kernel->name, bytes);
-    if (still_there(d)) return err_code();
-    int code = 0;
-    if (how.shared > SHARED_UNASKED) /* asked for each time: the driver keeps no more than the number */
-        code = check(d, d->driver->function_set(kernel->function, FUNCTION_SHARED, (int)how.shared), kernel->name);
-    if (code) return code;
+    if (enter(d)) return err_code();
+    if (how.shared + (size_t)kernel->shared > d->gpu.facts.shared_a_block)
+        return fail(ERR_DEVICE, "%s: %zu bytes of shared memory, this device has %zu for a block", kernel->name,
+                    how.shared + (size_t)kernel->shared, d->gpu.facts.shared_a_block);
     char copied[GPU_ARGUMENTS_MAX] __attribute__((aligned(16)));
     memcpy(copied, arguments, bytes);
     void *list[] = {copied};
@@ -456,13 +409,13 @@ static int launch(GpuStream *stream, const GpuKernel *kernel, GpuLaunch how, con
 
 static int capture(GpuStream *stream) {
     Device *d = stream->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     return check(d, d->driver->capture(stream->stream, CAPTURE_THREAD_LOCAL), "capturing a graph");
 }
 
 static void graph_drop(GpuGraph *graph) {
     if (!graph) return;
-    if (!graph->device->lost) {
+    if (can_drop(graph->device)) {
         if (graph->exec) graph->device->driver->graph_exec_drop(graph->exec);
         if (graph->graph) graph->device->driver->graph_drop(graph->graph);
     }
@@ -472,7 +425,7 @@ static void graph_drop(GpuGraph *graph) {
 static int capture_end(GpuStream *stream, GpuGraph **out) {
     Device *d = stream->device;
     *out = NULL;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     GpuGraph *graph = mem_zero(1, sizeof *graph);
     Graph captured = NULL;
     int code = d->driver->capture_end(stream->stream, &captured); /* always: the stream must not stay captured */
@@ -494,7 +447,7 @@ static int capture_end(GpuStream *stream, GpuGraph **out) {
 
 static int graph_run(GpuStream *stream, GpuGraph *graph) {
     Device *d = stream->device;
-    if (still_there(d)) return err_code();
+    if (enter(d)) return err_code();
     return check(d, d->driver->graph_run(graph->exec, stream->stream), "a captured graph");
 }
 
@@ -535,6 +488,7 @@ int cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
         .graph_run = graph_run,
         .graph_drop = graph_drop,
     };
+    static _Atomic uint64_t openings;
     const Driver *driver;
     int count;
     *gpu = NULL;
@@ -555,7 +509,8 @@ int cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
         code = fail(ERR_DEVICE, "%s is too old (sm_%d): sm_%d (Turing, 2018) is the least; use the CPU",
                     d->gpu.facts.name, d->gpu.facts.arch, ARCH_LEAST);
     if (!code) code = check(d, driver->context_retain(&d->context, d->index), d->gpu.facts.name);
-    if (!code) code = check(d, driver->context_set(d->context), d->gpu.facts.name);
+    d->number = ++openings;
+    if (!code) code = enter(d);
     if (code) {
         device_close(&d->gpu);
         return code;

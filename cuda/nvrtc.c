@@ -1,5 +1,6 @@
 #include "cuda/nvrtc.h"
 #include "base/mem.h"
+#include "cuda/calls.h"
 #include "cuda/sentences.h"
 
 #include <dlfcn.h>
@@ -8,21 +9,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Declared by hand: opening NVRTC needs no header of the toolkit. Names and types are those of nvrtc.h, 12.0 on. */
-typedef struct NvrtcProgram *Program;
+#define DECLARE(name, symbol, arguments) CompilerCode(*name) arguments;
 struct Nvrtc {
     char path[256];
-    int (*version)(int *major, int *minor);
-    int (*architectures)(int *count);
-    int (*architecture)(int *each);
-    int (*create)(Program *program, const char *text, const char *name, int headers, const char *const *header_text,
-                  const char *const *header_name);
-    int (*compile)(Program program, int options, const char *const *option);
-    int (*log_size)(Program program, size_t *bytes);
-    int (*log)(Program program, char *log);
-    int (*code_size)(Program program, size_t *bytes);
-    int (*code)(Program program, char *code);
-    int (*destroy)(Program *program);
+    NVRTC_CALLS(DECLARE)
 };
 
 static int load(const char *path, Nvrtc *nvrtc) {
@@ -32,17 +22,8 @@ static int load(const char *path, Nvrtc *nvrtc) {
         void *at;
         const char *name;
     } table[] = {
-        {&nvrtc->version, "nvrtcVersion"},
-        {&nvrtc->architectures, "nvrtcGetNumSupportedArchs"},
-        {&nvrtc->architecture, "nvrtcGetSupportedArchs"},
-        {&nvrtc->create, "nvrtcCreateProgram"},
-        {&nvrtc->compile, "nvrtcCompileProgram"},
-        {&nvrtc->log_size, "nvrtcGetProgramLogSize"},
-        {&nvrtc->log, "nvrtcGetProgramLog"},
-        {&nvrtc->code_size, "nvrtcGetCUBINSize"},
-        {&nvrtc->code, "nvrtcGetCUBIN"},
-        {&nvrtc->destroy, "nvrtcDestroyProgram"},
-    };
+#define ROW(name, symbol, arguments) {&nvrtc->name, #symbol},
+        NVRTC_CALLS(ROW)};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         void *function = dlsym(library, table[i].name);
         if (!function) {

@@ -47,7 +47,7 @@ pack)
     mkdir -p "$folder/bin/tests/cuda" "$folder/lib"
     for program in build/panum build/tests/cuda/test_*; do
         [ -x "$program" ] && [ -f "$program" ] || continue
-        case $program in *.d | *.o | */test_watchers | */test_driver | */test_cache) continue ;; esac
+        case $program in *.d | *.o | */test_watchers | */test_driver | */test_cache | */test_headers) continue ;; esac
         strip -o "$folder/bin/${program#build/}" "$program"
     done
     ldd build/tests/cuda/test_plan | awk '/libcmocka/ { print $3 }' | xargs -I{} cp -L {} "$folder/lib/"

@@ -5,6 +5,7 @@
 #include "cuda/sentences.h"
 #include "tests/lib/check.h"
 
+#include <pthread.h>
 #include <unistd.h>
 
 static char fake_path[300];
@@ -107,6 +108,40 @@ static void test_a_run(void **state) {
     call->module_drop(module);
     call->event_drop(a), call->event_drop(b);
     call->memory_free(gpu, there), call->pinned_free(gpu, host);
+    call->stream_drop(stream);
+    gpu_close(gpu);
+}
+
+/* The driver keeps a context for each thread: work that another thread asks for finds the device's. And a launch that
+ * wants more shared memory than a block can have, with the kernel's own arrays, is refused with a sentence. */
+static void *another_thread(void *context) {
+    Gpu *gpu = context;
+    void *at;
+    size_t left;
+    return gpu->call->memory(gpu, 64, &at) || gpu->call->memory_left(gpu, &left) ? NULL : at;
+}
+
+static void test_threads_and_shared(void **state) {
+    (void)state;
+    Gpu *gpu = open_fake("");
+    const GpuCalls *call = gpu->call;
+    pthread_t thread;
+    void *at = NULL;
+    assert_int_equal(pthread_create(&thread, NULL, another_thread, gpu), 0);
+    assert_int_equal(pthread_join(thread, &at), 0);
+    assert_non_null(at);
+    call->memory_free(gpu, at);
+    GpuStream *stream;
+    GpuModule *module;
+    const GpuKernel *kernel;
+    GpuLaunch how = {{1, 1, 1}, 32, (99 << 10) - (16 << 10)};
+    assert_int_equal(call->stream(gpu, &stream) | call->module(gpu, &source, &module), 0);
+    assert_int_equal(call->kernel(module, "k", &kernel), 0);
+    assert_int_equal(call->launch(stream, kernel, how, "", 1), 0);
+    how.shared++;
+    expect(call->launch(stream, kernel, how, "", 1), ERR_DEVICE,
+           "k: 101377 bytes of shared memory, this device has 101376");
+    call->module_drop(module);
     call->stream_drop(stream);
     gpu_close(gpu);
 }
@@ -241,9 +276,15 @@ static void test_devices(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_devices),   cmocka_unit_test(test_opening),       cmocka_unit_test(test_a_run),
-        cmocka_unit_test(test_compiling), cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_lost),
-        cmocka_unit_test(test_sentences), cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_opening),
+        cmocka_unit_test(test_a_run),
+        cmocka_unit_test(test_compiling),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_lost),
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_threads_and_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
