@@ -20,6 +20,7 @@ CFLAGS += $(if $(SANITIZE),,-fno-asynchronous-unwind-tables)
 LDFLAGS += -pie -Wl,--gc-sections -Wl,-z,relro,-z,now
 LDLIBS += -lm -lpthread -ldl
 VERSION := 0.1.0
+comma := ,
 CPPFLAGS += -DPANUM_VERSION='"$(VERSION)"' -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 $(SANITIZE)
 # One short line for each thing made; V=1 shows the commands.
 V ?=
@@ -110,12 +111,20 @@ $(BUILD)/tests/cuda/%: $(BUILD)/tests/cuda/%.o $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUI
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -rdynamic -o $@ $< $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
 
+# The emulated device as the driver (tests/cuda/simt/as_driver.c): the whole program, and tests that are linked so.
+WRAPPED := $(patsubst %,-Wl$(comma)--wrap=%,cuda_present cuda_count cuda_open cuda_facts)
+$(BUILD)/tests/cuda/test_trust: LDFLAGS += $(WRAPPED)
+$(BUILD)/tests/cuda/panum_emulated: $(APP_OBJ) $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUILD)/libpanum.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -rdynamic $(WRAPPED) -o $@ $(APP_OBJ) $(SIMT_OBJ) $(TEST_LIB_OBJ) $(BUILD)/libpanum.a -lcmocka $(LDLIBS)
+
 # A driver, and an NVRTC, that fail as told.
 $(BUILD)/tests/cuda/libcuda_fake.so: tests/cuda/fake_driver.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $<
-$(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache: $(BUILD)/tests/cuda/libcuda_fake.so
+$(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache $(BUILD)/tests/cuda/test_trust: $(BUILD)/tests/cuda/libcuda_fake.so
 
 # A libc whose calls fail when they are told to; loaded before the program by the tests of bad inputs.
 $(BUILD)/tests/bad/faults.so: tests/bad/faults.c
@@ -165,7 +174,7 @@ test: all layers $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN) $(BUILD)/install/libpanu
 # Tests of the GPU code that run on a GPU as they do on the emulated device; the others plant faults or ask the fake driver.
 # GPU=cuda:1 names another device.
 GPU ?= cuda
-GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc %/test_headers,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
+GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc %/test_headers %/test_trust,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
 .PHONY: test-gpu gpu-tests
 gpu-tests: all $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/
@@ -183,8 +192,9 @@ nvrtc: $(BUILD)/tests/cuda/test_nvrtc ## every kernel and variant through NVRTC 
 	PANUM_BUILD=$(BUILD) $< all
 
 .PHONY: test-emulated
-test-emulated: $(BUILD)/tests/cuda/test_s2m2_device $(BUILD)/tests/cuda/test_trainer ## S2M2-XS and a training step on the emulated GPU, the plain rungs too
+test-emulated: $(BUILD)/tests/cuda/test_s2m2_device $(BUILD)/tests/cuda/test_trainer $(BUILD)/tests/cuda/test_trust $(BUILD)/tests/cuda/panum_emulated ## S2M2-XS and a training step on the emulated GPU, the plain rungs too
 	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_trainer all
+	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_trust all
 	PANUM_BUILD=$(BUILD) $< all
 
 # The same tests under a sanitizer, each in a build folder of its own.

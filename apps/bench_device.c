@@ -234,7 +234,7 @@ done:
 
 int bench_device(DeviceChoice where, bool networks) {
     Device device;
-    int code = device_open(where, &device);
+    int code = device_open(where, DEVICE_UNTRIED, &device);
     if (code) return code;
     if (!device.gpu) return fail(ERR_DEVICE, "there is no GPU to measure; leave --device out to measure the CPU");
     const GpuFacts *f = &device.gpu->facts;

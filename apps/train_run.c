@@ -717,7 +717,7 @@ static int prepare(Training *r, const Checkpoint *from) {
     if (!r->pool) return ERR_MEMORY;
     DeviceChoice where;
     int code = device_option(r->verb, o->device, &where);
-    if (!code) code = device_open(where, &r->device);
+    if (!code) code = device_open(where, DEVICE_TRAINING, &r->device);
     if (code) return code;
     code = o->films ? train_films_open(o->films, o->anchors, FILM_JUDGING_SHARE, (uint64_t)o->seed, &r->films) : 0;
     if (!code) code = o->films ? plan_films(r) : plan_truth(r);

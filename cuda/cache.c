@@ -28,7 +28,7 @@ CacheKey cache_key(const Nvrtc *nvrtc, const GpuSource *source, int arch, Compil
     int major, minor;
     char numbers[160];
     uint8_t digest[32];
-    CacheKey key;
+    CacheKey key = {.kind = CACHE_KERNEL};
     Sha256 hash;
     nvrtc_version(nvrtc, &major, &minor);
     NvrtcLibrary library = nvrtc_library(nvrtc);
@@ -70,8 +70,10 @@ bool cache_usable(const char *folder) {
     return lstat(path, &seen) == 0 && S_ISDIR(seen.st_mode) && is_private(&seen);
 }
 
+static const char *const ends[] = {[CACHE_KERNEL] = "cubin", [CACHE_VERDICT] = "verdict"};
+
 static bool path_of(char path[PATH_MAX], const char *folder, const CacheKey *key) {
-    return (size_t)snprintf(path, PATH_MAX, "%s/%s.cubin", folder, key->hex) < PATH_MAX;
+    return (size_t)snprintf(path, PATH_MAX, "%s/%s.%s", folder, key->hex, ends[key->kind]) < PATH_MAX;
 }
 
 bool cache_has(const char *folder, const CacheKey *key) {

@@ -9,8 +9,11 @@
 #define PANUM_CUDA_CACHE_H
 #include "cuda/nvrtc.h"
 
+/* What a file holds: compiled code, or the word on how a device did (apps/lib/device.h). */
+typedef enum { CACHE_KERNEL, CACHE_VERDICT } CacheKind;
 typedef struct {
     char hex[65];
+    CacheKind kind;
 } CacheKey;
 CacheKey cache_key(const Nvrtc *nvrtc, const GpuSource *source, int arch, CompileCare care);
 

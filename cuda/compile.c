@@ -24,7 +24,7 @@ static int compile_into(const Nvrtc *nvrtc, const char *cache, const CacheKey *k
 int compile_kernel(const Nvrtc *nvrtc, const CompileHelp *help, const GpuSource *source, int arch, Compiled *compiled) {
     *compiled = (Compiled){0};
     const char *cache = cache_usable(help->cache) ? help->cache : NULL;
-    CacheKey key = {""};
+    CacheKey key = {.kind = CACHE_KERNEL};
     if (cache) key = cache_key(nvrtc, source, arch, COMPILE_PLAIN);
     if (cache && cache_read(cache, &key, &compiled->code, &compiled->bytes)) return 0;
     return compile_into(nvrtc, cache, &key, source, arch, compiled);

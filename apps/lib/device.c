@@ -1,7 +1,12 @@
 #include "apps/lib/device.h"
+#include "apps/lib/device_check.h"
 #include "apps/lib/run.h"
+#include "base/hash.h"
+#include "base/mem.h"
 #include "base/pool.h"
+#include "cuda/cache.h"
 #include "cuda/driver.h"
+#include "cuda/texts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,10 +55,93 @@ static int open_gpu(DeviceChoice choice, Device *device) {
     return ERR_MEMORY;
 }
 
-int device_open(DeviceChoice choice, Device *device) {
+/* ---- how a device did when it was tried ---- */
+
+static void add_text(Sha256 *hash, const char *text) {
+    sha256_add(hash, text, strlen(text) + 1);
+}
+
+/* By all that decides what it computes: the device, its driver, the compiler, and the text of every kernel. */
+static CacheKey verdict_key(const GpuFacts *f, DeviceUse use) {
+    CacheKey key = {.kind = CACHE_VERDICT};
+    char numbers[160];
+    uint8_t digest[32];
+    Sha256 hash;
+    const Nvrtc *nvrtc;
+    int major = 0, minor = 0;
+    NvrtcLibrary library = {0, 0};
+    if (nvrtc_open(NULL, &nvrtc) == 0) {
+        nvrtc_version(nvrtc, &major, &minor);
+        library = nvrtc_library(nvrtc);
+    }
+    err_clear();
+    snprintf(numbers, sizeof numbers, "verdict 1 use %d sm_%d of %d driver %d nvrtc %d.%d %lld %lld", (int)use, f->arch,
+             f->multiprocessors, f->driver, major, minor, (long long)library.bytes, (long long)library.date);
+    sha256_begin(&hash);
+    add_text(&hash, PANUM_VERSION);
+    add_text(&hash, numbers);
+    add_text(&hash, f->name);
+    for (int i = 0; i < cuda_text_count; i++) add_text(&hash, cuda_texts[i].text);
+    sha256_end(&hash, digest);
+    sha256_hex(digest, key.hex);
+    return key;
+}
+
+static const char good[] = "good";
+
+/* "good", or the sentence of why not. */
+static void word_on(const Device *device, const DeviceCheck *check, char *text, size_t size) {
+    if (check->good)
+        snprintf(text, size, "%s", good);
+    else
+        snprintf(
+            text, size,
+            "%s does not compute what the CPU does (%s is off by %.1e of its size, %d of %d outputs repeat), so it "
+            "is not used; panum selftest --device cuda tries it again, --device cuda takes it all the same",
+            device->gpu->facts.name, check->name, check->worst, check->same, check->outputs);
+}
+
+void device_keep_verdict(const Device *device, DeviceUse use, const DeviceCheck *check) {
+    char text[600];
+    const char *folder = cache_folder();
+    if (!cache_usable(folder)) return;
+    const CacheKey key = verdict_key(&device->gpu->facts, use);
+    word_on(device, check, text, sizeof text);
+    cache_write(folder, &key, text, strlen(text));
+}
+
+/* 0: it has computed, here or earlier, what the CPU does. */
+static int try_once(const Device *device, DeviceUse use) {
+    char text[600];
+    void *kept = NULL;
+    size_t bytes = 0;
+    DeviceCheck check;
+    const char *folder = cache_folder();
+    const CacheKey key = verdict_key(&device->gpu->facts, use);
+    bool known = cache_usable(folder) && cache_read(folder, &key, &kept, &bytes);
+    if (known) snprintf(text, sizeof text, "%.*s", (int)(bytes < sizeof text ? bytes : sizeof text - 1), (char *)kept);
+    mem_free(kept);
+    if (!known) {
+        say("%s has not been used by this program yet: %s held against the CPU first, once", device->gpu->facts.name,
+            use == DEVICE_TRAINING ? "a small network and its gradients are" : "a small network is");
+        int code = device_check(device, use, &check);
+        if (code) return code;
+        word_on(device, &check, text, sizeof text);
+        device_keep_verdict(device, use, &check);
+    }
+    return strcmp(text, good) ? fail(ERR_DEVICE, "%s", text) : 0;
+}
+
+/* ---- opening ---- */
+
+int device_open(DeviceChoice choice, DeviceUse use, Device *device) {
     *device = (Device){.asked = choice.kind};
     if (choice.kind == DEVICE_CPU) return 0;
     int code = open_gpu(choice, device);
+    if (!code && choice.kind == DEVICE_AUTO && use != DEVICE_UNTRIED) {
+        code = try_once(device, use);
+        if (code) device_close(device);
+    }
     if (!code || choice.kind == DEVICE_CUDA) return code;
     if (cuda_present(NULL))
         say("on the CPU: %s", err_sentence());

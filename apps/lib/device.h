@@ -9,9 +9,20 @@ typedef struct {
     KernelStore *kernels; /* what is compiled for it, for all programs that run there */
     DeviceKind asked;
 } Device;
+/* What it is wanted for. auto takes no GPU on trust: before the first use by this program, with this driver, a small
+ * network is held against the CPU on it (apps/lib/device_check.h), and what came of it is kept beside the compiled
+ * kernels. */
+typedef enum {
+    DEVICE_FORWARD,  /* matching */
+    DEVICE_TRAINING, /* gradients too */
+    DEVICE_UNTRIED,  /* looking at the device itself: nothing is held against it */
+} DeviceUse;
 /* Opens what was asked for. auto comes to the CPU when no GPU can be used, and says why in one line; nothing is said
  * where there is no NVIDIA driver at all, but from -v on. cuda fails with the reason instead. */
-int device_open(DeviceChoice choice, Device *device);
+int device_open(DeviceChoice choice, DeviceUse use, Device *device);
+/* Keeps what a check said of this device for the next `auto`. */
+struct DeviceCheck;
+void device_keep_verdict(const Device *device, DeviceUse use, const struct DeviceCheck *check);
 void device_close(Device *device); /* after everything made from it */
 /* "NVIDIA H200, cuda:0" or "the CPU" */
 const char *device_name(const Device *device);

@@ -140,7 +140,7 @@ static int s2m2_open(const MatcherOptions *options, MatcherModel model, Pool *po
     if (!s) return ERR_MEMORY;
     *s = (S2m2State){.options = *options, .pool = pool, .size = s2m2_size(matcher_model_name(model))};
     int code = open_weights(s, model);
-    if (!code) code = device_open(options->device, &s->device);
+    if (!code) code = device_open(options->device, DEVICE_FORWARD, &s->device);
     if (code) {
         s2m2_close(s);
         return code;

@@ -45,7 +45,7 @@ CALL(cuDevicePrimaryCtxRelease_v2, (int d), UNUSED(d); return 0;)
 CALL(cuCtxSetCurrent, (void *c), current = c; return 0;)
 IN_CONTEXT(cuMemGetInfo_v2, (size_t * f, size_t *a), *f = (size_t)1 << 30; *a = (size_t)8 << 30; return 0;)
 IN_CONTEXT(cuMemAlloc_v2, (Address * a, size_t b), int code = told("memory", 0);
-           *a = code ? 0 : (Address)(size_t)malloc(b); return code;)
+           *a = code ? 0 : (Address)(size_t)calloc(1, b); return code;)
 IN_CONTEXT(cuMemFree_v2, (Address a), free((void *)(size_t)a); return 0;)
 IN_CONTEXT(cuMemHostAlloc, (void **a, size_t b, unsigned f), UNUSED(f); *a = malloc(b); return told("pinned", 0);)
 IN_CONTEXT(cuMemFreeHost, (void *a), free(a); return 0;)
