@@ -7,19 +7,32 @@
 #include <string.h>
 
 /* An operator whose kernels take 16 bits: as inputs, where bit 0 is the data operand with all its parts and bit k the
- * k-th input after it, either all of them or none; as output 0, where no region stores it: that is the region's affair.
- * What is not here reads and writes f32: positions, lookup and transport always. */
+ * k-th input after it; and as outputs, by number, where no region stores them: that is the region's affair. Inputs are
+ * of one type, all of these or none, unless each is loaded by itself.
+ * What is not here reads and writes f32: positions, lookup and transport always, and with them the tables of
+ * correlation that those read; sums of reductions, gradients of weights and of positions. */
 typedef struct {
     const char *op;
-    unsigned inputs;
-    bool output;
+    unsigned inputs, outputs;
+    enum { TOGETHER, EACH } loads;
 } TakesHalf;
 
+/* clang-format off */
 static const TakesHalf takes_half[] = {
-    {"attention", 7, true}, {"cat", ~0u, true},      {"conv2d", 1, true},      {"conv_transpose2d", 1, true},
-    {"copy", ~0u, true},    {"layer_norm", 1, true}, {"linear", 1, true},      {"linear_input_gradient", 1, true},
-    {"matmul", 3, true},    {"matmul_nt", 3, true},  {"pointwise", ~0u, true}, {"softmax", 1, true},
+    {"attention", 7, 1, TOGETHER},
+    {"cat", ~0u, 1, EACH},
+    {"conv2d", 1, 1, TOGETHER},
+    {"conv_transpose2d", 1, 1, TOGETHER},
+    {"copy", ~0u, 1, EACH},
+    {"layer_norm", 1, 1, TOGETHER},
+    {"linear", 1, 1, TOGETHER},
+    {"linear_input_gradient", 1, 1, TOGETHER},
+    {"matmul", 3, 1, TOGETHER},
+    {"matmul_nt", 3, 1, TOGETHER},
+    {"pointwise", ~0u, 1, EACH},
+    {"softmax", 1, 1, TOGETHER},
 };
+/* clang-format on */
 
 static const TakesHalf *find_row(const Node *node) {
     for (size_t i = 0; i < sizeof takes_half / sizeof *takes_half; i++)
@@ -32,20 +45,20 @@ enum { HALF_CHANNELS_LEAST = 8 /* a piece of 16 bytes */ };
 /* Takes what `row` cannot meet out of `half`; true when something was. */
 static bool keep_f32(const Step *step, const TakesHalf *row, bool *half) {
     const Node *node = step->node;
-    bool changed = false, all = true;
+    bool changed = false, all = true; /* what is loaded together is in 16 bits so far */
     for (int pass = 0; pass < 2; pass++)
         for (int k = 0; k < node->inputs; k++) {
             const Tensor *x = node->input[k];
             if (!x || x->base->kind == TENSOR_WEIGHT) continue;
             const int bit = k < node->segments ? 0 : k - node->segments + 1;
             const bool may = row && row->inputs >> bit & 1;
-            if (pass == 0) all = all && (!may || half[x->base->id]);
+            if (pass == 0 && may && row->loads == TOGETHER) all = all && half[x->base->id];
             if (pass == 0 || !half[x->base->id] || (may && all)) continue;
             half[x->base->id] = false;
             changed = true;
         }
     for (int k = 0; k < node->outputs; k++) {
-        const bool may = k == 0 && (step->strip || (row && row->output));
+        const bool may = step->strip ? k == 0 : row && row->outputs >> k & 1;
         const int id = node->output[k]->base->id;
         if (!half[id] || may) continue;
         half[id] = false;
