@@ -33,7 +33,7 @@ static int launch_box(GpuPlan *p, const Step *step, bool backward) {
         .exclude_pad = box->exclude_pad,
         .backward = backward,
     };
-    GpuCode code = {"cuda/kernels/box.cu", "box_plain", NULL, NULL};
+    GpuCode code = {"cuda/kernels/box.cu", "box_plain", NULL, gpu_values(p, NULL, gpu_half(p, x), gpu_half(p, out))};
     GpuGrid grid = {.x = gpu_blocks(out->size[3] * out->size[1], GPU_BLOCK), .y = out->size[2], .z = out->size[0]};
     if (gpu_rung(p) == RUNG_PLAIN || box->kernel <= PLAIN_MOST) return gpu_launch(p, step, code, grid, &a, sizeof a);
     a.sums = gpu_scratch(p, (size_t)(out->size[0] * x->size[2] * out->size[3] * out->size[1]) * sizeof(float));

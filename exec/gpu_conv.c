@@ -9,12 +9,19 @@ enum { TILE = 64 /* device/tile.h */ };
 
 typedef enum { STRAIGHT, TRANSPOSED } ConvTurn;
 
+/* Is any part of the map in 16 bits? Others may be f32 beside it. */
+static bool any_half(const GpuPlan *p, const Node *node) {
+    bool half = false;
+    for (int s = 0; s < node->segments; s++) half = half || gpu_half(p, node->input[s]);
+    return half;
+}
+
 /* Can conv_panel.cu read the maps? The weight can be packed for it. */
 static bool panels_fit(const ConvArgs *a, const Tensor *weight, int piece) {
     bool fit = weight->base->kind == TENSOR_WEIGHT;
     for (int s = 0; fit && s < a->parts; s++) {
         const ConvPart *part = &a->part[s];
-        fit = part->by_c == 1 && part->channels % piece == 0 && part->channels < INT32_MAX / 2 &&
+        fit = !part->f32 && part->by_c == 1 && part->channels % piece == 0 && part->channels < INT32_MAX / 2 &&
               gpu_panel_reads(part->at, piece, 3, (const int64_t[]){part->by_n, part->by_y, part->by_x});
     }
     return fit;
@@ -69,14 +76,14 @@ static int launch_turned(GpuPlan *p, const Step *step, ConvTurn turn) {
         .pad_h = options->pad_h,
         .pad_w = options->pad_w,
     };
+    const bool half = any_half(p, node), to_half = !step->strip && gpu_half(p, out);
     for (int s = 0; s < node->segments; s++) {
         const Tensor *part = node->input[s];
-        a.part[s] = (ConvPart){gpu_address(p, part), part->size[1],   part->stride[0],
-                               part->stride[2],      part->stride[3], part->stride[1]};
+        a.part[s] = (ConvPart){gpu_address(p, part), part->size[1],   part->stride[0],           part->stride[2],
+                               part->stride[3],      part->stride[1], half && !gpu_half(p, part)};
     }
     if (x->size[2] > INT32_MAX / 8 || x->size[3] > INT32_MAX / 8) return gpu_too_large(step);
     if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
-    const bool half = gpu_half(p, x), to_half = !step->strip && gpu_half(p, out);
     const bool panels = gpu_rung(p) == RUNG_FAST && panels_fit(&a, weight, half ? 8 : 4);
     const bool as_it_is = !half && a.kh * a.kw == 1 && a.weight_c == 1 && (uintptr_t)a.weight % 16 == 0;
     if (half && weight->base->kind != TENSOR_WEIGHT) return gpu_no_kernel(node, " with a computed weight, in 16 bits,");

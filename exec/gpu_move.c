@@ -54,15 +54,18 @@ static int launch_pad_zeros(GpuPlan *p, const Step *step) {
                     .start = padding_start(out),
                     .end = padding_start(out) + x->size[axis]};
     a.axis = fill_axes(&a.box, out->size, x, out, axis);
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/move.cu", "pad_box", NULL, NULL},
-                      (GpuGrid){.x = gpu_blocks(a.box.count, GPU_BLOCK)}, &a, sizeof a);
+    return gpu_launch(
+        p, step,
+        (GpuCode){"cuda/kernels/move.cu", "pad_box", NULL, gpu_values(p, NULL, gpu_half(p, x), gpu_half(p, out))},
+        (GpuGrid){.x = gpu_blocks(a.box.count, GPU_BLOCK)}, &a, sizeof a);
 }
 
 static int launch_fill(GpuPlan *p, const Step *step) {
     const Tensor *out = step->node->output[0];
     FillArgs a = {
         .to = gpu_address(p, out), .count = tensor_count(out), .value = (float)*(const double *)step->node->attributes};
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/move.cu", "fill_all", NULL, NULL},
+    return gpu_launch(p, step,
+                      (GpuCode){"cuda/kernels/move.cu", "fill_all", NULL, gpu_values(p, NULL, false, gpu_half(p, out))},
                       (GpuGrid){.x = gpu_blocks(a.count, GPU_BLOCK)}, &a, sizeof a);
 }
 

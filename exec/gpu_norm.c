@@ -48,7 +48,8 @@ static bool fill_arguments(GpuPlan *p, const Step *step, int parts, int tables, 
 }
 
 static int launch_one(GpuPlan *p, const Step *step, const char *kernel, GpuGrid grid, const GroupNormArgs *a) {
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/norm.cu", kernel, NULL, NULL}, grid, a, sizeof *a);
+    const char *values = gpu_values(p, NULL, gpu_half(p, step->node->input[0]), gpu_half(p, step->node->output[0]));
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/norm.cu", kernel, NULL, values}, grid, a, sizeof *a);
 }
 
 static GpuGrid by_group(const GroupNormArgs *a) {

@@ -39,7 +39,9 @@ static int launch_tiles(GpuPlan *p, const Step *step, ReduceArgs a) {
     a.lanes = lanes_for(a.channels);
     const int64_t tiles = gpu_blocks(a.rows, a.tile);
     a.part = gpu_scratch(p, (size_t)(tiles * a.channels) * sizeof *a.part);
-    int code = gpu_launch(p, step, (GpuCode){"cuda/kernels/reduce.cu", "sum_positions", NULL, NULL},
+    int code = gpu_launch(p, step,
+                          (GpuCode){"cuda/kernels/reduce.cu", "sum_positions", NULL,
+                                    gpu_values(p, NULL, gpu_half(p, step->node->input[0]), false)},
                           (GpuGrid){.x = tiles, .y = gpu_blocks(a.channels, a.lanes)}, &a, sizeof a);
     if (code) return code;
     return gpu_sum_tiles(p, step, a.part, tiles, a.channels, a.channels, gpu_address(p, step->node->output[0]), NULL);
@@ -88,8 +90,9 @@ static int launch_sum_channels(GpuPlan *p, const Step *step) {
                     .y = gpu_address(p, step->node->output[0]),
                     .channels = (int)rows.channels,
                     .lanes = lanes_for(rows.channels)};
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/reduce.cu", "sum_channels", NULL, NULL},
-                      (GpuGrid){.x = gpu_blocks(a.rows * a.lanes, GPU_BLOCK)}, &a, sizeof a);
+    return gpu_launch(
+        p, step, (GpuCode){"cuda/kernels/reduce.cu", "sum_channels", NULL, gpu_values(p, NULL, gpu_half(p, x), false)},
+        (GpuGrid){.x = gpu_blocks(a.rows * a.lanes, GPU_BLOCK)}, &a, sizeof a);
 }
 
 const GpuOperator gpu_reduce_operators[] = {

@@ -26,7 +26,8 @@ static int launch_kernel(GpuPlan *p, const Step *step, const char *kernel, bool 
                                         : gpu_blocks(out->size[3] * out->size[1], GPU_BLOCK),
                     .y = out->size[2],
                     .z = out->size[0]};
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/resample.cu", kernel, NULL, NULL}, grid, &a, sizeof a);
+    const char *values = gpu_values(p, NULL, gpu_half(p, x), gpu_half(p, out));
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/resample.cu", kernel, NULL, values}, grid, &a, sizeof a);
 }
 
 /* The operator's kernel has its name. */

@@ -31,8 +31,11 @@ static int fill_arguments(const GpuPlan *p, const Step *step, const Tensor *like
     return 0;
 }
 
-static int launch_one(GpuPlan *p, const Step *step, const char *kernel, GpuGrid grid, const SampleArgs *a) {
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/sample.cu", kernel, NULL, NULL}, grid, a, sizeof *a);
+/* `from`: what has the type of x and dy. */
+static int launch_one(GpuPlan *p, const Step *step, const char *kernel, GpuGrid grid, const SampleArgs *a,
+                      const Tensor *from) {
+    const char *values = gpu_values(p, NULL, gpu_half(p, from), gpu_half(p, step->node->output[0]));
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/sample.cu", kernel, NULL, values}, grid, a, sizeof *a);
 }
 
 /* Inputs: picture, grid; of the gradient by the grid dy too. */
@@ -44,7 +47,8 @@ static int launch_grid_sample(GpuPlan *p, const Step *step) {
     a.x = map_of(p, node->input[0]);
     return launch_one(
         p, step, "grid_sample",
-        (GpuGrid){.x = gpu_blocks((int64_t)a.columns * a.channels, GPU_BLOCK), .y = a.rows, .z = a.pictures}, &a);
+        (GpuGrid){.x = gpu_blocks((int64_t)a.columns * a.channels, GPU_BLOCK), .y = a.rows, .z = a.pictures}, &a,
+        node->input[0]);
 }
 
 static int launch_backward_grid(GpuPlan *p, const Step *step) {
@@ -55,7 +59,7 @@ static int launch_backward_grid(GpuPlan *p, const Step *step) {
     a.x = map_of(p, node->input[0]);
     a.dy = map_of(p, node->input[2]);
     return launch_one(p, step, "grid_sample_backward_grid",
-                      (GpuGrid){.x = gpu_blocks(a.columns, 8), .y = a.rows, .z = a.pictures}, &a);
+                      (GpuGrid){.x = gpu_blocks(a.columns, 8), .y = a.rows, .z = a.pictures}, &a, node->input[0]);
 }
 
 /* Inputs: grid, dy. */
@@ -69,11 +73,14 @@ static int launch_backward_picture(GpuPlan *p, const Step *step) {
     a.row = gpu_scratch(p, (size_t)(lines * (1 + a.stretches)) * sizeof *a.row);
     if (a.row) a.stretch = a.row + lines;
     code = launch_one(p, step, "sample_reach", (GpuGrid){.x = gpu_blocks(a.stretches, 8), .y = a.rows, .z = a.pictures},
-                      &a);
-    if (!code) code = launch_one(p, step, "sample_row_reach", (GpuGrid){.x = gpu_blocks(lines, GPU_BLOCK)}, &a);
+                      &a, node->input[1]);
+    if (!code)
+        code =
+            launch_one(p, step, "sample_row_reach", (GpuGrid){.x = gpu_blocks(lines, GPU_BLOCK)}, &a, node->input[1]);
     if (code) return code;
     return launch_one(p, step, "grid_sample_backward_picture",
-                      (GpuGrid){.x = gpu_blocks((int64_t)a.w * a.channels, GPU_BLOCK), .y = a.h, .z = a.pictures}, &a);
+                      (GpuGrid){.x = gpu_blocks((int64_t)a.w * a.channels, GPU_BLOCK), .y = a.h, .z = a.pictures}, &a,
+                      node->input[1]);
 }
 
 const GpuOperator gpu_sample_operators[] = {{"grid_sample", launch_grid_sample},

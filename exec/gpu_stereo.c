@@ -160,7 +160,9 @@ static int launch_convex(GpuPlan *p, const Step *step) {
     if (too_wide(out->size[3], 1)) return gpu_too_large(step);
     ConvexArgs a = convex_args(p, step->node);
     a.y = gpu_address(p, out);
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/convex.cu", "convex_upsample", NULL, NULL},
+    return gpu_launch(p, step,
+                      (GpuCode){"cuda/kernels/convex.cu", "convex_upsample", NULL,
+                                gpu_values(p, NULL, gpu_half(p, step->node->input[1]), false)},
                       grid_of_rows(out->size[3], out->size[2], out->size[0]), &a, sizeof a);
 }
 
@@ -175,7 +177,9 @@ static int launch_convex_backward(GpuPlan *p, const Step *step) {
     a.dy_column = dy->stride[3];
     a.dx = gpu_address(p, node->output[0]);
     a.dlogits = gpu_address(p, node->output[1]);
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/convex.cu", "convex_upsample_backward", NULL, NULL},
+    return gpu_launch(p, step,
+                      (GpuCode){"cuda/kernels/convex.cu", "convex_upsample_backward", NULL,
+                                gpu_values(p, NULL, gpu_half(p, node->input[1]), gpu_half(p, node->output[1]))},
                       (GpuGrid){.x = gpu_blocks(a.w, 16), .y = gpu_blocks(a.h, 16), .z = dy->size[0]}, &a, sizeof a);
 }
 
@@ -215,8 +219,10 @@ static int launch_warp_kernel(GpuPlan *p, const Step *step, const char *kernel, 
         a.dy_row = dy->stride[2];
         a.dy_column = dy->stride[3];
     }
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/warp.cu", kernel, NULL, NULL},
-                      grid_of_rows(dy ? a.w : a.w * channels, a.h, d->size[0]), &a, sizeof a);
+    return gpu_launch(
+        p, step,
+        (GpuCode){"cuda/kernels/warp.cu", kernel, NULL, gpu_values(p, NULL, gpu_half(p, x ? x : dy), gpu_half(p, out))},
+        grid_of_rows(dy ? a.w : a.w * channels, a.h, d->size[0]), &a, sizeof a);
 }
 
 static int launch_warp(GpuPlan *p, const Step *step) {

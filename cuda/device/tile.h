@@ -28,6 +28,16 @@ DEVICE void tile_fetch(float *s, const Value *from, const i64 *offset, i64 step,
     }
 }
 
+/* The same from f32, wherever Value is something else. */
+DEVICE void tile_fetch_f32(float *s, const float *from, const i64 *offset, i64 step, i64 depth) {
+    UNROLL
+    for (int i = 0; i < TILE * TILE_DEPTH / TILE_THREADS; i++) {
+        int at = thread_x() + i * TILE_THREADS;
+        int k = step == 1 ? at % TILE_DEPTH : at / TILE, e = step == 1 ? at / TILE_DEPTH : at % TILE;
+        s[k * TILE_PITCH + e] = offset[e] >= 0 && k < depth ? from[offset[e] + k * step] : 0;
+    }
+}
+
 /* This thread's rows and columns of the tile: four from here. */
 DEVICE int tile_row(void) {
     return thread_x() / 16 * 4;

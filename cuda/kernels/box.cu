@@ -6,8 +6,8 @@
  *
  * One value of the result a thread, channels fastest. Two rungs: box_plain goes through the window, k^2 values that
  * come from L1; box_rows and box_columns are two launches of k values each, for larger windows, through a map of sums
- * in memory. */
-#include "cuda/device/device.h"
+ * in memory, in f32 whatever is stored. */
+#include "cuda/device/value.h"
 #include "cuda/kernels/box.h"
 
 typedef struct {
@@ -46,30 +46,30 @@ DEVICE float size_of(const BoxArgs *a, int p, int n) {
 KERNEL(box_plain, 256, BoxArgs, a) {
     int at = block_x() * 256 + thread_x(), column = at / a.channels, c = at - column * a.channels, row = block_y();
     if (column >= a.out_w) return; /* nobody is waited for; so everywhere in this file */
-    const float *x = a.x + block_z() * a.x_picture + c * a.x_channel;
+    const Value *x = (const Value *)a.x + block_z() * a.x_picture + c * a.x_channel;
     Range down = terms_of(&a, row, a.in_h), along = terms_of(&a, column, a.in_w);
     float sum = 0;
     for (int i = down.begin; i < down.end; i++) {
         float line = 0;
         for (int j = along.begin; j < along.end; j++) {
-            float v = x[i * a.x_row + j * a.x_column];
+            float v = value_f32(x[i * a.x_row + j * a.x_column]);
             line += a.backward ? v / size_of(&a, j, a.map_w) : v;
         }
         sum += a.backward ? line / size_of(&a, i, a.map_h) : line;
     }
     if (!a.backward) sum /= size_of(&a, row, a.map_h) * size_of(&a, column, a.map_w);
-    a.y[((i64)block_z() * a.out_h + row) * a.out_w * a.channels + at] = sum;
+    ((Result *)a.y)[((i64)block_z() * a.out_h + row) * a.out_w * a.channels + at] = f32_result(sum);
 }
 
 /* grid: columns times channels of the result / 256, rows of x, pictures */
-KERNEL(box_rows, 256, BoxArgs, a) {
+KERNEL_BLOCKS(box_rows, 256, 4, BoxArgs, a) {
     int at = block_x() * 256 + thread_x(), column = at / a.channels, c = at - column * a.channels, row = block_y();
     if (column >= a.out_w) return;
-    const float *x = a.x + block_z() * a.x_picture + row * a.x_row + c * a.x_channel;
+    const Value *x = (const Value *)a.x + block_z() * a.x_picture + row * a.x_row + c * a.x_channel;
     Range along = terms_of(&a, column, a.in_w);
     float sum = 0;
     for (int j = along.begin; j < along.end; j++) {
-        float v = x[j * a.x_column];
+        float v = value_f32(x[j * a.x_column]);
         sum += a.backward ? v / size_of(&a, j, a.map_w) : v;
     }
     if (!a.backward) sum /= size_of(&a, column, a.map_w);
@@ -87,5 +87,5 @@ KERNEL(box_columns, 256, BoxArgs, a) {
         sum += a.backward ? v / size_of(&a, i, a.map_h) : v;
     }
     if (!a.backward) sum /= size_of(&a, row, a.map_h);
-    a.y[((i64)block_z() * a.out_h + row) * a.out_w * a.channels + at] = sum;
+    ((Result *)a.y)[((i64)block_z() * a.out_h + row) * a.out_w * a.channels + at] = f32_result(sum);
 }

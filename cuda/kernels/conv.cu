@@ -37,6 +37,10 @@ DEVICE i64 pixel(const ConvArgs *a, const ConvPart *part, i64 row, int ky, int k
     return y >= 0 && x >= 0 ? n * part->by_n + y * part->by_y + x * part->by_x : -1;
 }
 
+DEVICE float value_at(const ConvPart *p, i64 at) {
+    return p->f32 ? ((const float *)p->at)[at] : value_f32(((const Value *)p->at)[at]);
+}
+
 /* grid: elements / 256 */
 KERNEL(conv_plain, 256, ConvArgs, a) {
     i64 at = (i64)block_x() * 256 + thread_x(), row = at / a.columns, column = at - row * a.columns;
@@ -51,8 +55,7 @@ KERNEL(conv_plain, 256, ConvArgs, a) {
                 if (from < 0) continue;
                 const Value *w = weight + ky * a.weight_y + kx * a.weight_x;
                 for (i64 c = 0; c < p->channels; c++)
-                    sum = fma_f32(value_f32(((const Value *)p->at)[from + c * p->by_c]), value_f32(w[c * a.weight_c]),
-                                  sum);
+                    sum = fma_f32(value_at(p, from + c * p->by_c), value_f32(w[c * a.weight_c]), sum);
             }
         weight += p->channels * a.weight_c;
     }
@@ -80,7 +83,10 @@ KERNEL(conv_tiled, TILE_THREADS, ConvArgs, a) {
                 const Value *w = weight + ky * a.weight_y + kx * a.weight_x;
                 for (i64 c = 0; c < p->channels; c += TILE_DEPTH) {
                     block_sync(); /* the tiles have been used, the offsets are there */
-                    tile_fetch(left, (const Value *)p->at + c * p->by_c, left_at, p->by_c, p->channels - c);
+                    if (p->f32)
+                        tile_fetch_f32(left, (const float *)p->at + c * p->by_c, left_at, p->by_c, p->channels - c);
+                    else
+                        tile_fetch(left, (const Value *)p->at + c * p->by_c, left_at, p->by_c, p->channels - c);
                     tile_fetch(right, w + c * a.weight_c, right_at, a.weight_c, p->channels - c);
                     block_sync();
                     tile_product(sum, left, right);

@@ -6,10 +6,12 @@
 
 enum { CONV_SEGMENTS = 8 };
 
-/* A part of the map's channels; strides in elements. */
+/* A part of the map's channels; strides in elements. Its numbers are as device/value.h says; or f32 beside parts in 16
+ * bits, such as a disparity beside features, for conv_plain and conv_tiled. */
 typedef struct {
     const void *at;
     i64 channels, by_n, by_y, by_x, by_c;
+    int f32;
 } ConvPart;
 
 /* out[n,y,x][o] = bias[o] + sum over parts, taps (ky,kx), channels c of map[n,y',x'][c] weight[o,c,ky,kx], where

@@ -2,23 +2,23 @@
  * a softmax (tensor/ops/convex.c says what clipped ones are).
  *
  * Forward: a thread a result, block_y its row, block_z its pair. Should move: nine logits in and one result out, 40
- * bytes; x stays in L1. Computes nine exponentials.
+ * bytes with logits in f32; x stays in L1. Computes nine exponentials.
  *
  * Backward: a thread a value of x, in tiles of 16 x 16. It goes through its factor x factor results, makes their
  * dlogits, and puts the sums of m_k dy into shared memory; then it collects what its own value gave to its neighbours'.
  * Values round the tile are worked through by both neighbours, (18/16)^2 = 1.27 times in all, so that the gradient of x
  * is a gather and needs no second launch. Should move: 19 floats a result. */
-#include "cuda/device/device.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/convex.h"
 
 #define NINE 9
 
 /* p: softmax of nine logits; m: the weights, p itself or max(p - 0.1, 0) divided by its sum, which is returned. */
-DEVICE float convex_weights(const float *logit, int clipped, float p[NINE], float m[NINE]) {
-    float largest = logit[0], sum = 0, kept = 0;
+DEVICE float convex_weights(const Value *logit, int clipped, float p[NINE], float m[NINE]) {
+    float largest = value_f32(logit[0]), sum = 0, kept = 0;
     UNROLL
     for (int k = 0; k < NINE; k++) {
-        p[k] = logit[k];
+        p[k] = value_f32(logit[k]);
         largest = max_f32(largest, p[k]);
     }
     UNROLL
@@ -52,7 +52,8 @@ KERNEL(convex_upsample, 256, ConvexArgs, a) {
     int column = block_x() * 256 + thread_x(), row = block_y(), wide = a.w * a.factor;
     if (column >= wide) return; /* nobody is waited for */
     float p[NINE], m[NINE], value = 0;
-    convex_weights(a.logits + block_z() * a.l_pair + row * a.l_row + column * a.l_column, a.clipped, p, m);
+    convex_weights((const Value *)a.logits + block_z() * a.l_pair + row * a.l_row + column * a.l_column, a.clipped, p,
+                   m);
     UNROLL
     for (int k = 0; k < NINE; k++)
         value += m[k] * neighbour(&a, a.x + block_z() * a.x_pair, row / a.factor, column / a.factor, k);
@@ -75,8 +76,9 @@ KERNEL(convex_upsample_backward, SIDE *SIDE, ConvexArgs, a) {
             for (int pixel = 0; pixel < f * f; pixel++) {
                 int row = i * f + pixel / f, column = j * f + pixel % f;
                 float p[NINE], m[NINE], y = 0, mean = 0;
-                float kept = convex_weights(a.logits + block_z() * a.l_pair + row * a.l_row + column * a.l_column,
-                                            a.clipped, p, m);
+                float kept =
+                    convex_weights((const Value *)a.logits + block_z() * a.l_pair + row * a.l_row + column * a.l_column,
+                                   a.clipped, p, m);
                 float dy = a.dy[block_z() * a.dy_pair + row * a.dy_row + column * a.dy_column];
                 UNROLL
                 for (int k = 0; k < NINE; k++) {
@@ -89,9 +91,9 @@ KERNEL(convex_upsample_backward, SIDE *SIDE, ConvexArgs, a) {
                     m[k] = a.clipped && !(m[k] > 0) ? 0 : dy / kept * (x[k] - y);
                     mean += p[k] * m[k];
                 }
-                float *to = a.dlogits + (((i64)block_z() * a.h * f + row) * a.w * f + column) * NINE;
+                Result *to = (Result *)a.dlogits + (((i64)block_z() * a.h * f + row) * a.w * f + column) * NINE;
                 UNROLL
-                for (int k = 0; k < NINE; k++) to[k] = p[k] * (m[k] - mean);
+                for (int k = 0; k < NINE; k++) to[k] = f32_result(p[k] * (m[k] - mean));
             }
         }
         UNROLL

@@ -33,5 +33,5 @@ KERNEL(pad_box, 256, PadBoxArgs, a) {
 
 KERNEL(fill_all, 256, FillArgs, a) {
     i64 at = (i64)block_x() * 256 + thread_x();
-    if (at < a.count) a.to[at] = a.value;
+    if (at < a.count) ((Result *)a.to)[at] = f32_result(a.value);
 }

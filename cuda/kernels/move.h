@@ -22,7 +22,7 @@ typedef struct {
 } PadBoxArgs;
 
 typedef struct {
-    float *to;
+    void *to;
     i64 count;
     float value;
 } FillArgs;

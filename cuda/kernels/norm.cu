@@ -9,6 +9,7 @@
  * Nothing is lost when the mean is far larger than the spread: a tile's mean is kept with what rounding took from it,
  * squares are of differences from it, and tiles are joined in double (Chan's formula), in a fixed order. */
 #include "cuda/device/sums.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/norm.h"
 
 DEVICE i64 x_at(const GroupNormArgs *a, int position) {
@@ -25,21 +26,22 @@ KERNEL(group_norm_plain, 256, GroupNormArgs, a) {
     SHARED(double, shared, SUM_THREADS);
     int width = a.channels / a.groups, first = block_x() * width, picture = block_y();
     i64 count = (i64)a.h * a.w * width;
-    const float *x = a.x + picture * a.x_picture + first;
-    float *y = a.y + (i64)picture * a.h * a.w * a.channels + first;
+    const Value *x = (const Value *)a.x + picture * a.x_picture + first;
+    Result *y = (Result *)a.y + (i64)picture * a.h * a.w * a.channels + first;
     double sum = 0, squares = 0;
-    for (i64 e = thread_x(); e < count; e += 256) sum += x[x_at(&a, (int)(e / width)) + e % width];
+    for (i64 e = thread_x(); e < count; e += 256) sum += value_f32(x[x_at(&a, (int)(e / width)) + e % width]);
     double mean = block_sum(sum, shared) * a.share;
     for (i64 e = thread_x(); e < count; e += 256) {
-        double difference = x[x_at(&a, (int)(e / width)) + e % width] - mean;
+        double difference = value_f32(x[x_at(&a, (int)(e / width)) + e % width]) - mean;
         squares += difference * difference;
     }
     float scale = 1 / sqrt_f32((float)(block_sum(squares, shared) * a.share) + a.eps);
     for (i64 e = thread_x(); e < count; e += 256) {
         int c = (int)(e % width);
         i64 position = e / width;
-        float z = (float)(x[x_at(&a, (int)position) + c] - mean) * scale;
-        y[position * a.channels + c] = z * (a.weight ? a.weight[first + c] : 1) + (a.bias ? a.bias[first + c] : 0);
+        float z = (float)(value_f32(x[x_at(&a, (int)position) + c]) - mean) * scale;
+        y[position * a.channels + c] =
+            f32_result(z * (a.weight ? a.weight[first + c] : 1) + (a.bias ? a.bias[first + c] : 0));
     }
 }
 
@@ -47,21 +49,21 @@ KERNEL(group_norm_plain, 256, GroupNormArgs, a) {
 
 /* The moments of one channel of one tile, and with `dy` its sums. A thread each, channels fastest.
  * grid: tiles times channels / 256, pictures */
-DEVICE void moments(const GroupNormArgs *a, const float *dy, int parts) {
+DEVICE void moments(const GroupNormArgs *a, const Value *dy, int parts) {
     i64 unit = (i64)block_x() * 256 + thread_x(), picture = block_y();
     int tile = (int)(unit / a->channels), c = (int)(unit - (i64)tile * a->channels);
     if (tile >= a->tiles) return; /* nobody is waited for */
     int begin = tile * a->tile, end = begin + a->tile < a->h * a->w ? begin + a->tile : a->h * a->w;
-    const float *x = a->x + picture * a->x_picture + c;
+    const Value *x = (const Value *)a->x + picture * a->x_picture + c;
     float mean = 0, rest = 0, squares = 0, sum = 0, product = 0, count = (float)(end - begin);
-    for (int p = begin; p < end; p++) mean += x[x_at(a, p)];
+    for (int p = begin; p < end; p++) mean += value_f32(x[x_at(a, p)]);
     mean /= count;
     for (int p = begin; p < end; p++) {
-        float difference = x[x_at(a, p)] - mean;
+        float difference = value_f32(x[x_at(a, p)]) - mean;
         rest += difference;
         squares += difference * difference;
         if (dy) {
-            float d = dy[picture * a->dy_picture + dy_at(a, p) + c];
+            float d = value_f32(dy[picture * a->dy_picture + dy_at(a, p) + c]);
             sum += d;
             product += d * difference;
         }
@@ -78,7 +80,7 @@ DEVICE void moments(const GroupNormArgs *a, const float *dy, int parts) {
 }
 
 KERNEL(group_moments, 256, GroupNormArgs, a) {
-    moments(&a, (const float *)0, PARTS_FORWARD);
+    moments(&a, (const Value *)0, PARTS_FORWARD);
 }
 
 typedef struct {
@@ -131,9 +133,9 @@ KERNEL(group_normalise, 256, GroupNormArgs, a) {
     int at = block_x() * 256 + thread_x(), column = at / a.channels, c = at - column * a.channels;
     if (column >= a.w) return; /* nobody is waited for */
     const float *table = a.table + (i64)block_z() * TABLES_FORWARD * a.channels + c;
-    float x = a.x[block_z() * a.x_picture + block_y() * a.x_row + column * a.x_column + c];
-    a.y[((i64)block_z() * a.h + block_y()) * a.w * a.channels + at] =
-        (x - table[TABLE_CENTRE * a.channels]) * table[TABLE_SCALE * a.channels] + table[TABLE_SHIFT * a.channels];
+    float x = value_f32(((const Value *)a.x)[block_z() * a.x_picture + block_y() * a.x_row + column * a.x_column + c]);
+    ((Result *)a.y)[((i64)block_z() * a.h + block_y()) * a.w * a.channels + at] = f32_result(
+        (x - table[TABLE_CENTRE * a.channels]) * table[TABLE_SCALE * a.channels] + table[TABLE_SHIFT * a.channels]);
 }
 
 /* ---- the gradient ----
@@ -150,22 +152,23 @@ KERNEL(group_norm_gradient_plain, 256, GroupNormArgs, a) {
     int width = a.channels / a.groups, first = block_x() * width, pixels = a.h * a.w;
     i64 count = (i64)pixels * width;
     for (int picture = 0; picture < a.pictures; picture++) {
-        const float *x = a.x + picture * a.x_picture + first, *dy = a.dy + picture * a.dy_picture + first;
-        float *dx = a.y + (i64)picture * pixels * a.channels + first;
+        const Value *x = (const Value *)a.x + picture * a.x_picture + first;
+        const Value *dy = (const Value *)a.dy + picture * a.dy_picture + first;
+        Result *dx = (Result *)a.y + (i64)picture * pixels * a.channels + first;
         double sum = 0, squares = 0, mean_g = 0, mean_gz = 0;
-        for (i64 e = thread_x(); e < count; e += 256) sum += x[x_at(&a, (int)(e / width)) + e % width];
+        for (i64 e = thread_x(); e < count; e += 256) sum += value_f32(x[x_at(&a, (int)(e / width)) + e % width]);
         double mean = block_sum(sum, shared) * a.share;
         for (i64 e = thread_x(); e < count; e += 256) {
-            double difference = x[x_at(&a, (int)(e / width)) + e % width] - mean;
+            double difference = value_f32(x[x_at(&a, (int)(e / width)) + e % width]) - mean;
             squares += difference * difference;
         }
         float scale = 1 / sqrt_f32((float)(block_sum(squares, shared) * a.share) + a.eps);
         for (int c = 0; c < width; c++) {
             double own = 0, product = 0;
             for (int p = thread_x(); p < pixels; p += 256) {
-                double d = dy[dy_at(&a, p) + c];
+                double d = value_f32(dy[dy_at(&a, p) + c]);
                 own += d;
-                product += d * (x[x_at(&a, p) + c] - mean);
+                product += d * (value_f32(x[x_at(&a, p) + c]) - mean);
             }
             own = block_sum(own, shared);
             product = block_sum(product, shared) * scale;
@@ -178,15 +181,15 @@ KERNEL(group_norm_gradient_plain, 256, GroupNormArgs, a) {
         }
         for (i64 e = thread_x(); e < count; e += 256) {
             int c = (int)(e % width), p = (int)(e / width);
-            float z = (float)(x[x_at(&a, p) + c] - mean) * scale;
-            float g = dy[dy_at(&a, p) + c] * (a.weight ? a.weight[first + c] : 1);
-            dx[(i64)p * a.channels + c] = (g - (float)mean_g - z * (float)mean_gz) * scale;
+            float z = (float)(value_f32(x[x_at(&a, p) + c]) - mean) * scale;
+            float g = value_f32(dy[dy_at(&a, p) + c]) * (a.weight ? a.weight[first + c] : 1);
+            dx[(i64)p * a.channels + c] = f32_result((g - (float)mean_g - z * (float)mean_gz) * scale);
         }
     }
 }
 
 KERNEL(group_gradient_moments, 256, GroupNormArgs, a) {
-    moments(&a, a.dy, PARTS_BACKWARD);
+    moments(&a, (const Value *)a.dy, PARTS_BACKWARD);
 }
 
 /* Mean and scale of a group, to each of its channels: the mean as what a float holds of it and the rest.
@@ -262,9 +265,10 @@ KERNEL(group_gradient_combine, 256, GroupNormArgs, a) {
     int at = block_x() * 256 + thread_x(), column = at / a.channels, c = at - column * a.channels;
     if (column >= a.w) return; /* nobody is waited for */
     const float *table = a.table + (i64)block_z() * TABLES_BACKWARD * a.channels + c;
-    float x = a.x[block_z() * a.x_picture + block_y() * a.x_row + column * a.x_column + c];
-    float dy = a.dy[block_z() * a.dy_picture + block_y() * a.dy_row + column * a.dy_column + c];
-    a.y[((i64)block_z() * a.h + block_y()) * a.w * a.channels + at] =
+    float x = value_f32(((const Value *)a.x)[block_z() * a.x_picture + block_y() * a.x_row + column * a.x_column + c]);
+    float dy =
+        value_f32(((const Value *)a.dy)[block_z() * a.dy_picture + block_y() * a.dy_row + column * a.dy_column + c]);
+    ((Result *)a.y)[((i64)block_z() * a.h + block_y()) * a.w * a.channels + at] = f32_result(
         dy * table[TABLE_SCALE * a.channels] +
-        (x - table[TABLE_CENTRE * a.channels]) * table[TABLE_SLOPE * a.channels] + table[TABLE_SHIFT * a.channels];
+        (x - table[TABLE_CENTRE * a.channels]) * table[TABLE_SLOPE * a.channels] + table[TABLE_SHIFT * a.channels]);
 }

@@ -29,10 +29,12 @@ enum {
  * last, and may be x or dy if those are. Positions of a picture are counted along its rows; `tile` of them are one
  * thread's for each channel. */
 typedef struct {
-    const float *x, *dy, *weight, *bias; /* weight and bias: [channels], NULL is ones and zeros */
-    float *y, *d_weight, *d_bias;        /* NULL: not asked for */
-    float *part;                         /* [picture][tile][PARTS][channel] */
-    float *table;                        /* [picture][TABLES][channel] */
+    const void *x, *dy;         /* numbers as device/value.h says: of x and dy as Value, of y as Result */
+    const float *weight, *bias; /* [channels], NULL is ones and zeros */
+    void *y;
+    float *d_weight, *d_bias; /* NULL: not asked for */
+    float *part;              /* [picture][tile][PARTS][channel] */
+    float *table;             /* [picture][TABLES][channel] */
     i64 x_picture, x_row, x_column;
     i64 dy_picture, dy_row, dy_column;
     int pictures, h, w, channels, groups, tile, tiles;

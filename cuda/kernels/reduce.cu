@@ -2,8 +2,10 @@
  *
  * All add in double and round once, in an order that the shape alone decides: tiles of positions, a block each, then
  * sum_tiles adds the tiles. Two launches instead of atomics, so that results repeat bit for bit. Bound by memory: x
- * moves once; an addition in double for every four bytes is within what the slowest of GPUs has. */
+ * moves once, in f32 or 16 bits, and sums are stored in f32; an addition in double for every four bytes is within what
+ * the slowest of GPUs has. */
 #include "cuda/device/sums.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/reduce.h"
 
 /* Sums of a tile's rows by channel; the sum of everything is that of a tensor seen as rows of one channel.
@@ -15,7 +17,7 @@ KERNEL(sum_positions, 256, ReduceArgs, a) {
     i64 begin = block_x() * a.tile, end = begin + a.tile < a.rows ? begin + a.tile : a.rows;
     double sum = 0;
     for (i64 row = begin + line; c < a.channels && row < end; row += lines)
-        sum += a.x[row_at(&a.places, row) + c * a.places.channel_stride];
+        sum += value_f32(((const Value *)a.x)[row_at(&a.places, row) + c * a.places.channel_stride]);
     shared[thread_x()] = sum;
     block_sync();
     for (int half = lines / 2; half; half /= 2) {
@@ -30,8 +32,9 @@ KERNEL(sum_channels, 256, ReduceArgs, a) {
     i64 row = ((i64)block_x() * 256 + thread_x()) / a.lanes;
     double sum = 0;
     if (row < a.rows) {
-        const float *x = a.x + row_at(&a.places, row);
-        for (int c = thread_x() % a.lanes; c < a.channels; c += a.lanes) sum += x[c * a.places.channel_stride];
+        const Value *x = (const Value *)a.x + row_at(&a.places, row);
+        for (int c = thread_x() % a.lanes; c < a.channels; c += a.lanes)
+            sum += value_f32(x[c * a.places.channel_stride]);
     }
     SHARED(double, shared, SUM_THREADS);
     shared[thread_x()] = sum;

@@ -4,7 +4,7 @@
 #include "cuda/device/places.h"
 
 typedef struct {
-    const float *x;
+    const void *x; /* numbers as device/value.h says */
     RowPlaces places;
     i64 rows, tile; /* rows of a tile: one block's (of sum_positions) */
     double *part;   /* [tile][channel] */

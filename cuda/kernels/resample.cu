@@ -7,14 +7,14 @@
  *
  * One value of y a thread, channels fastest: neighbours read and write neighbouring bytes. Every gradient gathers: a
  * value of dx looks for the dy that it went into, so that it has one writer and one order of summing. All are bound by
- * memory: x and y should move once, what is read again comes from L1 and L2. */
-#include "cuda/device/device.h"
+ * memory: x and y should move once, what is read again comes from L1 and L2. Sums are f32 whatever is stored. */
+#include "cuda/device/value.h"
 #include "cuda/kernels/resample.h"
 
 typedef struct {
     int row, column, channel;
-    const float *x; /* of this picture and channel */
-    float *y;       /* its place; NULL beyond the end of the row */
+    const Value *x; /* of this picture and channel */
+    Result *y;      /* its place; NULL beyond the end of the row */
 } Spot;
 
 DEVICE Spot spot_of(const ResampleArgs *a) {
@@ -23,44 +23,44 @@ DEVICE Spot spot_of(const ResampleArgs *a) {
     s.row = block_y();
     s.column = (int)column;
     s.channel = (int)(at - column * (u32)a->channels);
-    s.x = a->x + block_z() * a->x_picture + s.channel * a->x_channel;
+    s.x = (const Value *)a->x + block_z() * a->x_picture + s.channel * a->x_channel;
     i64 row = (i64)block_z() * a->out_h + s.row;
-    s.y = s.column < a->out_w ? a->y + row * a->out_w * a->channels + at : (float *)0;
+    s.y = s.column < a->out_w ? (Result *)a->y + row * a->out_w * a->channels + at : (Result *)0;
     return s;
 }
 
 DEVICE float value_at(const ResampleArgs *a, const Spot *s, int row, int column) {
-    return s->x[row * a->x_row + column * a->x_column];
+    return value_f32(s->x[row * a->x_row + column * a->x_column]);
 }
 
 KERNEL(avg_pool2, 256, ResampleArgs, a) {
     Spot s = spot_of(&a);
     if (!s.y) return; /* nobody is waited for; so everywhere in this file */
     int i = 2 * s.row, j = 2 * s.column;
-    *s.y = ((value_at(&a, &s, i, j) + value_at(&a, &s, i, j + 1)) +
-            (value_at(&a, &s, i + 1, j) + value_at(&a, &s, i + 1, j + 1))) *
-           0.25f;
+    *s.y = f32_result(((value_at(&a, &s, i, j) + value_at(&a, &s, i, j + 1)) +
+                       (value_at(&a, &s, i + 1, j) + value_at(&a, &s, i + 1, j + 1))) *
+                      0.25f);
 }
 
 KERNEL(avg_pool2_backward, 256, ResampleArgs, a) {
     Spot s = spot_of(&a);
     if (!s.y) return;
     int i = s.row / 2, j = s.column / 2; /* an odd last row or column went into nothing */
-    *s.y = i < a.in_h && j < a.in_w ? value_at(&a, &s, i, j) * 0.25f : 0;
+    *s.y = f32_result(i < a.in_h && j < a.in_w ? value_at(&a, &s, i, j) * 0.25f : 0);
 }
 
 KERNEL(upsample2_nearest, 256, ResampleArgs, a) {
     Spot s = spot_of(&a);
     if (!s.y) return;
-    *s.y = value_at(&a, &s, s.row / 2, s.column / 2);
+    *s.y = f32_result(value_at(&a, &s, s.row / 2, s.column / 2));
 }
 
 KERNEL(upsample2_nearest_backward, 256, ResampleArgs, a) {
     Spot s = spot_of(&a);
     if (!s.y) return;
     int i = 2 * s.row, j = 2 * s.column;
-    *s.y = (value_at(&a, &s, i, j) + value_at(&a, &s, i, j + 1)) +
-           (value_at(&a, &s, i + 1, j) + value_at(&a, &s, i + 1, j + 1));
+    *s.y = f32_result((value_at(&a, &s, i, j) + value_at(&a, &s, i, j + 1)) +
+                      (value_at(&a, &s, i + 1, j) + value_at(&a, &s, i + 1, j + 1)));
 }
 
 /* ---- bilinear ---- */
@@ -88,7 +88,7 @@ KERNEL(resize_bilinear, 256, ResampleArgs, a) {
     Place v = place_of(s.row, a.in_h, a.out_h), u = place_of(s.column, a.in_w, a.out_w);
     float top = (1 - u.part) * value_at(&a, &s, v.from, u.from) + u.part * value_at(&a, &s, v.from, u.next);
     float bottom = (1 - u.part) * value_at(&a, &s, v.next, u.from) + u.part * value_at(&a, &s, v.next, u.next);
-    *s.y = (1 - v.part) * top + v.part * bottom;
+    *s.y = f32_result((1 - v.part) * top + v.part * bottom);
 }
 
 /* The first position that looks at entry i: p with s >= i - 1, but for what looks at i - 1 alone; p may be `out`. */
@@ -123,7 +123,7 @@ KERNEL(resize_bilinear_backward, 256, ResampleArgs, a) {
         }
         sum += share_of(v, s.row) * line;
     }
-    *s.y = sum;
+    *s.y = f32_result(sum);
 }
 
 /* ---- adaptive: cells of nearly equal size, which may overlap ---- */
@@ -146,7 +146,7 @@ KERNEL(adaptive_avg_pool, 256, ResampleArgs, a) {
         for (int j = left; j < right; j++) line += value_at(&a, &s, i, j);
         sum += line;
     }
-    *s.y = sum / ((float)(bottom - top) * (float)(right - left));
+    *s.y = f32_result(sum / ((float)(bottom - top) * (float)(right - left)));
 }
 
 /* A block of 8 warps for a cell and 32 channels: the places of the cell are dealt to the warps in turn, and their sums
@@ -157,16 +157,17 @@ KERNEL(adaptive_avg_pool_wide, 256, ResampleArgs, a) {
     int c = block_x() % parts * 32 + lane_x();
     int top = cell_start(row, a.in_h, a.out_h), bottom = cell_end(row, a.in_h, a.out_h);
     int left = cell_start(column, a.in_w, a.out_w), right = cell_end(column, a.in_w, a.out_w);
-    const float *x = a.x + block_z() * a.x_picture + c * a.x_channel;
+    const Value *x = (const Value *)a.x + block_z() * a.x_picture + c * a.x_channel;
     int wide = right - left, places = (bottom - top) * wide;
     float sum = 0;
     for (int p = warp_x(); c < a.channels && p < places; p += 8)
-        sum += x[(top + p / wide) * a.x_row + (left + p % wide) * a.x_column];
+        sum += value_f32(x[(top + p / wide) * a.x_row + (left + p % wide) * a.x_column]);
     part[thread_x()] = sum;
     block_sync();
     if (warp_x() || c >= a.channels) return; /* nobody is waited for from here on */
     for (int w = 1; w < 8; w++) sum += part[32 * w + lane_x()];
-    a.y[(((i64)block_z() * a.out_h + row) * a.out_w + column) * a.channels + c] = sum / (float)places;
+    ((Result *)a.y)[(((i64)block_z() * a.out_h + row) * a.out_w + column) * a.channels + c] =
+        f32_result(sum / (float)places);
 }
 
 /* The first cell that reaches entry i: cells end in order. */
@@ -189,5 +190,5 @@ KERNEL(adaptive_avg_pool_backward, 256, ResampleArgs, a) {
             sum += value_at(&a, &s, row, column) / ((float)tall * (float)wide);
         }
     }
-    *s.y = sum;
+    *s.y = f32_result(sum);
 }

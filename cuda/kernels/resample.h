@@ -9,8 +9,8 @@
 enum { RESAMPLE_SIDE = 32768 };
 
 typedef struct {
-    const float *x;
-    float *y;
+    const void *x; /* numbers as device/value.h says: of x as Value, of y as Result */
+    void *y;
     i64 x_picture, x_row, x_column, x_channel;
     int channels, in_h, in_w, out_h, out_w;
 } ResampleArgs;

@@ -1,11 +1,11 @@
 /* cuda/kernels/sample.cu - a picture read bilinearly at places that a grid says (tensor/ops/sample.c): positions in
- * f32.
+ * f32, and sums of what is read too.
  *
  * Results and the gradient by the grid: picture (about once, if neighbours stay neighbours), places and results move
  * once. The gradient by the picture is a gather, so that it repeats bit for bit: it is first noted which part of the
  * picture each row of the grid, and each stretch of 32 places of it, reads; a value of the picture then goes through
  * the stretches that reach it, in order. That is quick where the grid is smooth, and right where it is not. */
-#include "cuda/device/device.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/sample.h"
 
 /* An axis read at `from` with weight 1 - part and at from + 1 with `part`, where these are inside; `slope`: does the
@@ -39,16 +39,17 @@ DEVICE Place place_of(const SampleArgs *a, float g, int n) {
 }
 
 DEVICE Place place_across(const SampleArgs *a, i64 picture, int row, int column) {
-    return place_of(a, a->grid.at[picture * a->grid.picture + row * a->grid.row + column * a->grid.column], a->w);
+    i64 at = picture * a->grid.picture + row * a->grid.row + column * a->grid.column;
+    return place_of(a, ((const float *)a->grid.at)[at], a->w);
 }
 DEVICE Place place_down(const SampleArgs *a, i64 picture, int row, int column) {
     i64 at = picture * a->grid.picture + row * a->grid.row + column * a->grid.column + a->grid.channel;
-    return place_of(a, a->grid.at[at], a->h);
+    return place_of(a, ((const float *)a->grid.at)[at], a->h);
 }
 
 /* A value of the picture, 0 outside. */
-DEVICE float value_at(const SampleArgs *a, const float *x, int i, int j) {
-    return i >= 0 && i < a->h && j >= 0 && j < a->w ? x[i * a->x.row + j * a->x.column] : 0;
+DEVICE float value_at(const SampleArgs *a, const Value *x, int i, int j) {
+    return i >= 0 && i < a->h && j >= 0 && j < a->w ? value_f32(x[i * a->x.row + j * a->x.column]) : 0;
 }
 
 /* grid: columns times channels / 256, rows, pictures */
@@ -57,15 +58,15 @@ KERNEL(grid_sample, 256, SampleArgs, a) {
     i64 picture = block_z();
     if (column >= a.columns) return; /* nobody is waited for */
     Place u = place_across(&a, picture, row, column), v = place_down(&a, picture, row, column);
-    const float *x = a.x.at + picture * a.x.picture + c * a.x.channel;
+    const Value *x = (const Value *)a.x.at + picture * a.x.picture + c * a.x.channel;
     float sum = 0;
     UNROLL
     for (int corner = 0; corner < 4; corner++) {
         int i = v.from + corner / 2, j = u.from + corner % 2;
         float weight = (corner / 2 ? v.part : 1 - v.part) * (corner % 2 ? u.part : 1 - u.part);
-        if (i >= 0 && i < a.h && j >= 0 && j < a.w) sum += weight * x[i * a.x.row + j * a.x.column];
+        if (i >= 0 && i < a.h && j >= 0 && j < a.w) sum += weight * value_f32(x[i * a.x.row + j * a.x.column]);
     }
-    a.y[(picture * a.rows + row) * a.columns * a.channels + at] = sum;
+    ((Result *)a.y)[(picture * a.rows + row) * a.columns * a.channels + at] = f32_result(sum);
 }
 
 /* A warp a place; lanes share its channels. grid: columns / 8, rows, pictures */
@@ -74,11 +75,11 @@ KERNEL(grid_sample_backward_grid, 256, SampleArgs, a) {
     i64 picture = block_z();
     if (column >= a.columns) return; /* the whole warp; blocks do not meet */
     Place u = place_across(&a, picture, row, column), v = place_down(&a, picture, row, column);
-    const float *dy = a.dy.at + picture * a.dy.picture + row * a.dy.row + column * a.dy.column;
+    const Value *dy = (const Value *)a.dy.at + picture * a.dy.picture + row * a.dy.row + column * a.dy.column;
     float across = 0, down = 0;
     for (int c = lane_x(); c < a.channels; c += 32) {
-        const float *x = a.x.at + picture * a.x.picture + c * a.x.channel;
-        float own = dy[c * a.dy.channel];
+        const Value *x = (const Value *)a.x.at + picture * a.x.picture + c * a.x.channel;
+        float own = value_f32(dy[c * a.dy.channel]);
         float x00 = value_at(&a, x, v.from, u.from), x01 = value_at(&a, x, v.from, u.from + 1);
         float x10 = value_at(&a, x, v.from + 1, u.from), x11 = value_at(&a, x, v.from + 1, u.from + 1);
         across += own * ((1 - v.part) * (x01 - x00) + v.part * (x11 - x10));
@@ -87,7 +88,7 @@ KERNEL(grid_sample_backward_grid, 256, SampleArgs, a) {
     across = warp_sum(across) * u.slope;
     down = warp_sum(down) * v.slope;
     if (lane_x()) return;
-    float *to = a.y + ((picture * a.rows + row) * a.columns + column) * 2;
+    float *to = (float *)a.y + ((picture * a.rows + row) * a.columns + column) * 2;
     to[0] = across;
     to[1] = down;
 }
@@ -136,6 +137,7 @@ KERNEL(grid_sample_backward_picture, 256, SampleArgs, a) {
     int at = block_x() * 256 + thread_x(), j = at / a.channels, c = at - j * a.channels, i = block_y();
     i64 picture = block_z();
     if (j >= a.w) return; /* nobody is waited for */
+    const Value *dy = (const Value *)a.dy.at + picture * a.dy.picture + c * a.dy.channel;
     float sum = 0;
     for (int row = 0; row < a.rows; row++) {
         i64 line = picture * a.rows + row;
@@ -147,10 +149,9 @@ KERNEL(grid_sample_backward_picture, 256, SampleArgs, a) {
             for (int column = k * SAMPLE_STRETCH; column < end; column++) {
                 Place u = place_across(&a, picture, row, column), v = place_down(&a, picture, row, column);
                 if (u.from > j || u.from + 1 < j || v.from > i || v.from + 1 < i) continue;
-                sum += share_of(v, i) * share_of(u, j) *
-                       a.dy.at[picture * a.dy.picture + row * a.dy.row + column * a.dy.column + c * a.dy.channel];
+                sum += share_of(v, i) * share_of(u, j) * value_f32(dy[row * a.dy.row + column * a.dy.column]);
             }
         }
     }
-    a.y[(picture * a.h + i) * a.w * a.channels + at] = sum;
+    ((Result *)a.y)[(picture * a.h + i) * a.w * a.channels + at] = f32_result(sum);
 }
