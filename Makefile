@@ -32,7 +32,7 @@ ARCH := $(shell $(CC) -dumpmachine)
 # Every .c of a room belongs to the library; tests and verbs find themselves by name.
 ROOMS = base tensor tensor/ops tensor/files cuda cuda/kernels autograd exec nn models losses data apps/lib
 LIB_SRC := $(foreach r,$(ROOMS),$(wildcard $(r)/*.c))
-LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/cuda/embedded.o
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o) $(BUILD)/cuda/embedded.o $(BUILD)/cuda/kept_bytes.o
 APP_SRC := $(wildcard apps/*.c)
 APP_OBJ := $(APP_SRC:%.c=$(BUILD)/%.o)
 TEST_SRC := $(wildcard tests/*/test_*.c tests/test_*.c)
@@ -80,7 +80,7 @@ $(BUILD)/prefix: always
 # stb shifts signed numbers into their sign bit on purpose.
 $(BUILD)/base/stb.o: CFLAGS += -fwrapv -fno-sanitize=shift
 
-$(BUILD)/cuda/embedded.o: $(BUILD)/cuda/embedded.c
+$(BUILD)/cuda/embedded.o $(BUILD)/cuda/kept_bytes.o: $(BUILD)/cuda/%.o: $(BUILD)/cuda/%.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(BUILD)/%.o: %.c
@@ -98,6 +98,18 @@ $(BUILD)/cuda/embedded.c: tools/embed.sh $(KERNEL_TEXT)
 	@mkdir -p $(@D)
 	$(call say,EMBED,cuda)
 	$(Q)sh tools/embed.sh $(KERNEL_TEXT) >$@.part && mv $@.part $@
+
+# The same compiled to PTX beforehand, for machines without NVRTC (cuda/kept.h). Made anew when kernels have changed.
+$(BUILD)/cuda/kept_bytes.c: tools/embed.sh cuda/kept.ptx.z
+	@mkdir -p $(@D)
+	$(call say,EMBED,cuda/kept.ptx.z)
+	$(Q)sh tools/embed.sh -b cuda_kept cuda/kept.ptx.z >$@.part && mv $@.part $@
+$(BUILD)/tools/kept: $(BUILD)/tools/kept.o $(BUILD)/libpanum.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+.PHONY: kept
+kept: $(BUILD)/tools/kept ## compiles the kernels that come with the program, with NVRTC, into cuda/kept.ptx.z
+	$(BUILD)/tools/kept cuda/kept.ptx.z $(PANUM_NVRTC)
 
 # Tests of the GPU code run on an emulated device, whose kernels are compiled while the test runs and call back into it.
 SIMT_SRC := $(wildcard tests/cuda/simt/*.c)
@@ -124,7 +136,7 @@ $(BUILD)/tests/cuda/libcuda_fake.so: tests/cuda/fake_driver.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $<
-$(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache $(BUILD)/tests/cuda/test_trust: $(BUILD)/tests/cuda/libcuda_fake.so
+$(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache $(BUILD)/tests/cuda/test_trust $(BUILD)/tests/cuda/test_kept: $(BUILD)/tests/cuda/libcuda_fake.so
 
 # A libc whose calls fail when they are told to; loaded before the program by the tests of bad inputs.
 $(BUILD)/tests/bad/faults.so: tests/bad/faults.c
@@ -174,7 +186,7 @@ test: all layers $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN) $(BUILD)/install/libpanu
 # Tests of the GPU code that run on a GPU as they do on the emulated device; the others plant faults or ask the fake driver.
 # GPU=cuda:1 names another device.
 GPU ?= cuda
-GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc %/test_headers %/test_trust,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
+GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc %/test_headers %/test_trust %/test_kept,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
 .PHONY: test-gpu gpu-tests
 gpu-tests: all $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/

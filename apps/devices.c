@@ -6,7 +6,6 @@
 #include "base/json.h"
 #include "base/pool.h"
 #include "cuda/driver.h"
-#include "cuda/nvrtc.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -30,8 +29,10 @@ const Verb verb_devices = {
     .summary = "show the processor, instruction set, threads, memory and GPUs of this machine",
     .description =
         "Says what the program found on this machine and what it will use. Threads are those this process may run "
-        "on (its affinity), not those the machine has. Of a GPU it says what the driver says, and whether NVRTC, which "
-        "compiles kernels, is there and knows it; where something is missing, what to install.",
+        "on (its affinity), not those the machine has. Of a GPU it says what the driver says, and what makes code of "
+        "the "
+        "kernels: NVRTC, NVRTC and the driver by way of PTX, or the driver of those that come with panum; where "
+        "something is missing, what to install.",
     .least = 0,
     .most = 0,
     .run = app_devices,
@@ -55,16 +56,13 @@ static int64_t meminfo(const char *field) {
     return bytes;
 }
 
-enum { GPUS_MOST = 16, ARCHITECTURES_MOST = 64 };
+enum { GPUS_MOST = 16 };
 
 /* What there is to say about GPUs. Looking takes no memory of theirs. */
 typedef struct {
     int gpus;
     GpuFacts gpu[GPUS_MOST];
     char why_none[1024]; /* "" when there are some */
-    int nvrtc_major, nvrtc_minor;
-    char why_no_nvrtc[1024]; /* "" when it is there */
-    int arch[ARCHITECTURES_MOST], architectures;
 } Gpus;
 
 static void look_for_gpus(Gpus *g) {
@@ -76,21 +74,20 @@ static void look_for_gpus(Gpus *g) {
         snprintf(g->why_none, sizeof g->why_none, "%s", err_sentence());
         g->gpus = 0;
     }
-    if (!g->gpus) return;
-    const Nvrtc *nvrtc;
-    if (nvrtc_open(NULL, &nvrtc)) {
-        snprintf(g->why_no_nvrtc, sizeof g->why_no_nvrtc, "%s", err_sentence());
-        return;
-    }
-    nvrtc_version(nvrtc, &g->nvrtc_major, &g->nvrtc_minor);
-    g->architectures = nvrtc_architectures(nvrtc, g->arch, ARCHITECTURES_MOST);
 }
 
-static bool compiles_for(const Gpus *g, int arch) {
-    for (int i = 0; i < g->architectures; i++)
-        if (g->arch[i] == arch) return true;
-    return false;
+static void print_compiler(const GpuFacts *f) {
+    if (f->arch < GPU_ARCH_LEAST)
+        printf("     too old to be used: sm_%d (Turing, 2018) is the least\n", GPU_ARCH_LEAST);
+    else if (f->form == GPU_EMBEDDED)
+        printf("     plain kernels that come with panum, slower than what a compiler makes for it: there is %s\n",
+               f->compiler);
+    else
+        printf("     kernels are compiled for it by %s\n", f->compiler);
 }
+
+static const char *const forms[] = {
+    [GPU_COMPILES] = "compiled", [GPU_COMPILES_PTX] = "ptx", [GPU_EMBEDDED] = "embedded"};
 
 static void print_gpus(const Gpus *g) {
     char line[1024];
@@ -101,11 +98,7 @@ static void print_gpus(const Gpus *g) {
         printf("     sm_%d, %d multiprocessors, %s, %zu KB of shared memory a block; driver for CUDA %d.%d\n", f->arch,
                f->multiprocessors, show_bytes((double)f->memory), f->shared_a_block >> 10, f->driver / 1000,
                f->driver % 1000 / 10);
-        if (g->why_no_nvrtc[0])
-            printf("     %s\n", g->why_no_nvrtc);
-        else
-            printf("     NVRTC %d.%d compiles kernels, %s\n", g->nvrtc_major, g->nvrtc_minor,
-                   compiles_for(g, f->arch) ? "also for it" : "but not for it; another version may");
+        print_compiler(f);
     }
 }
 
@@ -115,11 +108,12 @@ static void print_gpus_json(const Gpus *g) {
     for (int i = 0; i < g->gpus; i++) {
         const GpuFacts *f = &g->gpu[i];
         printf("%s{\"name\":%s,\"arch\":%d,\"multiprocessors\":%d,\"memory_bytes\":%zu,\"shared_bytes\":%zu,"
-               "\"driver\":%d,\"compiles\":%s}",
+               "\"driver\":%d,\"kernels\":\"%s\"",
                i ? "," : "", json_quote(text, sizeof text, f->name), f->arch, f->multiprocessors, f->memory,
-               f->shared_a_block, f->driver, compiles_for(g, f->arch) ? "true" : "false");
+               f->shared_a_block, f->driver, f->arch < GPU_ARCH_LEAST ? "none" : forms[f->form]);
+        printf(",\"compiler\":%s}", json_quote(text, sizeof text, f->compiler));
     }
-    const char *note = g->why_none[0] ? g->why_none : g->why_no_nvrtc;
+    const char *note = g->why_none;
     printf("],\"gpu_note\":%s", note[0] ? json_quote(text, sizeof text, note) : "null");
 }
 
@@ -141,7 +135,7 @@ int app_devices(int argc, char **argv) {
                "\"memory_available_bytes\":%lld,\"cuda\":%s,",
                json_quote(model, sizeof model, cpu_model()), level, cpu_has_bf16() ? "true" : "false", pool_cpus(),
                online, (long long)memory, (long long)available,
-               gpus.gpus && compiles_for(&gpus, gpus.gpu[0].arch) ? "true" : "false");
+               gpus.gpus && gpus.gpu[0].arch >= GPU_ARCH_LEAST ? "true" : "false");
         print_gpus_json(&gpus);
         printf("}\n");
     } else {

@@ -91,5 +91,7 @@ enum { DRIVER_NUMBERS(DRIVER_NUMBER) DRIVER_NUMBERS_END };
     X(log, nvrtcGetProgramLog, (Program program, char *log))                                               \
     X(code_size, nvrtcGetCUBINSize, (Program program, size_t * bytes))                                     \
     X(code, nvrtcGetCUBIN, (Program program, char *code))                                                  \
+    X(ptx_size, nvrtcGetPTXSize, (Program program, size_t * bytes))                                        \
+    X(ptx, nvrtcGetPTX, (Program program, char *ptx))                                                      \
     X(destroy, nvrtcDestroyProgram, (Program * program))
 #endif

@@ -1,6 +1,7 @@
 #include "cuda/driver.h"
 #include "base/mem.h"
 #include "cuda/calls.h"
+#include "cuda/kept.h"
 #include "cuda/nvrtc.h"
 #include "cuda/sentences.h"
 
@@ -16,7 +17,7 @@ typedef struct {
     DRIVER_CALLS(DECLARE)
 } Driver;
 
-enum { KERNELS_MAX = 64, ARCH_LEAST = 75 };
+enum { KERNELS_MAX = 64 };
 
 typedef struct Device {
     Gpu gpu; /* first: a Gpu is one of these */
@@ -157,7 +158,33 @@ int cuda_count(const CudaLibraries *libraries, int *devices) {
     return *devices > 0 ? 0 : say(100, "the NVIDIA driver is there");
 }
 
-static int facts_of(const Driver *driver, int index, int *device, GpuFacts *facts) {
+/* Who makes code of kernels for it. Nothing is compiled yet. */
+static void find_compiler(const CudaLibraries *libraries, GpuFacts *facts) {
+    const Nvrtc *nvrtc;
+    CompileTarget to;
+    int major = 0, minor = 0;
+    char *text = facts->compiler;
+    const size_t size = sizeof facts->compiler;
+    facts->form = GPU_EMBEDDED;
+    if (libraries && libraries->kept) {
+        snprintf(text, size, "no compiler in use");
+    } else if (nvrtc_open(libraries ? libraries->nvrtc : NULL, &nvrtc)) {
+        snprintf(text, size, "no NVRTC on this machine (install package cuda-nvrtc, or pip install nvidia-cuda-nvrtc)");
+        err_clear();
+    } else if (nvrtc_version(nvrtc, &major, &minor), !nvrtc_target(nvrtc, facts->arch, &to)) {
+        snprintf(text, size, "no code for sm_%d from NVRTC %d.%d (an older NVRTC still makes it)", facts->arch, major,
+                 minor);
+    } else if (to.ptx) {
+        facts->form = GPU_COMPILES_PTX;
+        snprintf(text, size, "NVRTC %d.%d, which knows sm_%d and older: it makes PTX, and the driver the rest", major,
+                 minor, to.arch);
+    } else {
+        facts->form = GPU_COMPILES;
+        snprintf(text, size, "NVRTC %d.%d", major, minor);
+    }
+}
+
+static int facts_of(const Driver *driver, const CudaLibraries *libraries, int index, int *device, GpuFacts *facts) {
     int major = 0, minor = 0, shared = 0;
     *facts = (GpuFacts){.driver = driver->version};
     int code = driver->device_get(device, index);
@@ -170,13 +197,14 @@ static int facts_of(const Driver *driver, int index, int *device, GpuFacts *fact
     facts->name[sizeof facts->name - 1] = 0;
     facts->arch = 10 * major + minor;
     facts->shared_a_block = (size_t)(shared > 0 ? shared : 0);
+    if (!code) find_compiler(libraries, facts);
     return code ? say(code, "the GPU does not say what it is") : 0;
 }
 
 int cuda_facts(const CudaLibraries *libraries, int index, GpuFacts *facts) {
     const Driver *driver;
     int device, code = open_driver(libraries, &driver);
-    return code ? code : facts_of(driver, index, &device, facts);
+    return code ? code : facts_of(driver, libraries, index, &device, facts);
 }
 
 /* ---- memory ---- */
@@ -336,22 +364,39 @@ static int find_nvrtc(Device *d) {
 static int prepare(Gpu *gpu, const GpuSource *source, int count) {
     Device *d = (Device *)gpu;
     if (enter(d)) return err_code();
+    if (gpu->facts.form == GPU_EMBEDDED) return 0;
     int code = find_nvrtc(d);
     return code ? code : compile_ahead(d->nvrtc, &d->compile, source, count, gpu->facts.arch);
 }
 
+/* The code of a source: compiled, from the cache, or among what comes with the program; `compiled` owns what was made.
+ */
+static int find_code(Device *d, const GpuSource *source, Compiled *compiled, const void **code) {
+    *compiled = (Compiled){0};
+    if (d->gpu.facts.form == GPU_EMBEDDED) {
+        *code = kept_find(source);
+        if (*code) return 0;
+        return fail(ERR_DEVICE, "%s%s%s does not come compiled with the program, and there is %s", source->name,
+                    source->define ? " " : "", source->define ? source->define : "", d->gpu.facts.compiler);
+    }
+    int failed = find_nvrtc(d);
+    if (!failed) failed = compile_kernel(d->nvrtc, &d->compile, source, d->gpu.facts.arch, compiled);
+    *code = compiled->code;
+    return failed;
+}
+
 static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     Device *d = (Device *)gpu;
-    Compiled compiled = {0};
+    Compiled compiled;
+    const void *machine_code;
     *out = NULL;
     if (enter(d)) return err_code();
-    int code = find_nvrtc(d);
-    if (!code) code = compile_kernel(d->nvrtc, &d->compile, source, gpu->facts.arch, &compiled);
+    int code = find_code(d, source, &compiled, &machine_code);
     GpuModule *module = code ? NULL : mem_zero(1, sizeof *module);
     if (!code && !module) code = ERR_MEMORY;
     if (!code) {
         module->device = d;
-        code = check(d, d->driver->module(&module->module, compiled.code), source->name);
+        code = check(d, d->driver->module(&module->module, machine_code), source->name);
     }
     compiled_free(&compiled);
     if (code)
@@ -504,10 +549,10 @@ int cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
     d->driver = driver;
     if (libraries) d->compile = libraries->compile;
     if (libraries && libraries->nvrtc) snprintf(d->nvrtc_path, sizeof d->nvrtc_path, "%s", libraries->nvrtc);
-    code = facts_of(driver, index, &d->index, &d->gpu.facts);
-    if (!code && d->gpu.facts.arch < ARCH_LEAST)
+    code = facts_of(driver, libraries, index, &d->index, &d->gpu.facts);
+    if (!code && d->gpu.facts.arch < GPU_ARCH_LEAST)
         code = fail(ERR_DEVICE, "%s is too old (sm_%d): sm_%d (Turing, 2018) is the least; use the CPU",
-                    d->gpu.facts.name, d->gpu.facts.arch, ARCH_LEAST);
+                    d->gpu.facts.name, d->gpu.facts.arch, GPU_ARCH_LEAST);
     if (!code) code = check(d, driver->context_retain(&d->context, d->index), d->gpu.facts.name);
     d->number = ++openings;
     if (!code) code = enter(d);

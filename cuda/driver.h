@@ -10,6 +10,7 @@
 typedef struct {
     const char *driver, *nvrtc;
     CompileHelp compile; /* its texts outlive the device */
+    bool kept;           /* do without a compiler, although there may be one (cuda/kept.h) */
 } CudaLibraries;
 
 enum { CUDA_DRIVER_LEAST = 12000 }; /* CUDA 12.0, driver 525: the oldest whose calls are used here */

@@ -18,7 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { GPU_ARGUMENTS_MAX = 4096, GPU_HEADERS_MAX = 64 };
+enum { GPU_ARGUMENTS_MAX = 4096, GPU_HEADERS_MAX = 64, GPU_ARCH_LEAST = 75 /* Turing */ };
+
+/* What makes machine code of kernels for a device. */
+typedef enum {
+    GPU_COMPILES,     /* a compiler that knows it */
+    GPU_COMPILES_PTX, /* one that knows older ones only, and the driver: by way of PTX */
+    GPU_EMBEDDED,     /* the driver alone, of the kernels that come with the program as PTX (cuda/kept.h) */
+} GpuForm;
 
 typedef struct {
     char name[128];
@@ -26,7 +33,9 @@ typedef struct {
     int multiprocessors;
     size_t memory;         /* bytes */
     size_t shared_a_block; /* bytes that one block can have at most, when its kernel asks for it */
-    int driver;            /* what CUDA the driver knows: 13000 is 13.0; 0 on the emulated device */
+    GpuForm form;
+    char compiler[256]; /* for people: "NVRTC 13.0", or why there is none and what to do */
+    int driver;         /* what CUDA the driver knows: 13000 is 13.0; 0 on the emulated device */
 } GpuFacts;
 
 /* Kernel text. Headers are given beside it by the name it includes them by; NVRTC looks nowhere else. */

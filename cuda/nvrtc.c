@@ -90,6 +90,14 @@ int nvrtc_architectures(const Nvrtc *nvrtc, int *arch, int most) {
     return count;
 }
 
+bool nvrtc_target(const Nvrtc *nvrtc, int arch, CompileTarget *target) {
+    int known[ARCHITECTURES_MAX], count = nvrtc_architectures(nvrtc, known, ARCHITECTURES_MAX);
+    *target = (CompileTarget){0, true};
+    for (int i = 0; i < count; i++)
+        if (known[i] <= arch && known[i] >= target->arch) *target = (CompileTarget){known[i], known[i] != arch};
+    return target->arch > 0;
+}
+
 /* The first line of the log that is an error, without its newline. */
 static void first_error(const char *log, char *line, size_t size) {
     const char *at = strstr(log, "error");
@@ -98,13 +106,15 @@ static void first_error(const char *log, char *line, size_t size) {
     line[strcspn(line, "\n")] = 0;
 }
 
-static int compile(const Nvrtc *nvrtc, Program program, const GpuSource *source, int arch, CompileCare care,
+static int compile(const Nvrtc *nvrtc, Program program, const GpuSource *source, CompileTarget to, CompileCare care,
                    Compiled *compiled) {
+    const int arch = to.arch;
     enum { OPTIONS_MAX = 24 };
     char target[48], defines[512], line[400];
-    const char *option[OPTIONS_MAX] = {target, nvrtc_options};
-    int options = 2;
-    snprintf(target, sizeof target, "--gpu-architecture=sm_%d", arch);
+    const char *option[OPTIONS_MAX] = {target};
+    int options = 1;
+    snprintf(target, sizeof target, "--gpu-architecture=%s_%d", to.ptx ? "compute" : "sm", arch);
+    if (!to.ptx) option[options++] = nvrtc_options;
     if (care == COMPILE_STRICT) {
         option[options++] = "--ptxas-options=--warn-on-spills";
         option[options++] = "--ptxas-options=--warn-on-local-memory-usage";
@@ -125,12 +135,12 @@ static int compile(const Nvrtc *nvrtc, Program program, const GpuSource *source,
         first_error(compiled->log, line, sizeof line);
         return fail(ERR_DEVICE, "%s for sm_%d: %s (%s)", source->name, arch, nvrtc_code(code)->sentence, line);
     }
-    code = nvrtc->code_size(program, &compiled->bytes);
+    code = (to.ptx ? nvrtc->ptx_size : nvrtc->code_size)(program, &compiled->bytes);
     if (code || !compiled->bytes)
         return fail(ERR_DEVICE, "%s for sm_%d: no code came out (%s)", source->name, arch, nvrtc_code(code)->sentence);
     compiled->code = mem_alloc(compiled->bytes);
     if (!compiled->code) return ERR_MEMORY;
-    code = nvrtc->code(program, compiled->code);
+    code = (to.ptx ? nvrtc->ptx : nvrtc->code)(program, compiled->code);
     if (code) return fail(ERR_DEVICE, "%s for sm_%d: %s", source->name, arch, nvrtc_code(code)->sentence);
     return 0;
 }
@@ -138,10 +148,9 @@ static int compile(const Nvrtc *nvrtc, Program program, const GpuSource *source,
 int nvrtc_compile(const Nvrtc *nvrtc, const GpuSource *source, int arch, CompileCare care, Compiled *compiled) {
     *compiled = (Compiled){0};
     int known[ARCHITECTURES_MAX], count = nvrtc_architectures(nvrtc, known, ARCHITECTURES_MAX), major, minor;
-    bool found = false;
-    for (int i = 0; i < count; i++) found |= known[i] == arch;
+    CompileTarget to;
     nvrtc_version(nvrtc, &major, &minor);
-    if (!found)
+    if (!nvrtc_target(nvrtc, arch, &to))
         return fail(ERR_DEVICE, "NVRTC %d.%d makes no code for this GPU (sm_%d), only for sm_%d to sm_%d; %s", major,
                     minor, arch, count ? known[0] : 0, count ? known[count - 1] : 0,
                     count && arch < known[0] ? "install NVRTC 12, which still does" : "install a newer NVRTC");
@@ -149,7 +158,8 @@ int nvrtc_compile(const Nvrtc *nvrtc, const GpuSource *source, int arch, Compile
     int code =
         nvrtc->create(&program, source->text, source->name, source->headers, source->header_text, source->header_name);
     if (code) return fail(ERR_DEVICE, "%s: %s", source->name, nvrtc_code(code)->sentence);
-    code = compile(nvrtc, program, source, arch, care, compiled);
+    if (care == COMPILE_PTX) to.ptx = true;
+    code = compile(nvrtc, program, source, to, care, compiled);
     nvrtc->destroy(&program);
     return code;
 }

@@ -10,6 +10,14 @@ void nvrtc_version(const Nvrtc *nvrtc, int *major, int *minor);
 /* The architectures it makes code for, ascending; at most `most`. Returns how many. */
 int nvrtc_architectures(const Nvrtc *nvrtc, int *arch, int most);
 
+/* What is made for a device: code for its own architecture, or where that is not known, PTX for the newest older one,
+ * which its driver makes code of. false: this NVRTC knows neither. */
+typedef struct {
+    int arch;
+    bool ptx;
+} CompileTarget;
+bool nvrtc_target(const Nvrtc *nvrtc, int arch, CompileTarget *target);
+
 /* Which library it is: its path as it was opened, and the file that is behind it. */
 typedef struct {
     int64_t bytes, date; /* 0: not to be found out */
@@ -20,13 +28,14 @@ NvrtcLibrary nvrtc_library(const Nvrtc *nvrtc);
 extern const char nvrtc_options[];
 
 typedef struct {
-    void *code; /* a cubin for exactly this architecture; the caller's (mem_free) */
+    void *code; /* a cubin, or PTX and a zero (nvrtc_target says which); the caller's (mem_free) */
     size_t bytes;
     char *log; /* the compiler's words, ptxas's report on each kernel among them; the caller's (mem_free) */
 } Compiled;
 typedef enum {
     COMPILE_PLAIN,
     COMPILE_STRICT, /* spilled registers and arrays in local memory are errors */
+    COMPILE_PTX,    /* PTX in any case */
 } CompileCare;
 /* On failure *log may hold the compiler's words; the sentence has their first line. */
 int nvrtc_compile(const Nvrtc *nvrtc, const GpuSource *source, int arch, CompileCare care, Compiled *compiled);

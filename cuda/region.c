@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert((int)REGION_OPERANDS == (int)STRIP_OPERANDS_MAX && (int)REGION_OUTPUTS == (int)STRIP_CODE_MAX + 1,
+_Static_assert((int)REGION_OPERANDS == (int)STRIP_OPERANDS_MAX && (int)REGION_OUTPUTS == (int)STRIP_CODE_MAX + 1 &&
+                   (int)REGION_STEPS == (int)STRIP_CODE_MAX && (int)REGION_FULL == (int)OPERAND_FULL &&
+                   (int)REGION_ROW == (int)OPERAND_ROW && (int)REGION_COLUMN == (int)OPERAND_COLUMN &&
+                   (int)REGION_SCALAR == (int)OPERAND_SCALAR && (int)REGION_TILE == (int)OPERAND_TILE,
                "both count alike");
 
 /* ---- text ---- */
@@ -130,6 +133,35 @@ void region_places(const StripProgram *region, void *(*data)(const void *context
         places->output[i] = data(context, region->output[i].tensor);
         places->output_stride[i] = region->output[i].stride;
     }
+}
+
+static int function_number(PointwiseFunction function) {
+#define REGION_NAME(name, arguments) #name,
+    static const char *const names[] = {REGION_FUNCTIONS(REGION_NAME)};
+    int i = 0;
+    while (i < REGION_FUNCTION_COUNT && strcmp(names[i], pointwise_name(function)) != 0) i++;
+    BUG_IF(i == REGION_FUNCTION_COUNT, "no kernel interprets %s", pointwise_name(function));
+    return i;
+}
+
+bool region_code(const StripProgram *region, RegionCode *code) {
+    *code = (RegionCode){region->operands, region->instructions, region->outputs, {{0}}, {{0}}, {0}};
+    bool f32 = true;
+    for (int i = 0; i < region->operands; i++) {
+        const StripOperand *operand = &region->operand[i];
+        code->operand[i] = (RegionOperand){(int)operand->kind, operand->u8};
+        f32 = f32 && !operand->half;
+    }
+    for (int i = 0; i < region->instructions; i++) {
+        const StripInstruction *n = &region->code[i];
+        code->step[i] =
+            (RegionStep){function_number(n->function), n->a, n->b < 0 ? n->a : n->b, (float)n->p, (float)n->q};
+    }
+    for (int i = 0; i < region->outputs; i++) {
+        code->output[i] = region->output[i].value;
+        f32 = f32 && !region->output[i].half;
+    }
+    return f32;
 }
 
 /* ---- what has been compiled ---- */

@@ -16,6 +16,10 @@ char *region_text(const StripProgram *region);
 void region_places(const StripProgram *region, void *(*data)(const void *context, const Tensor *t), const void *context,
                    RegionPlaces *places);
 
+/* The region as a program, for kernels that interpret it. false: it reads or writes 16-bit numbers, which they cannot.
+ */
+bool region_code(const StripProgram *region, RegionCode *code);
+
 /* Compiled modules by their text, each made once. First everything that will be needed is named, then it is built
  * together, so that a device that can compiles many at a time (GpuCalls.prepare). One store may serve several plans. */
 typedef struct KernelStore KernelStore;

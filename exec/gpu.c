@@ -2,6 +2,7 @@
 
 #ifndef PANUM_F64
 #include "base/mem.h"
+#include "cuda/kept.h"
 #include "cuda/kernels/move.h"
 #include "cuda/region.h"
 #include "exec/gpu_steps.h"
@@ -110,7 +111,7 @@ int gpu_too_large(const Step *step) {
 }
 
 GpuRung gpu_rung(const GpuPlan *p) {
-    return p->options.rung;
+    return p->gpu->facts.form == GPU_EMBEDDED ? RUNG_KEPT : p->options.rung;
 }
 
 const GpuFacts *gpu_device(const GpuPlan *p) {
@@ -126,6 +127,12 @@ int gpu_table(GpuPlan *p, const void *data, size_t bytes, const void **at) {
     *at = to;
     p->next += padded(bytes);
     return p->sizing ? 0 : p->gpu->call->copy(p->stream, to, data, bytes, GPU_TO_DEVICE);
+}
+
+const void *gpu_keep(GpuPlan *p, const void *data, size_t bytes) {
+    void *kept = arena_alloc(p->arena, bytes);
+    if (kept) memcpy(kept, data, bytes);
+    return kept;
 }
 
 void *gpu_scratch(GpuPlan *p, size_t bytes) {
@@ -186,6 +193,11 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
         (GpuLaunch){{(unsigned)(grid.x ? grid.x : 1), (unsigned)(grid.y ? grid.y : 1), (unsigned)(grid.z ? grid.z : 1)},
                     grid.threads ? grid.threads : GPU_BLOCK,
                     grid.shared};
+    if (code.region && p->gpu->facts.form == GPU_EMBEDDED) {
+        BUG_IF(code.define, "%s is not kept in a form that interprets regions", code.kernel);
+        code.define = KEPT_REGION;
+        code.region = NULL;
+    }
     static const char *const half[] = {NULL, "-DHALF_IS_F16", "-DHALF_IS_BF16"};
     const char *define = half[p->options.storage];
     if (define && code.define) define = arena_format(p->arena, "%s %s", define, code.define);
@@ -272,6 +284,9 @@ static int build(GpuPlan *p, const WeightSource *source) {
     if (p->options.storage == GPU_BF16 && p->gpu->facts.arch < 80)
         return fail(ERR_DEVICE, "%s (sm_%d) has no bf16 products; choose f16 or f32", p->gpu->facts.name,
                     p->gpu->facts.arch);
+    if (p->options.storage != GPU_F32 && p->gpu->facts.form == GPU_EMBEDDED)
+        return fail(ERR_DEVICE, "16 bits a number on %s need a compiler (%s); f32 does not", p->gpu->facts.name,
+                    p->gpu->facts.compiler);
     for (int i = 0; i < program_tensors(p->program); i++)
         BUG_IF(p->options.storage == GPU_F32 && plan_half(p->plan, program_tensor(p->program, i)->base),
                "a plan with 16-bit tensors and no word on which they are");

@@ -14,6 +14,8 @@
 typedef enum {
     RUNG_FAST,  /* the fastest kernel of each ladder */
     RUNG_PLAIN, /* the one that says what is computed */
+    RUNG_KEPT,  /* the fastest of those that come compiled with the program (cuda/kept.h): what a device without a
+                   compiler  gets, whatever was asked for */
 } GpuRung;
 
 /* What activations are stored in, and weights multiplied in, where a plan made with gpu_halves says so. Sums are f32.

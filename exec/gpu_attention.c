@@ -97,8 +97,8 @@ static int launch_attention(GpuPlan *p, const Step *step) {
     };
     if (too_large(node)) return gpu_too_large(step);
     int code = attributes->h ? relative_of(p, node, node->input[3], node->input[4], &a.relative) : 0;
+    if (!code) code = gpu_region_places(p, step->strip, &a.places);
     if (code) return code;
-    if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
     char define[96];
     GpuGrid grid;
     const bool half = gpu_half(p, q), store_half = !step->strip && gpu_half(p, node->output[0]);

@@ -83,11 +83,11 @@ static int launch_turned(GpuPlan *p, const Step *step, ConvTurn turn) {
                                part->stride[3],      part->stride[1], half && !gpu_half(p, part)};
     }
     if (x->size[2] > INT32_MAX / 8 || x->size[3] > INT32_MAX / 8) return gpu_too_large(step);
-    if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
+    int code = gpu_region_places(p, step->strip, &a.places);
     const bool panels = gpu_rung(p) == RUNG_FAST && panels_fit(&a, weight, half ? 8 : 4);
     const bool as_it_is = !half && a.kh * a.kw == 1 && a.weight_c == 1 && (uintptr_t)a.weight % 16 == 0;
     if (half && weight->base->kind != TENSOR_WEIGHT) return gpu_no_kernel(node, " with a computed weight, in 16 bits,");
-    int code = half || (panels && !as_it_is) ? pack(p, step, weight, half ? PACK_HALF : PACK_F32, &a) : 0;
+    if (!code && (half || (panels && !as_it_is))) code = pack(p, step, weight, half ? PACK_HALF : PACK_F32, &a);
     if (code) return code;
     if (gpu_rung(p) == RUNG_PLAIN)
         return gpu_launch(

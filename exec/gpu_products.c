@@ -38,13 +38,14 @@ static bool panels_fit(const MatmulArgs *a, int piece) {
 /* The kernel of the ladder and its grid, once everything else is in the arguments. */
 static int launch_product(GpuPlan *p, const Step *step, int64_t batches, MatmulArgs *a) {
     const bool half = gpu_half(p, step->node->input[0]), to_half = !step->strip && gpu_half(p, step->node->output[0]);
-    if (step->strip) region_places(step->strip, gpu_address, p, &a->places);
+    const int code = gpu_region_places(p, step->strip, &a->places);
+    if (code) return code;
     if (gpu_rung(p) == RUNG_PLAIN)
         return gpu_launch(
             p, step,
             (GpuCode){"cuda/kernels/matmul.cu", "matmul_plain", step->strip, gpu_values(p, NULL, half, to_half)},
             (GpuGrid){.x = gpu_blocks(a->m * a->n, GPU_BLOCK), .z = batches}, a, sizeof *a);
-    if (!panels_fit(a, half ? 8 : 4))
+    if (gpu_rung(p) == RUNG_KEPT || !panels_fit(a, half ? 8 : 4))
         return gpu_launch(
             p, step,
             (GpuCode){"cuda/kernels/matmul.cu", "matmul_tiled", step->strip, gpu_values(p, NULL, half, to_half)},

@@ -4,9 +4,24 @@
 #ifndef PANUM_F64
 #include "cuda/kernels/region.h"
 
+int gpu_region_places(GpuPlan *p, const StripProgram *region, RegionPlaces *places) {
+    if (!region) return 0;
+    region_places(region, gpu_address, p, places);
+    if (gpu_device(p)->form != GPU_EMBEDDED) return 0;
+    RegionCode code;
+    const void *at;
+    if (!region_code(region, &code)) return fail(ERR_DEVICE, "a region in 16 bits has no kernel without NVRTC");
+    const void *kept = gpu_keep(p, &code, sizeof code);
+    if (!kept) return ERR_MEMORY;
+    int failed = gpu_table(p, kept, sizeof code, &at);
+    places->code = at;
+    return failed;
+}
+
 int gpu_launch_region(GpuPlan *p, const Step *step, const StripProgram *region) {
     RegionArgs a = {.rows = region->rows, .columns = region->columns};
-    region_places(region, gpu_address, p, &a.places);
+    const int code = gpu_region_places(p, region, &a.places);
+    if (code) return code;
     return gpu_launch(p, step, (GpuCode){"cuda/kernels/region.cu", "region_alone", region, NULL},
                       (GpuGrid){.x = gpu_blocks(a.rows * a.columns, GPU_BLOCK)}, &a, sizeof a);
 }

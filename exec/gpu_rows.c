@@ -29,7 +29,8 @@ static int launch_kernel(GpuPlan *p, const Step *step, const char *kernel) {
         a.size[ROWS_AXES - from.axes + k] = from.size[k];
         a.stride[ROWS_AXES - from.axes + k] = from.stride[k];
     }
-    if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
+    const int code = gpu_region_places(p, step->strip, &a.places);
+    if (code) return code;
     return gpu_launch(p, step,
                       (GpuCode){"cuda/kernels/rows.cu", kernel, step->strip,
                                 gpu_values(p, NULL, gpu_half(p, x), !step->strip && gpu_half(p, node->output[0]))},

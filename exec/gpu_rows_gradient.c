@@ -44,10 +44,10 @@ static int launch_layer_norm_gradient(GpuPlan *p, const Step *step) {
     const bool sums = node->outputs > 1;
     float *d_weight = attributes->weight_place ? gpu_address(p, node->output[attributes->weight_place]) : NULL;
     float *d_bias = attributes->bias_place ? gpu_address(p, node->output[attributes->bias_place]) : NULL;
-    if (step->strip) region_places(step->strip, gpu_address, p, &a.places);
+    int code = gpu_region_places(p, step->strip, &a.places);
+    if (code) return code;
     const size_t shared = sums ? (size_t)(WARPS * 2 * a.channels) * sizeof(float) : 0;
     const GpuGrid by_row = {.x = gpu_blocks(a.rows, WARPS)};
-    int code = 0;
     if (gpu_rung(p) == RUNG_PLAIN || shared > SHARED_MOST) {
         a.d_weight = d_weight, a.d_bias = d_bias;
         a.spread = gpu_scratch(p, (size_t)(2 * a.rows) * sizeof(float));

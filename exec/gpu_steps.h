@@ -69,6 +69,7 @@ typedef struct {
  * A table is a copy of `data`, which outlives the making of the plan, and stays. Scratch is one piece that all steps
  * use, each for itself: its contents are of no meaning before and after the step's launches. */
 int gpu_table(GpuPlan *p, const void *data, size_t bytes, const void **at);
+const void *gpu_keep(GpuPlan *p, const void *data, size_t bytes); /* a copy that outlives it; NULL: no memory */
 void *gpu_scratch(GpuPlan *p, size_t bytes);
 
 /* A copy of a weight in another layout, made when the plan is made and when its weights are loaded anew (in every run
@@ -79,6 +80,9 @@ int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, GpuPack to, c
 /* Adds a launch to the plan. Arguments are copied. More blocks than a grid can have are refused with the step's name.
  */
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes);
+/* Where a region's tensors lie, and on devices whose kernels interpret regions the region itself, in a table. NULL: no
+ * region, and nothing is written. */
+int gpu_region_places(GpuPlan *p, const StripProgram *region, RegionPlaces *places);
 /* A region alone, as a kernel of its own. */
 int gpu_launch_region(GpuPlan *p, const Step *step, const StripProgram *region);
 

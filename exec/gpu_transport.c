@@ -2,6 +2,7 @@
 #include "exec/gpu_steps.h"
 
 #ifndef PANUM_F64
+#include "cuda/kept.h"
 #include "cuda/kernels/transport.h"
 #include "tensor/ops/transport_node.h"
 
@@ -44,7 +45,7 @@ static int launch_rows(GpuPlan *p, const Step *step, Form form, TransportArgs *t
     GpuCode code = {form.file, form.plain, NULL, NULL};
     GpuGrid grid = {.x = tensor_count(step->node->input[0]) / (t->w * (int64_t)t->w), .threads = PLAIN_THREADS};
     for (size_t k = 0; k < sizeof WIDTHS / sizeof *WIDTHS && !code.define; k++) {
-        if (gpu_rung(p) == RUNG_PLAIN || t->pitch > 32 * WIDTHS[k].columns) continue;
+        if (gpu_rung(p) != RUNG_FAST || t->pitch > 32 * WIDTHS[k].columns) continue;
         if (least + TRANSPORT_PARTS * vector > room) break;
         code.kernel = form.fast;
         code.define = WIDTHS[k].define;
@@ -52,6 +53,7 @@ static int launch_rows(GpuPlan *p, const Step *step, Form form, TransportArgs *t
     }
     if (code.define) least += TRANSPORT_PARTS * vector;
     if (least > room) return gpu_no_kernel(step->node, " of so many columns for this device's shared memory");
+    if (gpu_rung(p) == RUNG_KEPT) code.define = KEPT_PLAIN;
     t->on_chip = matrix <= room - least;
     grid.shared = least + (t->on_chip ? matrix : 0);
     return gpu_launch(p, step, code, grid, arguments, bytes);

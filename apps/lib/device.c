@@ -49,6 +49,12 @@ static int open_gpu(DeviceChoice choice, Device *device) {
     CudaLibraries libraries = {.compile = {cache_folder(), "/proc/self/exe", pool_cpus(), told}};
     int code = cuda_open(&libraries, choice.index, &device->gpu);
     if (code) return code;
+    const GpuFacts *f = &device->gpu->facts;
+    if (f->form == GPU_EMBEDDED)
+        say("%s: plain kernels that come with panum, slower than what a compiler makes for it: there is %s", f->name,
+            f->compiler);
+    else if (f->form == GPU_COMPILES_PTX)
+        say_more(1, "%s: %s", f->name, f->compiler);
     device->kernels = kernel_store_make(device->gpu);
     if (device->kernels) return 0;
     device_close(device);
@@ -75,8 +81,9 @@ static CacheKey verdict_key(const GpuFacts *f, DeviceUse use) {
         library = nvrtc_library(nvrtc);
     }
     err_clear();
-    snprintf(numbers, sizeof numbers, "verdict 1 use %d sm_%d of %d driver %d nvrtc %d.%d %lld %lld", (int)use, f->arch,
-             f->multiprocessors, f->driver, major, minor, (long long)library.bytes, (long long)library.date);
+    snprintf(numbers, sizeof numbers, "verdict 1 use %d sm_%d of %d driver %d form %d nvrtc %d.%d %lld %lld", (int)use,
+             f->arch, f->multiprocessors, f->driver, (int)f->form, major, minor, (long long)library.bytes,
+             (long long)library.date);
     sha256_begin(&hash);
     add_text(&hash, PANUM_VERSION);
     add_text(&hash, numbers);

@@ -5,6 +5,8 @@
  * and call no CUDA built-in by its own name. NVRTC reads the very text that the tests give to the C compiler; what a
  * word does is in machine.h there and in tests/cuda/simt/words.h here, and nowhere else.
  *
+ * DEVICE begins a function that is inlined, DEVICE_CALLED one that is called.
+ *
  * KERNEL(name, threads of a block, Args, a) begins a kernel; KERNEL_BLOCKS says as well how many blocks are to run on a
  * multiprocessor at a time, which fixes the registers of a thread: where the compiler guesses, it may spill for more.
  *

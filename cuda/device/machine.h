@@ -8,6 +8,7 @@
 #define PANUM_CUDA_DEVICE_MACHINE_H
 
 #define DEVICE static __device__ __forceinline__
+#define DEVICE_CALLED static __device__ __noinline__
 #define KERNEL(name, threads, Args, a) \
     extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ Args a)
 #define KERNEL_BLOCKS(name, threads, blocks, Args, a) \

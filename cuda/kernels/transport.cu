@@ -25,7 +25,9 @@ KERNEL_BLOCKS(transport_plain, 32 * WARPS, 1, TransportArgs, args) {
     SHARED_REST(float, shared);
     transport_results(&args, shared, 0);
 }
+#ifndef PLAIN_ONLY
 KERNEL_BLOCKS(transport_fast, 32 * WARPS, 1, TransportArgs, args) {
     SHARED_REST(float, shared);
     transport_results(&args, shared, 1);
 }
+#endif

@@ -75,10 +75,12 @@ KERNEL_BLOCKS(transport_mass_plain, 32 * WARPS, 1, TransportBackArgs, args) {
     SHARED_REST(float, shared);
     mass_results(&args, shared, 0);
 }
+#ifndef PLAIN_ONLY
 KERNEL_BLOCKS(transport_mass_fast, 32 * WARPS, 1, TransportBackArgs, args) {
     SHARED_REST(float, shared);
     mass_results(&args, shared, 1);
 }
+#endif
 
 /* What the results take of row i of the plan: q_ij = all + (|j - k| <= 2) (near + slope (j - k)), or near in the
  * windows. */
@@ -200,7 +202,9 @@ KERNEL_BLOCKS(transport_backward_plain, 32 * WARPS, 1, TransportBackArgs, args) 
     SHARED_REST(float, shared);
     backward_results(&args, shared, 0);
 }
+#ifndef PLAIN_ONLY
 KERNEL_BLOCKS(transport_backward_fast, 32 * WARPS, 1, TransportBackArgs, args) {
     SHARED_REST(float, shared);
     backward_results(&args, shared, 1);
 }
+#endif

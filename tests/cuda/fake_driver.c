@@ -1,5 +1,5 @@
 /* tests/cuda/fake_driver.c - a libcuda that fails as told, so that every sentence about drivers and devices can be had
- * without one, and an NVRTC in the same file that knows sm_75 to sm_90 and "compiles" to one byte.
+ * without one, and an NVRTC in the same file that knows sm_75 to sm_90 and "compiles" to one byte, or to a line of PTX.
  *
  * $FAKE_CUDA says how, as words: "version=12020 init=100 devices=1 arch=86 memory=2 finish=700 load=222 capture=901".
  * Each is the answer of that call; 0, or absent, is success. Sizes: one GPU of 8 GB, of which the last GB is free. */
@@ -66,7 +66,9 @@ IN_CONTEXT(cuEventDestroy_v2, (void *e), UNUSED(e); return 0;)
 IN_CONTEXT(cuEventRecord, (void *e, void *s), UNUSED(s); UNUSED(e); return 0;)
 IN_CONTEXT(cuEventSynchronize, (void *e), UNUSED(e); return told("finish", 0);)
 IN_CONTEXT(cuEventElapsedTime, (float *m, void *a, void *b), UNUSED(a); UNUSED(b); *m = 2; return 0;)
-IN_CONTEXT(cuModuleLoadData, (void **m, const void *i), UNUSED(i); *m = m; return told("load", 0);)
+/* what this NVRTC has made, or PTX */
+IN_CONTEXT(cuModuleLoadData, (void **m, const void *i), *m = m;
+           if (*(const char *)i && strncmp(i, ".version ", 9) != 0) return 218; return told("load", 0);)
 IN_CONTEXT(cuModuleUnload, (void *m), UNUSED(m); return 0;)
 IN_CONTEXT(cuModuleGetFunction, (void **f, void *m, const char *n), UNUSED(m); UNUSED(n); *f = f;
            return told("function", 0);)
@@ -92,15 +94,18 @@ IN_CONTEXT(cuGraphExecDestroy, (void *e), UNUSED(e); return 0;)
 IN_CONTEXT(cuGraphDestroy, (void *g), UNUSED(g); return 0;)
 
 CALL(nvrtcVersion, (int *a, int *b), *a = 13; *b = 0; return 0;)
-CALL(nvrtcGetNumSupportedArchs, (int *n), *n = 3; return 0;)
+CALL(nvrtcGetNumSupportedArchs, (int *n), *n = told("archs", 3); return 0;)
 CALL(nvrtcGetSupportedArchs, (int *a), a[0] = 75; a[1] = 86; a[2] = 90; return 0;)
 CALL(nvrtcCreateProgram, (void **p, const char *t, const char *n, int h, const char *const *a, const char *const *b),
      UNUSED(t);
      UNUSED(n); UNUSED(h); UNUSED(a); UNUSED(b); *p = p; return 0;)
-CALL(nvrtcCompileProgram, (void *p, int n, const char *const *o), UNUSED(p); UNUSED(n); UNUSED(o);
-     return told("compile", 0);)
+CALL(nvrtcCompileProgram, (void *p, int n, const char *const *o), UNUSED(p); char want[40]; int arch = told("arch", 86);
+     snprintf(want, sizeof want, "--gpu-architecture=%s_%d", arch > 90 ? "compute" : "sm", arch > 90 ? 90 : arch);
+     if (!n || strcmp(o[0], want) != 0) return 5; return told("compile", 0);)
 CALL(nvrtcGetProgramLogSize, (void *p, size_t *b), UNUSED(p); *b = 40; return 0;)
 CALL(nvrtcGetProgramLog, (void *p, char *l), UNUSED(p); snprintf(l, 40, "x.cu(7): error: it is wrong\nmore"); return 0;)
 CALL(nvrtcGetCUBINSize, (void *p, size_t *b), UNUSED(p); *b = 1; return 0;)
 CALL(nvrtcGetCUBIN, (void *p, char *c), UNUSED(p); *c = 0; return 0;)
 CALL(nvrtcDestroyProgram, (void **p), *p = 0; return 0;)
+CALL(nvrtcGetPTXSize, (void *p, size_t *b), UNUSED(p); *b = 14; return 0;)
+CALL(nvrtcGetPTX, (void *p, char *c), UNUSED(p); memcpy(c, ".version 8.0\n", 14); return 0;)

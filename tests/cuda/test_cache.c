@@ -32,7 +32,7 @@ static Gpu *open_fake(const char *program) {
     snprintf(fake_path, sizeof fake_path, "%s%s/tests/cuda/libcuda_fake.so", build && build[0] == '/' ? "" : "./",
              build ? build : "build");
     setenv("FAKE_CUDA", "", 1);
-    CudaLibraries libraries = {fake_path, fake_path, {folder, program, 3, told}};
+    CudaLibraries libraries = {.driver = fake_path, .nvrtc = fake_path, .compile = {folder, program, 3, told}};
     assert_int_equal(cuda_open(&libraries, 0, &gpu), 0);
     return gpu;
 }

@@ -149,9 +149,18 @@ static void test_threads_and_shared(void **state) {
 static void test_compiling(void **state) {
     (void)state;
     GpuModule *module;
-    Gpu *gpu = open_fake("arch=120");
-    expect(gpu->call->module(gpu, &source, &module), ERR_DEVICE, "no code for this GPU (sm_120)");
-    assert_non_null(strstr(err_sentence(), "newer NVRTC"));
+    Gpu *gpu = open_fake("arch=89");
+    assert_int_equal(gpu->facts.form, GPU_COMPILES_PTX); /* of what is known: sm_86, so for it by way of PTX */
+    gpu_close(gpu);
+    gpu = open_fake("arch=120");
+    assert_int_equal(gpu->facts.form, GPU_COMPILES_PTX);
+    assert_string_equal(gpu->facts.compiler,
+                        "NVRTC 13.0, which knows sm_90 and older: it makes PTX, and the driver the rest");
+    assert_int_equal(gpu->call->module(gpu, &source, &module), 0);
+    gpu->call->module_drop(module);
+    gpu_close(gpu);
+    gpu = open_fake("arch=120 load=222");
+    expect(gpu->call->module(gpu, &source, &module), ERR_DEVICE, "install a newer driver");
     gpu_close(gpu);
     gpu = open_fake("compile=6");
     expect(gpu->call->module(gpu, &source, &module), ERR_DEVICE, "x.cu(7): error: it is wrong");
@@ -164,8 +173,10 @@ static void test_compiling(void **state) {
     gpu_close(gpu);
     CudaLibraries libraries = fake("");
     libraries.nvrtc = "no/libnvrtc.so";
-    assert_int_equal(cuda_open(&libraries, 0, &gpu), 0); /* it is wanted only when something is compiled */
-    expect(gpu->call->module(gpu, &source, &module), ERR_DEVICE, "NVRTC cannot be opened");
+    assert_int_equal(cuda_open(&libraries, 0, &gpu), 0);
+    assert_int_equal(gpu->facts.form, GPU_EMBEDDED);
+    expect(gpu->call->module(gpu, &source, &module), ERR_DEVICE, "x.cu does not come compiled with the program");
+    assert_non_null(strstr(err_sentence(), "pip install nvidia-cuda-nvrtc"));
     gpu_close(gpu);
 }
 
@@ -253,12 +264,21 @@ static void test_devices(void **state) {
     char out[8192], folder[400];
     fake("");
     snprintf(folder, sizeof folder, "%s", scratch_folder("fake_cuda"));
-    assert_int_equal(run_command(out, sizeof out, "cp '%s' '%s/libcuda.so.1'", fake_path, folder), 0);
+    assert_int_equal(run_command(out, sizeof out, "cp '%s' '%s/libcuda.so.1' && cp '%s' '%s/libnvrtc.so.13'", fake_path,
+                                 folder, fake_path, folder),
+                     0);
     static const struct {
         const char *told, *words;
     } row[] = {
         {"devices=2", "Fake GPU (cuda:1)"},
         {"arch=75", "sm_75, 24 multiprocessors, 8.0 GiB, 99 KB of shared memory a block; driver for CUDA 13.0"},
+        {"arch=86", "kernels are compiled for it by NVRTC 13.0"},
+        {"arch=120",
+         "compiled for it by NVRTC 13.0, which knows sm_90 and older: it makes PTX, and the driver the rest"},
+        {"archs=0",
+         "plain kernels that come with panum, slower than what a compiler makes for it: there is no code for "
+         "sm_86 from NVRTC 13.0"},
+        {"arch=61", "too old to be used: sm_75"},
         {"init=803", "gpu: none: the NVIDIA driver does not start"},
         {"version=11080", "driver 525 or newer"},
     };

@@ -1,5 +1,6 @@
 /* Plans on the emulated device against the same plans on the CPU: layouts, holes, segments, both rungs of the ladder,
- * the graph and single launches; what memory is taken; and what is refused. */
+ * and what comes compiled with the program, the graph and single launches; what memory is taken; and what is refused.
+ */
 #include "base/mem.h"
 #include "cuda/region.h"
 #include "exec/gpu.h"
@@ -82,14 +83,14 @@ static void test_layers(void **state) {
     static const int64_t shape[][3] = {{1, 1, 1}, {33, 17, 20}, {32, 64, 64}};
     char what[80];
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
-        for (int way = 0; way < 3; way++) {
+        for (int way = 0; way < 4; way++) {
             Program *program = layers(shape[i][0], shape[i][1], shape[i][2]);
             snprintf(what, sizeof what, "layers %lldx%lldx%lld way %d", (long long)shape[i][0], (long long)shape[i][1],
                      (long long)shape[i][2], way);
             compare_plan(what, program,
                          (PlanWay){{.interpret = way == 2},
                                    {.rung = way == 1 ? RUNG_PLAIN : RUNG_FAST, .launch_each = way == 1},
-                                   {.order = (unsigned)way}},
+                                   {.order = (unsigned)way, .form = way == 3 ? GPU_EMBEDDED : GPU_COMPILES}},
                          2e-5);
             program_drop(program);
         }
@@ -100,12 +101,14 @@ static void test_products(void **state) {
     static const int64_t shape[][4] = {{1, 1, 1, 1}, {3, 17, 65, 16}, {1, 66, 63, 7}};
     char what[80];
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
-        for (int rung = 0; rung < 2; rung++) {
+        for (int rung = 0; rung < 3; rung++) {
             Program *program = products(shape[i][0], shape[i][1], shape[i][2], shape[i][3]);
             snprintf(what, sizeof what, "products %lld of %lldx%lldx%lld rung %d", (long long)shape[i][0],
                      (long long)shape[i][1], (long long)shape[i][2], (long long)shape[i][3], rung);
             compare_plan(what, program,
-                         (PlanWay){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}},
+                         (PlanWay){{.interpret = rung == 1},
+                                   {.rung = rung == 1 ? RUNG_PLAIN : RUNG_FAST},
+                                   {.order = 77, .form = rung == 2 ? GPU_EMBEDDED : GPU_COMPILES}},
                          2e-5);
             program_drop(program);
         }
@@ -113,10 +116,13 @@ static void test_products(void **state) {
 
 static void test_functions(void **state) {
     (void)state;
-    for (int interpret = 0; interpret < 2; interpret++) {
+    static const char *const what[] = {"functions, in regions", "functions, one a launch", "functions, interpreted"};
+    for (int way = 0; way < 3; way++) {
         Program *program = functions(9);
-        compare_plan(interpret ? "functions, one a launch" : "functions, in regions", program,
-                     (PlanWay){{.interpret = interpret}, {0}, {.order = 1}}, 2e-6);
+        compare_plan(
+            what[way], program,
+            (PlanWay){{.interpret = way == 1}, {0}, {.order = 1, .form = way == 2 ? GPU_EMBEDDED : GPU_COMPILES}},
+            2e-6);
         program_drop(program);
     }
 }
@@ -150,12 +156,14 @@ static void test_convolutions(void **state) {
     static const int64_t shape[][4] = {{2, 2, 1, 1}, {9, 7, 5, 17}, {4, 5, 18, 66}};
     char what[80];
     for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
-        for (int rung = 0; rung < 2; rung++) {
+        for (int rung = 0; rung < 3; rung++) {
             Program *program = convolutions(shape[i][0], shape[i][1], shape[i][2], shape[i][3]);
             snprintf(what, sizeof what, "convolutions %lldx%lld %lld to %lld rung %d", (long long)shape[i][0],
                      (long long)shape[i][1], (long long)shape[i][2], (long long)shape[i][3], rung);
             compare_plan(what, program,
-                         (PlanWay){{.interpret = rung == 1}, {.rung = rung ? RUNG_PLAIN : RUNG_FAST}, {.order = 77}},
+                         (PlanWay){{.interpret = rung == 1},
+                                   {.rung = rung == 1 ? RUNG_PLAIN : RUNG_FAST},
+                                   {.order = 77, .form = rung == 2 ? GPU_EMBEDDED : GPU_COMPILES}},
                          2e-5);
             program_drop(program);
         }
@@ -181,10 +189,13 @@ static Program *rows(int64_t side, int64_t channels) {
 
 static void test_rows(void **state) {
     (void)state;
-    for (int interpret = 0; interpret < 2; interpret++)
+    for (int way = 0; way < 3; way++)
         for (int large = 0; large < 2; large++) {
             Program *program = rows(large ? 5 : 2, large ? 70 : 3);
-            compare_plan("rows", program, (PlanWay){{.interpret = interpret}, {0}, {.order = 1}}, 2e-5);
+            compare_plan(
+                "rows", program,
+                (PlanWay){{.interpret = way == 1}, {0}, {.order = 1, .form = way == 2 ? GPU_EMBEDDED : GPU_COMPILES}},
+                2e-5);
             program_drop(program);
         }
 }

@@ -4,7 +4,8 @@
  * PyTorch.
  *
  * In `make test` the whole of it runs once on the fast rungs; `make test-emulated` says "all", and then also runs the
- * plain rungs, step by step instead of fused, with threads in another order. */
+ * plain rungs, step by step instead of fused, with threads in another order, and what comes compiled with the program
+ * ("kept": that alone). */
 #include "apps/lib/train_graph.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -257,10 +258,25 @@ static void test_plain_step(void **state) {
           (PlanWay){{.interpret = true}, {.rung = RUNG_PLAIN}, {.order = 7, .unwatched = true}});
 }
 
+/* What comes compiled with the program, regions interpreted: a machine without NVRTC. */
+static void test_kept_forward(void **state) {
+    (void)state;
+    forward("XS forward 64x96, as it comes", (PlanWay){.device = {.form = GPU_EMBEDDED, .unwatched = true}});
+}
+
+static void test_kept_step(void **state) {
+    (void)state;
+    train("XS step 32x64, as it comes", (PlanWay){.device = {.form = GPU_EMBEDDED, .order = 1, .unwatched = true}});
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_forward), cmocka_unit_test(test_step)};
-    const struct CMUnitTest more[] = {cmocka_unit_test(test_plain_forward), cmocka_unit_test(test_plain_step)};
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    if (argc > 1 && strcmp(argv[1], "all") == 0) failed += cmocka_run_group_tests(more, NULL, NULL);
+    const struct CMUnitTest plain[] = {cmocka_unit_test(test_plain_forward), cmocka_unit_test(test_plain_step)};
+    const struct CMUnitTest kept[] = {cmocka_unit_test(test_kept_forward), cmocka_unit_test(test_kept_step)};
+    const char *asked = argc > 1 ? argv[1] : "";
+    const bool all = !strcmp(asked, "all"), only_kept = !strcmp(asked, "kept");
+    int failed = only_kept ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
+    if (all) failed += cmocka_run_group_tests(plain, NULL, NULL);
+    if (all || only_kept) failed += cmocka_run_group_tests(kept, NULL, NULL);
     return failed;
 }

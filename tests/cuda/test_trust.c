@@ -54,6 +54,9 @@ static void test_fake(void **state) {
         {"", "--device cpu", 0, "s2m2-XS", "Fake GPU"},
         {"version=13010", "", 0, "held against the CPU first", "#"}, /* another driver is another device */
         {"arch=90", "", 0, "held against the CPU first", "#"},
+        {"archs=0", "", 0, "plain kernels that come with panum", "compiling"},
+        {"archs=0", "", 0, "on the CPU: Fake GPU does not compute what the CPU does", "held against"},
+        {"archs=0", "--device cuda --precision f16", 5, "16 bits a number on Fake GPU need a compiler", "compiling"},
         {"arch=61", "", 0, "on the CPU: Fake GPU is too old (sm_61)", "held against"},
         {"arch=61", "--device cuda", 5, "is too old (sm_61)", "on the CPU:"},
         {"arch=89 memory=2", "", 0, "on the CPU: the GPU has no room", "#"}, /* no verdict: it may have room later */

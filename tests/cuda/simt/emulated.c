@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "cuda/kept.h"
 #include "tests/cuda/simt/simt.h"
 
 #include <dlfcn.h>
@@ -409,6 +410,8 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     Device *d = (Device *)gpu;
     *out = NULL;
     if (d->lost) return lost(d);
+    if (gpu->facts.form == GPU_EMBEDDED && !kept_find(source))
+        return fail(ERR_DEVICE, "%s %s is not kept", source->name, source->define ? source->define : "");
     Sha256 hash;
     uint8_t digest[32];
     char hex[65], arch[16], library[400], folder[400], words[32] = "";
@@ -551,6 +554,8 @@ int emulated_open(Emulated facts, Gpu **gpu) {
     d->gpu = (Gpu){&calls,
                    {.name = "emulated device",
                     .arch = facts.arch ? facts.arch : 80,
+                    .form = facts.form,
+                    .compiler = "the C compiler of the tests",
                     .multiprocessors = facts.multiprocessors ? facts.multiprocessors : 4,
                     .memory = facts.memory ? facts.memory : (size_t)1 << 30,
                     .shared_a_block = facts.shared_a_block ? facts.shared_a_block : 99 << 10}};

@@ -16,6 +16,7 @@ typedef struct {
     size_t memory;         /* bytes of device memory; 0: 1 GB */
     size_t shared_a_block; /* bytes; 0: 99 KB, what sm_86, 89 and 120 have */
     int multiprocessors;   /* 0: 4 */
+    GpuForm form;          /* GPU_EMBEDDED: only what comes with the program may be asked for */
     unsigned order;        /* of threads: 0 forwards, 1 backwards, else the seed of a shuffle */
     bool unwatched; /* loads and stores are not looked at, which is several times faster: for whole networks, whose
                        kernels are watched where they are tested by themselves */

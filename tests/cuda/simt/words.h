@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define DEVICE static inline __attribute__((unused))
+#define DEVICE_CALLED static __attribute__((unused))
 #define KERNEL(name, threads, Args, a)     \
     static void name##_body(const Args a); \
     void name(const void *args);           \
