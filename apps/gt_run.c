@@ -177,7 +177,7 @@ static int do_frame(Gt *gt, GtFilm *film, int64_t position, int64_t number, Imag
             snprintf(matching, sizeof matching, "%s", matcher_describe(gt->matcher));
         }
         if (!rc) r.width = maps.disparity.width, r.height = maps.disparity.height;
-        if (!rc) r.reason = anchor_judge(&r.figures, &gt->limits);
+        if (!rc) r.reason = anchor_judge(&r.figures, r.width, &gt->limits);
     }
     if (!rc && is_sample(gt, film, position, r.reason)) rc = write_samples(gt, number, left, right, &maps);
     if (!rc && !r.reason) rc = write_frame(gt, &r, left, right, &maps, source, matching);

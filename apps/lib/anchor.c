@@ -22,7 +22,8 @@ static const double EYE_TRUST = 0.7, VERTICAL_TRUST = 0.4;
  * changes contours by some grey values. */
 enum { LOOK_WIDTH = 320, SAME_GREYS = 6 };
 static const double SAME_SHARE = 0.001; /* pixels that may differ by more than SAME_GREYS in the same picture */
-static const double BLANK_GREYS = 2.5;  /* standard deviation of a picture in which nothing can be seen */
+static const double FLAT_PIXELS = 0.3, FLAT_SHARE = 0.0005; /* disparities within the larger are those of one picture */
+static const double BLANK_GREYS = 2.5; /* standard deviation of a picture in which nothing can be seen */
 
 static int small_grey(const Image *picture, Image *to) {
     int width = picture->width < LOOK_WIDTH ? picture->width : LOOK_WIDTH;
@@ -108,7 +109,14 @@ void anchor_check(StereoMaps *left, const StereoMaps *right, AnchorFigures *figu
     figures->consistent = asked ? (double)agreed / (double)asked : 0;
 }
 
-AnchorReason anchor_judge(const AnchorFigures *f, const AnchorLimits *limits) {
+/* Coding noise can make one picture twice look like two, the more so in half layouts; its disparity tells. */
+static bool is_flat(const AnchorFigures *f, int width) {
+    double reach = 100 * fmax(FLAT_PIXELS / width, FLAT_SHARE); /* % of the width, as `nearest` and `farthest` */
+    return fabs(f->nearest) < reach && fabs(f->farthest) < reach;
+}
+
+AnchorReason anchor_judge(const AnchorFigures *f, int width, const AnchorLimits *limits) {
+    if (limits->reject[ANCHOR_MONO] && is_flat(f, width)) return ANCHOR_MONO;
     if (limits->reject[ANCHOR_CONFIDENCE] && f->confidence < limits->confidence) return ANCHOR_CONFIDENCE;
     if (limits->reject[ANCHOR_CONSISTENCY] && f->consistent < limits->consistent) return ANCHOR_CONSISTENCY;
     return ANCHOR_KEPT;

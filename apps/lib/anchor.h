@@ -47,8 +47,8 @@ int anchor_look(const Image *left, const Image *right, const AnchorLimits *limit
 void anchor_check(StereoMaps *left, const StereoMaps *right, AnchorFigures *figures);
 /* Sums up the maps (before anchor_check changes their confidence) ... */
 int anchor_measure(const StereoMaps *maps, AnchorFigures *figures);
-/* ... and says whether they are kept. */
-AnchorReason anchor_judge(const AnchorFigures *figures, const AnchorLimits *limits);
+/* ... and says whether maps of that width are kept. */
+AnchorReason anchor_judge(const AnchorFigures *figures, int width, const AnchorLimits *limits);
 
 /* The anchor file: an uncompressed NPZ with `disparity` float32, `confidence` and `occlusion` float16, height x width
  * each, and texts that say what they are. */

@@ -269,13 +269,19 @@ static void test_check(void **state) {
         }
     AnchorLimits limits = {.confidence = 0.5, .consistent = 0.8};
     f.confidence = 0.4;
-    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_KEPT); /* nothing is looked for */
+    assert_int_equal(anchor_judge(&f, N, &limits), ANCHOR_KEPT); /* nothing is looked for */
     limits.reject[ANCHOR_CONSISTENCY] = true;
-    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_CONSISTENCY);
+    assert_int_equal(anchor_judge(&f, N, &limits), ANCHOR_CONSISTENCY);
     limits.reject[ANCHOR_CONFIDENCE] = true;
-    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_CONFIDENCE);
+    assert_int_equal(anchor_judge(&f, N, &limits), ANCHOR_CONFIDENCE);
     f.confidence = 0.6, f.consistent = NAN; /* not checked: not held against it */
-    assert_int_equal(anchor_judge(&f, &limits), ANCHOR_KEPT);
+    assert_int_equal(anchor_judge(&f, N, &limits), ANCHOR_KEPT);
+    limits.reject[ANCHOR_MONO] = true; /* one picture twice, told apart by coding noise alone */
+    f.nearest = -0.04, f.farthest = 0.045;
+    assert_int_equal(anchor_judge(&f, 1920, &limits), ANCHOR_MONO);
+    f.farthest = 0.055; /* 1.06 px */
+    assert_int_equal(anchor_judge(&f, 1920, &limits), ANCHOR_KEPT);
+    assert_int_equal(anchor_judge(&f, 500, &limits), ANCHOR_MONO); /* 0.28 px */
     stereo_maps_free(&left), stereo_maps_free(&right);
 }
 
