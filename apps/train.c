@@ -268,7 +268,8 @@ static const Option options[] = {
      .group = "Running",
      .help =
          "a quick test instead: so many --steps (100) of phase 1 of the recipe for films on this frame alone, and a "
-         "table of before and after; may be repeated; keeps nothing"},
+         "table of before and after: a file with both eyes, the left one of left/ and right/, or with --films the name "
+         "or number of a frame there; may be repeated; keeps nothing"},
     {.name = "check-data",
      .kind = OPTION_FLAG,
      AT(check_data),
@@ -383,14 +384,17 @@ const Verb verb_train = {
         "Trains S2M2 to find signed disparity, on scenes that panum draws itself. The folder gets checkpoints, "
         "log.csv, "
         "validation.csv, report.html (curves, figures by sign, the worst pictures) and best.safetensors, the weights "
-        "with the lowest error on samples that were never trained on: panum match --weights takes them.\n\n"
+        "with the lowest error on samples that were never trained on: panum match --weights takes them. The "
+        "translucent "
+        "phase has a best-translucent.safetensors of its own.\n\n"
         "It may be stopped at any instant. The same command, or just the folder, goes on from the last checkpoint, and "
         "what comes out is, bit for bit, what an unbroken run gives. Results depend on the seed, not on threads.",
     .examples = "  panum train stereo --steps 20000 -o runs/a     trains XS from scratch\n"
                 "  panum train stereo -o runs/a                   goes on where it stopped\n"
                 "  panum train stereo --init runs/a/best.safetensors --lr 1e-4 -o runs/b\n"
                 "  panum train stereo --init s2m2-L.pth --size L --films /films --phase1 5 --phase2 45 -o runs/c\n"
-                "  panum train stereo --init s2m2-L.pth --size L --overfit frame_001000.jpg --steps 100",
+                "  panum train stereo --init s2m2-L.pth --size L --overfit frame_001000.jpg --steps 100\n"
+                "  panum train stereo --films gt/ --init s2m2-L.pth --size L --overfit 1000",
     .least = 1,
     .most = 1,
     .run = app_train,

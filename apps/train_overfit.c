@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FRAMES_MAX = 8, LOG_EVERY = 10 };
 
@@ -20,23 +19,13 @@ static int make_frame(void *context, uint64_t index, Sample *sample) {
     return sample_copy(sample, &frames->frame[index % (uint64_t)frames->count]);
 }
 
-/* Next to FRAME.jpg an anchor may lie as FRAME.npz, or in ANCHORS. */
-static const char *anchor_of(const TrainOptions *o, Arena *arena, const char *path) {
-    const char *name = strrchr(path, '/'), *dot = strrchr(path, '.');
-    name = name ? name + 1 : path;
-    int stem = (int)(dot && dot > name ? dot - name : (ptrdiff_t)strlen(name)), folder = (int)(name - path);
-    const char *anchor = o->anchors ? arena_format(arena, "%s/%.*s.npz", o->anchors, stem, name)
-                                    : arena_format(arena, "%.*s%.*s.npz", folder, path, stem, name);
-    return anchor && access(anchor, R_OK) == 0 ? anchor : NULL;
-}
-
 /* All at the size asked for, or that of the first with its sides cut down to multiples of 32. */
 static int read_frames(const TrainOptions *o, const int crop[2], Arena *arena, Frames *frames) {
     int width = crop[0], height = crop[1];
     for (int i = 0; i < o->overfit.count; i++) {
-        const char *path = o->overfit.items[i], *anchor = anchor_of(o, arena, path);
+        const char *path, *anchor;
         Sample whole = {0};
-        int code = train_frame_read(path, anchor, &whole);
+        int code = train_frame_read(o->overfit.items[i], o->films, o->anchors, arena, &path, &anchor, &whole);
         if (!code && !width) width = whole.width / 32 * 32, height = whole.height / 32 * 32;
         if (!code && (width < 64 || height < 64))
             code = fail(ERR_INPUT, "%s: is smaller than 64x64 pixels", show_path(path));

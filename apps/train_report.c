@@ -41,6 +41,33 @@ static void curves_of_validation(Html *html, const TrainReport *r) {
     mem_free(wrong);
 }
 
+/* ---- the worst ---- */
+
+typedef int (*ShowOne)(Html *html, const TrainReport *r, int index);
+
+static int order_errors(const void *a, const void *b, void *context) {
+    const double *error = context;
+    double x = error[*(const int *)a], y = error[*(const int *)b];
+    return x < y ? 1 : x > y ? -1 : *(const int *)a - *(const int *)b;
+}
+
+/* Those with the largest errors, and the middle one. */
+static int show_worst(Html *html, const TrainReport *r, const double *error, int count, ShowOne show) {
+    int code = 0, *order = mem_array((size_t)count, sizeof *order);
+    if (!order) return ERR_MEMORY;
+    for (int i = 0; i < count; i++) order[i] = i;
+    union {
+        const double *values;
+        void *context;
+    } errors = {error};
+    qsort_r(order, (size_t)count, sizeof *order, order_errors, errors.context);
+    html_text(html, "The worst of %d%s", count, count > WORST ? ", and last the middle one:" : ":");
+    for (int i = 0; !code && i < WORST && i < count; i++) code = show(html, r, order[i]);
+    if (!code && count > WORST) code = show(html, r, order[count / 2]);
+    mem_free(order);
+    return code;
+}
+
 /* ---- films ---- */
 
 static void curves_of_films(Html *html, const TrainReport *r) {
@@ -58,43 +85,82 @@ static void curves_of_films(Html *html, const TrainReport *r) {
     HtmlCurve shares[] = {{"98th percentile, px", steps, train_log_column(r->validation, FILM_P98), rows},
                           {"below -0.5 px, %", steps, train_log_column(r->validation, FILM_BEHIND), rows}};
     html_curves(html, shares, 2, "step", 0, NULL, "What the disparities look like; there is no truth to compare with.");
+    double *wrong = mem_array((size_t)rows + 1, sizeof *wrong);
+    bool any = false;
+    if (!wrong) return;
+    for (int64_t i = 0; i < rows; i++) {
+        wrong[i] = 100 - train_log_column(r->validation, FILM_ANCHOR_SIGN)[i];
+        any |= wrong[i] > 0;
+    }
+    HtmlCurve sign = {"wrong sign, %", steps, wrong, rows};
+    if (any)
+        html_curves(html, &sign, 1, "step", 0, NULL,
+                    "Of what the anchors are sure of and have more than 2 px off the screen, what is on the other side "
+                    "of it.");
+    mem_free(wrong);
 }
 
+/* The anchor as a map: no value where the teacher is not sure. False when there is none at all. */
+static int anchor_map(const Sample *sample, Map *map, bool *any) {
+    int code = map_make(map, sample->width, sample->height, MAP_DISPARITY);
+    *any = false;
+    for (int64_t i = 0; !code && i < (int64_t)sample->width * sample->height; i++) {
+        bool sure = sample->left.valid[i] >= 0.5f;
+        map->values[i] = sure ? sample->left.disparity[i] : NAN;
+        *any |= sure;
+    }
+    return code;
+}
+
+/* One frame: the pair, what was found, and what the teacher says, in one scale. */
 static int show_frame(Html *html, const TrainReport *r, int index) {
     Sample sample = {0};
-    Map disparity = {0};
-    Image left = {0}, right = {0}, pictures[2] = {{0}};
+    Map disparity = {0}, anchor = {0};
+    Image left = {0}, right = {0}, pictures[3] = {{0}};
+    bool taught = false;
     int code = film_judge_frame(r->judge, index, &sample, &disparity);
     if (!code) code = sample_images(&sample, &left, &right);
+    if (!code) code = anchor_map(&sample, &anchor, &taught);
+    double range = code ? 1 : colour_range(taught ? &anchor : &disparity);
+    ColourOptions colours = {.range = range, .no_legend = sample.width < LEGEND_WIDTH};
     if (!code) code = anaglyph_make(&pictures[0], &left, &right, ANAGLYPH_DUBOIS);
-    if (!code)
-        code = colour_map(&pictures[1], &disparity, &(ColourOptions){.no_legend = sample.width < LEGEND_WIDTH}, NULL);
+    if (!code) code = colour_map(&pictures[1], &disparity, &colours, NULL);
+    if (!code && taught) code = colour_map(&pictures[2], &anchor, &colours, NULL);
+    SignedFigures figures;
+    if (!code) code = signed_figures(&disparity, &figures);
     if (!code) {
-        html_figures_begin(html, 2);
-        html_image(html, &pictures[0], "red-cyan anaglyph", "For red-cyan glasses.");
-        html_image(html, &pictures[1], "signed map of the disparity found", "Found.");
+        char name[300], caption[600];
+        html_figures_begin(html, taught ? 3 : 2);
+        snprintf(caption, sizeof caption, "%s, for red-cyan glasses.",
+                 train_films_name(r->films, FILMS_JUDGE, (uint64_t)index, name, sizeof name));
+        html_image(html, &pictures[0], "red-cyan anaglyph", caption);
+        snprintf(caption, sizeof caption,
+                 "Found: from %.1f px, 98th percentile %.1f px, %.1f %% below -0.5 px. The loss is %.3f.",
+                 figures.least, figures.p98, 100 * figures.behind, r->film_result->frame_loss[index]);
+        html_image(html, &pictures[1], "signed map of the disparity found", caption);
+        if (taught)
+            html_image(html, &pictures[2], "signed map of the anchor", "The anchor, where the teacher is sure of it.");
         html_figures_end(html);
     }
-    image_free(&pictures[0]), image_free(&pictures[1]), image_free(&left), image_free(&right);
-    map_free(&disparity);
+    for (int i = 0; i < 3; i++) image_free(&pictures[i]);
+    image_free(&left), image_free(&right);
+    map_free(&disparity), map_free(&anchor);
     sample_free(&sample);
     return code;
 }
 
 static int show_films(Html *html, const TrainReport *r) {
-    int code = 0;
+    const FilmResult *f = r->film_result;
     html_heading(html, "Frames that were never learned from");
-    for (int i = 0; !code && i < WORST && i < r->judged; i++) code = show_frame(html, r, i);
-    return code;
+    if (isfinite(f->anchor_sign))
+        html_text(html,
+                  "%.2f %% of what the teacher is sure of and has more than 2 px off the screen is on the same side of "
+                  "the screen.",
+                  100 * f->anchor_sign);
+    return show_worst(html, r, f->frame_loss, r->judged, show_frame);
 }
 
 /* ---- pairs with truth ---- */
-
-static int order_errors(const void *a, const void *b, void *context) {
-    const double *error = context;
-    double x = error[*(const int *)a], y = error[*(const int *)b];
-    return x < y ? 1 : x > y ? -1 : *(const int *)a - *(const int *)b;
-}
 
 /* One sample: the pair, what was found, the truth, the error. */
 static int show_sample(Html *html, const TrainReport *r, int index) {
@@ -132,23 +198,6 @@ static int show_sample(Html *html, const TrainReport *r, int index) {
     return code;
 }
 
-static int show_worst(Html *html, const TrainReport *r) {
-    int count = evaluator_count(r->evaluator), code = 0;
-    int *order = mem_array((size_t)count, sizeof *order);
-    if (!order) return ERR_MEMORY;
-    for (int i = 0; i < count; i++) order[i] = i;
-    union {
-        const double *values;
-        void *context;
-    } errors = {r->result->sample_epe};
-    qsort_r(order, (size_t)count, sizeof *order, order_errors, errors.context);
-    html_heading(html, "The worst of %d held-out samples, and the middle one", count);
-    for (int i = 0; !code && i < WORST && i < count; i++) code = show_sample(html, r, order[i]);
-    if (!code && count > WORST) code = show_sample(html, r, order[count / 2]);
-    mem_free(order);
-    return code;
-}
-
 static int show_truth(Html *html, const TrainReport *r) {
     html_heading(html, "How right it is now");
     html_text(html, "Best held-out error so far %.3f px at step %lld; semi-global matching has %.3f px there.",
@@ -162,7 +211,8 @@ static int show_truth(Html *html, const TrainReport *r) {
               "with an average precision of %.3f.",
               r->result->sparsification, r->result->occlusion);
     metrics_html(html, &r->sgm->figures, "The same samples by semi-global matching.");
-    return show_worst(html, r);
+    html_heading(html, "Held-out samples");
+    return show_worst(html, r, r->result->sample_epe, evaluator_count(r->evaluator), show_sample);
 }
 
 /* ---- the page ---- */

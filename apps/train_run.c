@@ -19,7 +19,7 @@ const char *const train_film_terms[FILM_TERMS] = {"photometric", "anchor",      
 
 /* A stretch of a training with one size of pictures, one loss and one optimiser. */
 typedef struct {
-    const char *name;
+    const char *name, *best; /* best: the file for its best weights */
     int size[2];
     int64_t steps;
     const CinematicWeights *losses; /* NULL: truth */
@@ -97,6 +97,7 @@ static int plan_truth(Training *r) {
     const TrainOptions *o = r->o;
     Phase *p = &r->phase[r->phases++];
     *p = (Phase){.name = "truth",
+                 .best = "best.safetensors",
                  .steps = o->steps,
                  .frozen = o->freeze.items,
                  .frozen_count = o->freeze.count,
@@ -124,6 +125,7 @@ static int plan_films(Training *r) {
     if (o->phase1 > 0) {
         Phase *p = &r->phase[r->phases++];
         *p = (Phase){.name = "phase 1",
+                     .best = "best.safetensors",
                      .steps = o->phase1 * epoch,
                      .losses = &cinematic_phase_1,
                      .frozen = keep_encoder,
@@ -137,6 +139,7 @@ static int plan_films(Training *r) {
     if (o->phase2 > 0) {
         Phase *p = &r->phase[r->phases++];
         *p = (Phase){.name = "phase 2",
+                     .best = "best.safetensors",
                      .steps = o->phase2 * epoch,
                      .losses = &cinematic_phase_2,
                      .frozen = keep_heads,
@@ -152,6 +155,7 @@ static int plan_films(Training *r) {
         Phase *p = &r->phase[r->phases++];
         *p = (Phase){
             .name = "translucent",
+            .best = "best-translucent.safetensors", /* it may be worse than what phase 2 left: both are kept */
             .steps = o->translucent_epochs * epoch,
             .losses = &cinematic_phase_3,
             .frozen = keep_encoder,
@@ -331,7 +335,7 @@ static int open_logs(Training *r) {
         "step",        "seconds",       "epe",       "bad_1",          "bad_2",      "bad_3",        "sign",
         "epe_visible", "bad_2_visible", "occlusion", "sparsification", "folder_epe", "folder_bad_2", "folder_sign"};
     static const char *const films[] = {"step", "seconds", "phase", "loss"};
-    static const char *const figures[] = {"least", "p98", "behind", "asymmetry"};
+    static const char *const figures[] = {"least", "p98", "behind", "asymmetry", "anchor_sign"};
     const char *names[TRAIN_COLUMNS_MAX];
     const TrainGraph *graph = trainer_graph(r->trainer);
     r->term_count = r->o->films ? FILM_TERMS : graph->terms;
@@ -447,9 +451,20 @@ static int write_report(Training *r) {
                           .result = &r->result,
                           .sgm = &r->sgm,
                           .judge = r->judge,
+                          .film_result = &r->film_result,
+                          .films = r->films,
                           .judged = r->judged,
                           .threads = pool_threads(r->pool)};
     return train_report(&report);
+}
+
+/* Were these weights measured before a run was ended and taken up again? They are measured once more, for the report,
+ * but it is no other measurement. */
+static bool is_known(const Training *r) {
+    const TrainerState *state = trainer_state(r->trainer);
+    int64_t rows = train_log_rows(r->validation);
+    return rows && train_log_column(r->validation, VALID_STEP)[rows - 1] == (double)state->step &&
+           (!r->o->films || train_log_column(r->validation, FILM_PHASE)[rows - 1] == (double)state->phase);
 }
 
 static int measure_truth(Training *r) {
@@ -485,7 +500,7 @@ static int measure_truth(Training *r) {
     if (r->folder)
         say("  %s: error %.3f px, bad-2 %.1f %%, sign right %.2f %%", show_path(r->o->validate), folder.epe,
             row[VALID_FOLDER_BAD2], row[VALID_FOLDER_SIGN]);
-    return train_log_add(r->validation, row);
+    return is_known(r) ? 0 : train_log_add(r->validation, row);
 }
 
 static int measure_films(Training *r) {
@@ -505,30 +520,35 @@ static int measure_films(Training *r) {
     row[FILM_P98] = f->figures.p98;
     row[FILM_BEHIND] = 100 * f->figures.behind;
     row[FILM_ASYMMETRY] = f->figures.asymmetry;
+    row[FILM_ANCHOR_SIGN] = 100 * f->anchor_sign;
     r->error = f->loss;
+    char sign[60] = "";
+    if (isfinite(f->anchor_sign)) snprintf(sign, sizeof sign, ", %.2f %% on the anchors' side", 100 * f->anchor_sign);
     say("step %" PRId64
         ", %s: held-out loss %.4f; disparity from %.1f px, 98th percentile %.1f, below -0.5 px %.1f %%, "
-        "asymmetry %.2f",
+        "asymmetry %.2f%s",
         state->step, r->phase[state->phase].name, f->loss, f->figures.least, f->figures.p98, row[FILM_BEHIND],
-        f->figures.asymmetry);
-    return train_log_add(r->validation, row);
+        f->figures.asymmetry, sign);
+    return is_known(r) ? 0 : train_log_add(r->validation, row);
 }
 
 /* Measures, writes down, keeps the best. */
 static int measure(Training *r) {
     TrainerState *state = trainer_state(r->trainer);
     double began = clock_seconds();
+    bool again = is_known(r);
     int code = trainer_sync(r->trainer);
     if (!code) code = r->o->films ? measure_films(r) : measure_truth(r);
     if (code) return code;
-    state->seconds += clock_seconds() - began;
     r->measured = true;
+    if (again) return write_report(r);
+    state->seconds += clock_seconds() - began;
     double delta = r->o->films ? r->o->min_delta : 0;
     if (r->error < state->best - delta) {
         state->best = r->error;
         state->best_step = state->step;
         state->stale = 0;
-        code = write_weights(r, "best.safetensors", trainer_best_guess(r->trainer), WEIGHT_F32);
+        code = write_weights(r, r->phase[state->phase].best, trainer_best_guess(r->trainer), WEIGHT_F32);
     } else {
         state->stale++;
     }
@@ -680,7 +700,7 @@ static int finish(Training *r, bool whole) {
         say("stopped at step %" PRId64 "; panum train stereo -o %s goes on", state->step, show_path(r->o->output));
     if (r->o->films)
         say("best held-out loss of the last phase %.4f at step %" PRId64 ": %s; %s", state->best, state->best_step,
-            show_path(path_in(r, "best.safetensors")), show_path(path_in(r, "report.html")));
+            show_path(path_in(r, r->phase[state->phase].best)), show_path(path_in(r, "report.html")));
     else
         say("best held-out error %.3f px at step %" PRId64 " (semi-global matching %.3f): %s; %s", state->best,
             state->best_step, r->sgm.epe, show_path(path_in(r, "best.safetensors")),

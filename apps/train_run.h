@@ -59,7 +59,8 @@ enum { TRAIN_ONE_CYCLE, TRAIN_COSINE, TRAIN_CONSTANT };
 int train_parse_crop(const Verb *verb, const char *option, const char *text, int size[2]);
 
 /* ---- train_settings.c ---- */
-/* All settings as notes of a checkpoint ("option.batch" = "4"); the texts live in the arena. Returns how many. */
+/* All settings as notes of a checkpoint ("option.batch" = "4"), and how often and on what it is measured; the texts live
+ * in the arena. Returns how many. */
 int settings_notes(const Verb *verb, const void *values, Arena *arena, SafetensorsNote *notes, int room);
 /* The arguments again, with those settings of a checkpoint added that are not among them. */
 int settings_arguments(const Verb *verb, const Parsed *given, const Checkpoint *from, int argc, char **argv,
@@ -107,6 +108,7 @@ enum {
     FILM_P98,
     FILM_BEHIND,
     FILM_ASYMMETRY,
+    FILM_ANCHOR_SIGN, /* percent */
     FILM_COLUMNS
 };
 typedef struct {
@@ -124,6 +126,8 @@ typedef struct {
     const EvalResult *sgm;
     /* or films */
     FilmJudge *judge;
+    const FilmResult *film_result;
+    const TrainFilms *films;
     int judged; /* frames */
     int threads;
 } TrainReport;

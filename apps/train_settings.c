@@ -14,6 +14,16 @@ static bool is_setting(const Option *option) {
     return false;
 }
 
+/* Not part of the recipe, so that it may be given anew without a word; but what comes out depends on it (which weights
+ * are the best, where it stops), so a training that is gone on with by its folder alone goes on with it. */
+static bool is_remembered(const Option *option) {
+    static const char *const names[] = {"validate",  "validate-every", "validate-samples", "checkpoint-every",
+                                        "log-every", "patience",       "recompute"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(option->name, names[i]) == 0) return true;
+    return is_setting(option);
+}
+
 static const char *choice_text(const Option *option, int index, Arena *arena) {
     const char *at = option->choices;
     while (index-- > 0) at = strchr(at, '|') + 1;
@@ -60,7 +70,7 @@ int settings_notes(const Verb *verb, const void *values, Arena *arena, Safetenso
     int n = 0;
     for (int i = 0; i < verb->count; i++) {
         const Option *option = &verb->options[i];
-        if (!is_setting(option)) continue;
+        if (!is_remembered(option)) continue;
         BUG_IF(n == room, "more than %d settings", room);
         notes[n++] =
             (SafetensorsNote){arena_format(arena, "%s%s", prefix, option->name), option_text(option, values, arena)};
@@ -91,8 +101,9 @@ int settings_arguments(const Verb *verb, const Parsed *given, const Checkpoint *
     all[(*count)++] = argv[0];
     for (int i = 0; i < verb->count; i++) {
         const Option *option = &verb->options[i];
-        const char *text = is_setting(option) && !(given->given >> i & 1) ? note_of(from, option) : NULL;
+        const char *text = is_remembered(option) && !(given->given >> i & 1) ? note_of(from, option) : NULL;
         if (!text || !*text) continue;
+        if (option->kind == OPTION_WHOLE && strtod(text, NULL) < option->least) continue; /* 0: was not given */
         if (option->kind == OPTION_FLAG) {
             const char *name = arena_format(arena, "%s%s", strcmp(text, "on") == 0 ? "" : "no-", option->name);
             if (name) add_argument(arena, all, count, room, name, NULL, 0);

@@ -313,10 +313,12 @@ static PlotArea area_of(const HtmlCurve *curves, int count, double flat) {
     return area;
 }
 
-/* 1, 2 and 5 times powers of ten, or powers alone where those would be too many. */
+/* 1, 2 and 5 times powers of ten; powers alone where those would be too many, more where they would be too few. */
 static void plot_axes(Html *html, const PlotArea *area, const char *x_name) {
-    static const int steps[] = {1, 2, 5};
-    int each = area->y1 - area->y0 > 2.5 ? 1 : 3;
+    static const double few[] = {1}, usual[] = {1, 2, 5}, many[] = {1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8};
+    double decades = area->y1 - area->y0;
+    const double *steps = decades > 2.5 ? few : decades > 0.8 ? usual : many;
+    int each = decades > 2.5 ? 1 : decades > 0.8 ? 3 : 10;
     for (int power = (int)floor(area->y0); power <= (int)ceil(area->y1); power++)
         for (int s = 0; s < each; s++) {
             double value = steps[s] * pow(10, power), y = plot_y(area, value);
@@ -342,7 +344,8 @@ static void plot_axes(Html *html, const PlotArea *area, const char *x_name) {
 /* Where there are more points than the plot is wide, means of neighbours (of their logarithms) are drawn. */
 static void plot_line(Html *html, const PlotArea *area, const HtmlCurve *curve, const char *colour) {
     int64_t each = (curve->count + POINTS_SHOWN - 1) / POINTS_SHOWN;
-    bool begun = false;
+    double last[2] = {0};
+    int points = 0;
     print(html, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"1.6\" stroke-linejoin=\"round\" d=\"", colour);
     for (int64_t first = 0; first < curve->count; first += each) {
         double x = 0, y = 0;
@@ -354,10 +357,11 @@ static void plot_line(Html *html, const PlotArea *area, const HtmlCurve *curve, 
             n++;
         }
         if (!n) continue;
-        print(html, "%s%.1f %.1f", begun ? "L" : "M", plot_x(area, x / n), plot_y(area, pow(10, y / n)));
-        begun = true;
+        last[0] = plot_x(area, x / n), last[1] = plot_y(area, pow(10, y / n));
+        print(html, "%s%.1f %.1f", points++ ? "L" : "M", last[0], last[1]);
     }
     raw(html, "\"/>\n");
+    if (points == 1) print(html, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>\n", last[0], last[1], colour);
 }
 
 void html_curves(Html *html, const HtmlCurve *curves, int count, const char *x_name, double flat, const char *flat_name,

@@ -174,9 +174,3 @@ SampleSource train_films_source(TrainFilms *f, FilmsUse use, int width, int heig
 const char *train_films_name(const TrainFilms *f, FilmsUse use, uint64_t index, char *text, size_t size) {
     return err_printable(text, size, film_set_stream_frame(&f->stream[use], index)->path);
 }
-
-int train_frame_read(const char *path, const char *anchor, Sample *sample) {
-    FilmFrame frame = {.path = path, .anchor = anchor, .film = -1};
-    StereoOptions how = {0};
-    return film_frame_read(&frame, &how, sample);
-}

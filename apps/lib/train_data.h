@@ -1,6 +1,7 @@
 /* apps/lib/train_data.h - what a training learns from and is measured on, as streams of samples. */
 #ifndef PANUM_APPS_LIB_TRAIN_DATA_H
 #define PANUM_APPS_LIB_TRAIN_DATA_H
+#include "base/mem.h"
 #include "data/augment.h"
 
 enum { TRAIN_SOURCES_MAX = 16 };
@@ -35,6 +36,10 @@ int64_t train_films_count(const TrainFilms *films, FilmsUse use);
 SampleSource train_films_source(TrainFilms *films, FilmsUse use, int width, int height);
 /* The frame at a place of the last source for that use. Returns `text`. */
 const char *train_films_name(const TrainFilms *films, FilmsUse use, uint64_t index, char *text, size_t size);
-/* One frame by itself; `anchor` may be NULL. */
-int train_frame_read(const char *path, const char *anchor, Sample *sample);
+
+/* One frame by itself: a file (with ROOT/left/NAME goes ROOT/right/NAME), or where there is no such file and `films`
+ * is not NULL, the name without ending or the number of a frame there. Its anchor lies in `anchors`; where that is NULL
+ * beside it or in the disparities of its folder. `path` and `anchor` (NULL: none) are what was found. */
+int train_frame_read(const char *name, const char *films, const char *anchors, Arena *arena, const char **path,
+                     const char **anchor, Sample *sample);
 #endif

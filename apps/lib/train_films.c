@@ -14,6 +14,7 @@ struct FilmJudge {
     ParameterStore *store;
     Player *player;
     Sample sample;
+    double *frame_loss;
 };
 
 /* ---- figures ---- */
@@ -92,7 +93,8 @@ int film_judge_make(const GraphOptions *graph, const SampleSource *source, int c
     j->pool = pool;
     j->source = *source;
     j->count = count;
-    int code = graph_record(graph, NULL, &j->graph);
+    j->frame_loss = mem_array((size_t)count, sizeof *j->frame_loss);
+    int code = j->frame_loss ? graph_record(graph, NULL, &j->graph) : (int)ERR_MEMORY;
     if (!code) code = store_make_trainable(j->graph.program, &j->store);
     if (!code) {
         WeightSource weights = store_source(j->store);
@@ -111,6 +113,7 @@ void film_judge_drop(FilmJudge *j) {
     graph_drop(&j->graph);
     store_close(j->store);
     sample_free(&j->sample);
+    mem_free(j->frame_loss);
     mem_free(j);
 }
 
@@ -143,12 +146,27 @@ static void add_figure(double *sum, int *count, double value) {
     ++*count;
 }
 
+/* How much of what the teacher is sure of has its sign. */
+typedef struct {
+    int64_t asked, right;
+} SignCount;
+
+static void count_signs(const SampleEye *anchor, const Map *disparity, SignCount *count) {
+    for (int64_t i = 0; i < (int64_t)disparity->width * disparity->height; i++) {
+        float teacher = anchor->disparity[i], found = disparity->values[i];
+        if (anchor->valid[i] < 0.5f || fabsf(teacher) <= 2) continue;
+        count->asked++;
+        count->right += teacher > 0 ? found > 0 : found < 0;
+    }
+}
+
 int film_judge_run(FilmJudge *j, const ParameterList *list, const float *weights, FilmResult *result) {
     parameters_copy(store_parameters(j->store), store_block(j->store), list, weights);
     int code = player_reload(j->player);
     if (code) return code;
-    *result = (FilmResult){0};
+    *result = (FilmResult){.frame_loss = j->frame_loss};
     int counts[4] = {0};
+    SignCount signs = {0};
     SignedFigures sum = {0};
     for (int i = 0; i < j->count; i++) {
         Map disparity;
@@ -159,9 +177,11 @@ int film_judge_run(FilmJudge *j, const ParameterList *list, const float *weights
         if (!code)
             code = match_figures(player_data(j->player, j->graph.match_target),
                                  player_data(j->player, j->graph.match_weight), &disparity, &result->match);
+        count_signs(&j->sample.left, &disparity, &signs);
         map_free(&disparity);
         if (code) return code;
-        result->loss += graph_scalar(player_places(j->player), j->graph.loss) / j->count;
+        j->frame_loss[i] = graph_scalar(player_places(j->player), j->graph.loss);
+        result->loss += j->frame_loss[i] / j->count;
         for (int k = 0; k < j->graph.terms; k++)
             result->term[k] += graph_scalar(player_places(j->player), j->graph.term[k].value) / j->count;
         add_figure(&sum.least, &counts[0], one.least);
@@ -171,5 +191,6 @@ int film_judge_run(FilmJudge *j, const ParameterList *list, const float *weights
     }
     result->figures = (SignedFigures){sum.least / counts[0], sum.p98 / counts[1], sum.behind / counts[2],
                                       counts[3] ? sum.asymmetry / counts[3] : NAN};
+    result->anchor_sign = signs.asked ? (double)signs.right / (double)signs.asked : NAN;
     return 0;
 }

@@ -26,8 +26,11 @@ int match_figures(const float *target, const float *weight, const Map *disparity
 
 typedef struct {
     double loss, term[GRAPH_TERMS_MAX]; /* means over the frames */
+    double *frame_loss;                 /* of each frame; the judge's, until its next run */
     SignedFigures figures;              /* means over the frames that have them */
-    MatchFigures match;                 /* of the last frame */
+    double anchor_sign; /* share of what the teacher is sure of (confidence from 0.5 on) and has more than 2 px off the
+                           screen, over all frames, that is on its side of the screen; NaN: there is nothing of it */
+    MatchFigures match; /* of the last frame */
 } FilmResult;
 
 typedef struct FilmJudge FilmJudge;
