@@ -197,6 +197,7 @@ test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against
 operators: gpu-tests $(BUILD)/tests/cuda/test_operators ## runs the GPU tests and writes docs/gpu_operators.tsv
 	rm -f $(BUILD)/operators.seen
 	@for t in $(GPU_TESTS); do PANUM_BUILD=$(BUILD) $$t >/dev/null || exit 1; done
+	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_mixed all >/dev/null
 	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_operators write
 
 .PHONY: nvrtc
@@ -204,7 +205,8 @@ nvrtc: $(BUILD)/tests/cuda/test_nvrtc ## every kernel and variant through NVRTC 
 	PANUM_BUILD=$(BUILD) $< all
 
 .PHONY: test-emulated
-test-emulated: $(BUILD)/tests/cuda/test_s2m2_device $(BUILD)/tests/cuda/test_trainer $(BUILD)/tests/cuda/test_trust $(BUILD)/tests/cuda/panum_emulated ## S2M2-XS and a training step on the emulated GPU, the plain rungs too
+test-emulated: $(BUILD)/tests/cuda/test_s2m2_device $(BUILD)/tests/cuda/test_mixed $(BUILD)/tests/cuda/test_trainer $(BUILD)/tests/cuda/test_trust $(BUILD)/tests/cuda/panum_emulated ## S2M2-XS and a training step on the emulated GPU, in mixed precision and on the plain rungs too
+	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_mixed all
 	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_trainer all
 	PANUM_BUILD=$(BUILD) $(BUILD)/tests/cuda/test_trust all
 	PANUM_BUILD=$(BUILD) $< all

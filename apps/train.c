@@ -348,6 +348,17 @@ static const Option options[] = {
      .group = "Running",
      .help = "stop after this time, as Ctrl-C would; 0: never"},
     OPTION_DEVICE(TrainOptions, device, "Running"),
+    {.name = "precision",
+     .kind = OPTION_CHOICE,
+     .value = "P",
+     .choices = "f32|f16|bf16",
+     .standard = "f32",
+     AT(precision),
+     .group = "Running",
+     .help =
+         "of values and their gradients on a GPU: f16, with a loss scale that finds itself, or bf16 (sm_80 on) take "
+         "less memory and use the tensor cores; weights, their gradients, losses and disparities stay f32, and on "
+         "the CPU everything does"},
     OPTION_THREADS(TrainOptions, threads, "Running"),
     {.name = "loader-threads",
      .kind = OPTION_WHOLE,
@@ -436,6 +447,16 @@ static int merge(const Checkpoint *from, int argc, char **argv, TrainOptions *o,
     return code;
 }
 
+/* A precision that is asked for now, and not by an earlier run, must be possible where it is asked to be. */
+static int check_precision(const TrainOptions *o, const Parsed *parsed) {
+    DeviceChoice device;
+    if (!o->precision || !option_given(&verb_train, parsed, "precision")) return 0;
+    if (o->overfit.count) return usage_error(&verb_train, "--overfit runs on the CPU, in f32: leave out --precision");
+    if (!device_choice(o->device, &device) || device.kind != DEVICE_CPU) return 0;
+    return usage_error(&verb_train, "--precision %s is for a GPU; training on the CPU is f32",
+                       o->precision == GPU_F16 ? "f16" : "bf16");
+}
+
 static int train(int argc, char **argv, TrainOptions *o, Parsed *parsed) {
     int lock;
     bool was_there = access(o->output, F_OK) == 0;
@@ -483,6 +504,7 @@ int app_train(int argc, char **argv) {
         code = usage_error(&verb_train, "'%s' is nothing that can be trained; write panum train stereo",
                            show_path(parsed.operands[0]));
     if (!code) fill_in(&o, &parsed);
+    if (!code) code = check_precision(&o, &parsed);
     if (!code && o.check_data) {
         code = check(&o, parsed.arena);
     } else if (!code && o.overfit.count) {

@@ -193,6 +193,14 @@ static GraphOptions graph_of(const Training *r, const Phase *p) {
                           .recompute_count = o->recompute.count};
 }
 
+/* What was asked for where there is a GPU; training on the CPU is f32. */
+static void set_precision(const Training *r, TrainerOptions *options) {
+    const GpuStorage wanted = (GpuStorage)r->o->precision;
+    options->storage = r->device.gpu ? wanted : GPU_F32;
+    options->loss_scale = options->storage == GPU_F16 ? trainer_loss_scale : (LossScale){.scale = 1};
+    if (options->storage != wanted) say("in f32: %s is for a GPU", wanted == GPU_F16 ? "f16" : "bf16");
+}
+
 static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
     const TrainOptions *o = r->o;
     TrainerOptions options = {.graph = graph_of(r, p),
@@ -206,11 +214,14 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
                                         .groups = p->groups},
                               .schedule = p->schedule,
                               .first_step = first_step,
-                              .loss_scale = {.scale = 1},
                               .seed = (uint64_t)o->seed,
                               .device = &r->device};
+    set_precision(r, &options);
     int code = trainer_make(&options, r->pool, &r->trainer);
-    if (code && device_fall_back(&r->device, code)) code = trainer_make(&options, r->pool, &r->trainer);
+    if (code && device_fall_back(&r->device, code)) {
+        set_precision(r, &options);
+        code = trainer_make(&options, r->pool, &r->trainer);
+    }
     if (code) return code;
     char all[GROUPED_SIZE], trained[GROUPED_SIZE];
     PlanFacts facts = plan_facts(trainer_plan(r->trainer));

@@ -36,6 +36,7 @@ typedef struct {
     int64_t threads, loader_threads, checkpoint_every, validate_every, validate_samples, log_every, patience;
     double hours;
     OptionList recompute;
+    int precision; /* GpuStorage */
     int progress;
     TalkOptions talk;
 } TrainOptions;
@@ -44,7 +45,8 @@ typedef struct {
 enum { TRAIN_ONE_CYCLE, TRAIN_COSINE, TRAIN_CONSTANT };
 #define TRAIN_SCHEDULES "one-cycle|cosine|constant"
 
-/* Groups of the option table whose options are settings. */
+/* Groups of the option table whose options are settings. What --precision was is remembered with them, but free to
+ * change, as the device is. */
 #define TRAIN_NETWORK "The network"
 #define TRAIN_DATA "What it learns from"
 #define TRAIN_RECIPE "The recipe"

@@ -18,7 +18,7 @@ static bool is_setting(const Option *option) {
  * are the best, where it stops), so a training that is gone on with by its folder alone goes on with it. */
 static bool is_remembered(const Option *option) {
     static const char *const names[] = {"validate",  "validate-every", "validate-samples", "checkpoint-every",
-                                        "log-every", "patience",       "recompute"};
+                                        "log-every", "patience",       "recompute",        "precision"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(option->name, names[i]) == 0) return true;
     return is_setting(option);

@@ -119,10 +119,11 @@ static int launch_attention(GpuPlan *p, const Step *step) {
 }
 
 /* The same for the gradient: grid->x is left to the caller, *rows are those of a block. */
-static bool tiled_backward(const GpuPlan *p, const AttentionBackArgs *a, char define[96], GpuGrid *grid, int *rows) {
+static bool tiled_backward(const GpuPlan *p, const AttentionBackArgs *a, bool half, char define[96], GpuGrid *grid,
+                           int *rows) {
     const int wide = padded_width(a->width), each = wide > 128 ? 2 : 4, threads = 128;
-    const bool pieces =
-        in_pieces(a->q, 4) && in_pieces(a->k, 4) && in_pieces(a->v, 4) && in_pieces(a->d_out, 4) && a->width % 4 == 0;
+    const bool pieces = !half && in_pieces(a->q, 4) && in_pieces(a->k, 4) && in_pieces(a->v, 4) &&
+                        in_pieces(a->d_out, 4) && a->width % 4 == 0;
     if (wide > 512 || a->relative.h) return false;
     *rows = ATTENTION_QUERIES(each, threads);
     *grid = (GpuGrid){.threads = (unsigned)threads,
@@ -169,9 +170,11 @@ static int launch_backward(GpuPlan *p, const Step *step) {
     int block = PLAIN_WARPS;
     int64_t query_blocks = gpu_blocks(rows, block), key_blocks = gpu_blocks(pairs * a.keys, block);
     char define[96];
-    if (gpu_rung(p) == RUNG_FAST && tiled_backward(p, &a, define, &grid, &block)) {
+    const bool half = gpu_half(p, q), store_half = gpu_half(p, node->output[0]);
+    code.define = gpu_values(p, NULL, half, store_half);
+    if (gpu_rung(p) == RUNG_FAST && tiled_backward(p, &a, half, define, &grid, &block)) {
         code.file = "cuda/kernels/attention_back_tiled.cu";
-        code.define = define;
+        code.define = gpu_values(p, define, half, store_half);
         query_blocks = pairs * gpu_blocks(a.queries, block);
         key_blocks = pairs * gpu_blocks(a.keys, block);
     } else {

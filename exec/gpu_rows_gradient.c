@@ -8,9 +8,13 @@
 
 enum { WARPS = 8, SHARED_MOST = 48 * 1024, TILE_LEAST = 64, TILES_MOST = 1024 };
 
+/* The last input is dy. */
 static int launch_one(GpuPlan *p, const Step *step, const char *kernel, const StripProgram *region, GpuGrid grid,
                       const RowsGradientArgs *a) {
-    return gpu_launch(p, step, (GpuCode){"cuda/kernels/rows_gradient.cu", kernel, region, NULL}, grid, a, sizeof *a);
+    const Node *node = step->node;
+    const char *define = gpu_half(p, node->input[node->inputs - 1]) ? "-DSLOPE_HALF" : NULL;
+    define = gpu_values(p, define, gpu_half(p, node->input[0]), a->dx && gpu_half(p, node->output[0]));
+    return gpu_launch(p, step, (GpuCode){"cuda/kernels/rows_gradient.cu", kernel, region, define}, grid, a, sizeof *a);
 }
 
 static RowsGradientArgs arguments(const GpuPlan *p, const Step *step, const Tensor *x, const Tensor *dy) {

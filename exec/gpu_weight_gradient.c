@@ -19,13 +19,15 @@ static int part_of(int64_t positions, int64_t blocks) {
     return (int)(part < PART_LEAST ? PART_LEAST : part);
 }
 
-static bool by_fours(const Placed *p, const void *at) {
-    return (uintptr_t)at % 16 == 0 && p->channels % 4 == 0 && p->image % 4 == 0 && p->row % 4 == 0 && p->pixel % 4 == 0;
+/* Can its channels be read by 16 bytes, `piece` numbers? */
+static bool in_pieces(const Placed *p, const void *at, int piece) {
+    return (uintptr_t)at % 16 == 0 && p->channels % piece == 0 && p->image % piece == 0 && p->row % piece == 0 &&
+           p->pixel % piece == 0;
 }
 
 /* The launch that sums the parts, and the one that adds them; where there is one part it goes to its place at once. */
-static int launch_parts(GpuPlan *p, const Step *step, const char *kernel, GpuGrid grid, WeightGradientArgs *a,
-                        int64_t rows, int64_t columns) {
+static int launch_parts(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, WeightGradientArgs *a, int64_t rows,
+                        int64_t columns) {
     const int64_t taps = (int64_t)a->kh * a->kw, count = rows * columns * taps;
     AddPartsArgs add = {NULL, a->out, count, a->out_o, a->out_c, a->out_tap, a->parts, (int)rows, (int)columns};
     if (a->parts > 1) {
@@ -37,9 +39,8 @@ static int launch_parts(GpuPlan *p, const Step *step, const char *kernel, GpuGri
         add.from = a->out;
     }
     grid.z = a->parts;
-    int code =
-        gpu_launch(p, step, (GpuCode){"cuda/kernels/weight_gradient.cu", kernel, NULL, NULL}, grid, a, sizeof *a);
-    if (code || a->parts == 1) return code;
+    int failed = gpu_launch(p, step, code, grid, a, sizeof *a);
+    if (failed || a->parts == 1) return failed;
     return gpu_launch(p, step, (GpuCode){"cuda/kernels/weight_gradient.cu", "add_parts", NULL, NULL},
                       (GpuGrid){.x = gpu_blocks(count, GPU_BLOCK)}, &add, sizeof add);
 }
@@ -52,6 +53,9 @@ static int launch_weight_gradient(GpuPlan *p, const Step *step) {
     if (positions > INT32_MAX - GPU_BLOCK || task.h > INT32_MAX / 8 || task.w > INT32_MAX / 8 ||
         task.co * task.ci > INT32_MAX || task.n * task.h * task.w > INT32_MAX)
         return gpu_too_large(step);
+    static const char file[] = "cuda/kernels/weight_gradient.cu", mma[] = "cuda/kernels/weight_gradient_mma.cu";
+    const bool plain = gpu_rung(p) == RUNG_PLAIN, dy_half = gpu_half(p, node->input[task.segments]);
+    const char *slope = dy_half ? "-DSLOPE_HALF" : NULL;
     const void *dy = gpu_address(p, node->input[task.segments]);
     float *to = gpu_address(p, node->output[0]);
     const WeightGradientArgs all = {
@@ -78,14 +82,17 @@ static int launch_weight_gradient(GpuPlan *p, const Step *step) {
         a.out = to;
         a.part = part_of(positions, tiles * taps);
         a.parts = (int)gpu_blocks(positions, a.part);
-        a.wide = by_fours(x, a.x.at) && by_fours(&task.dy, dy);
         to += x->channels * taps;
-        const bool plain = gpu_rung(p) == RUNG_PLAIN;
+        const bool half = gpu_half(p, node->input[s]), both = half && dy_half;
+        const bool pieces = in_pieces(x, a.x.at, both ? 8 : 4) && in_pieces(&task.dy, dy, both ? 8 : 4);
+        a.wide = pieces && !half && !dy_half;
         GpuGrid grid = {.x = plain ? gpu_blocks(task.co * x->channels * taps, GPU_BLOCK) : tiles,
                         .y = plain ? 1 : taps};
-        int code = launch_parts(p, step, plain ? "weight_gradient_plain" : "weight_gradient_tiled", grid, &a, task.co,
-                                x->channels);
-        if (code) return code;
+        GpuCode code = {file, plain ? "weight_gradient_plain" : "weight_gradient_tiled", NULL,
+                        gpu_values(p, slope, half, false)};
+        if (!plain && both && pieces) code = (GpuCode){mma, "weight_gradient_mma", NULL, NULL};
+        int failed = launch_parts(p, step, code, grid, &a, task.co, x->channels);
+        if (failed) return failed;
     }
     if (node->outputs < 2) return 0;
     WeightGradientArgs a = all;
@@ -95,7 +102,7 @@ static int launch_weight_gradient(GpuPlan *p, const Step *step) {
     a.out_o = 1;
     a.part = part_of(positions, blocks);
     a.parts = (int)gpu_blocks(positions, a.part);
-    return launch_parts(p, step, "bias_gradient", (GpuGrid){.x = blocks}, &a, task.co, 1);
+    return launch_parts(p, step, (GpuCode){file, "bias_gradient", NULL, slope}, (GpuGrid){.x = blocks}, &a, task.co, 1);
 }
 
 const GpuOperator gpu_weight_gradient_operators[] = {

@@ -168,7 +168,7 @@ static int find_kernels(TrainDevice *d) {
 
 static int make_plan(TrainDevice *d) {
     d->weights = (GpuWeights){d->weight, place_weight, d};
-    GpuPlanOptions options = {.weights = &d->weights, .kernels = d->o.kernels};
+    GpuPlanOptions options = {.storage = d->o.storage, .weights = &d->weights, .kernels = d->o.kernels};
     int code = gpu_plan_make(d->o.plan, NULL, d->gpu, options, &d->plan);
     if (code) return code;
     GpuPlanFacts facts = gpu_plan_facts(d->plan);

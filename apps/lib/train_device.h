@@ -3,7 +3,9 @@
  *
  * A step runs its parts one after another (the captured graph of forward and backward, then their gradients added to
  * the block), and then changes the weights; what comes back is a few numbers. Inputs have two slots: while one part is
- * computed the next is filled by the caller and travels. The host's weights and optimiser (nn/optim.h) are what is
+ * computed the next is filled by the caller and travels. With storage in 16 bits (mixed precision) values and their
+ * gradients lie so on the device and products are of such numbers; weights, gradients of weights, the optimiser and its
+ * blocks stay f32. The host's weights and optimiser (nn/optim.h) are what is
  * begun with, and a mirror to be asked for: checkpoints are written from it and read into it, so that a training begun
  * on one device goes on on another. */
 #ifndef PANUM_APPS_LIB_TRAIN_DEVICE_H
@@ -13,7 +15,8 @@
 
 typedef struct {
     Program *program;
-    const Plan *plan; /* of the program, shape_only */
+    const Plan *plan; /* of the program, shape_only, with gpu_halves where storage is in 16 bits */
+    GpuStorage storage;
     KernelStore *kernels;
     const ParameterList *list;
     Tensor *const *gradient;     /* by parameter, outputs of the program; NULL: none */

@@ -14,6 +14,10 @@
 
 enum { BAD_SAMPLES_IN_A_ROW = 100, KEEP = 3 };
 
+const LossScale trainer_loss_scale = {.scale = 65536, .patience = 2000};
+
+static const char *const storage_names[] = {"f32", "f16", "bf16"}; /* by GpuStorage */
+
 /* On a GPU the samples of a part are taken from the loader while the one before is computed. */
 typedef struct {
     bool taken;
@@ -51,6 +55,7 @@ static Gpu *gpu_of(const Trainer *t) {
 static int make_device(Trainer *t) {
     TrainDeviceOptions o = {.program = t->graph.program,
                             .plan = t->plan,
+                            .storage = t->options.storage,
                             .kernels = t->options.device->kernels,
                             .list = store_parameters(t->store),
                             .gradient = t->graph.gradient,
@@ -67,6 +72,8 @@ static int make_device(Trainer *t) {
 }
 
 static int build(Trainer *t) {
+    if (t->options.storage != GPU_F32 && !gpu_of(t))
+        return fail(ERR_USAGE, "training in %s needs a GPU; on the CPU it is f32", storage_names[t->options.storage]);
     GraphOptions forward = t->options.graph;
     forward.part = GRAPH_FORWARD;
     int code = graph_record(&forward, NULL, &t->graph);
@@ -78,7 +85,7 @@ static int build(Trainer *t) {
     code = graph_record(&t->options.graph, list, &t->graph);
     if (code) return code;
     WeightSource source = store_source(t->store);
-    PlanOptions plan = {.shape_only = gpu_of(t) != NULL};
+    PlanOptions plan = {.shape_only = gpu_of(t) != NULL, .halves = t->options.storage == GPU_F32 ? NULL : gpu_halves};
     code = plan_make(t->graph.program, &source, t->pool, plan, &t->plan);
     if (!code) code = optim_make(list, &t->options.optim, store_block(t->store), &t->optim);
     if (code) return code;
@@ -188,6 +195,9 @@ const float *trainer_best_guess(Trainer *t) {
 }
 Optim *trainer_optim(Trainer *t) {
     return t->optim;
+}
+LossScale trainer_scale(const Trainer *t) {
+    return t->loss_scale;
 }
 
 /* ---- a step ---- */
@@ -343,8 +353,12 @@ static int tell_skipped(Trainer *t, const TrainerStep *step) {
                     "%d steps in a row had a loss or gradients that are not finite, the last at step %" PRId64
                     " (%s); the last checkpoint is from before them: lower --lr or --clip and go on from it",
                     SKIPPED_MOST, t->state.step, names);
-    say("step %" PRId64 ": loss %g, norm of the gradients %g: skipped (%s)", t->state.step, step->loss, step->norm,
-        names);
+    if (t->loss_scale.patience && isfinite(step->loss)) /* how the scale is found: the samples may be as good as any */
+        say("step %" PRId64 ": loss %g, gradients that f16 does not hold: skipped, the loss scale is %g now",
+            t->state.step, step->loss, t->loss_scale.scale);
+    else
+        say("step %" PRId64 ": loss %g, norm of the gradients %g: skipped (%s)", t->state.step, step->loss, step->norm,
+            names);
     return 0;
 }
 
@@ -411,7 +425,7 @@ static int state_fields(Trainer *t, int64_t *steps, StateField fields[STATE_NOTE
 int trainer_save(Trainer *t, const char *folder, const SafetensorsNote *notes, int count) {
     SafetensorsNote all[CHECKPOINT_NOTES_MAX];
     char text[STATE_NOTES][NOTE_TEXT], scale[NOTE_TEXT], name[CHECKPOINT_NAME], path[PATH_MAX];
-    BUG_IF(count + STATE_NOTES + 1 > CHECKPOINT_NOTES_MAX, "%d notes in a checkpoint", count);
+    BUG_IF(count + STATE_NOTES + 2 > CHECKPOINT_NOTES_MAX, "%d notes in a checkpoint", count);
     int code = trainer_sync(t);
     if (code) return code;
     int64_t steps = optim_steps(t->optim);
@@ -426,6 +440,7 @@ int trainer_save(Trainer *t, const char *folder, const SafetensorsNote *notes, i
     }
     snprintf(scale, sizeof scale, "%a", t->loss_scale.scale);
     all[n++] = (SafetensorsNote){"loss_scale", scale};
+    all[n++] = (SafetensorsNote){"storage", storage_names[t->options.storage]};
     for (int i = 0; i < count; i++) all[n++] = notes[i];
     CheckpointBlock blocks[1 + OPTIM_BLOCKS] = {{"weights", store_block(t->store)}};
     int used = 1;
@@ -447,7 +462,10 @@ int trainer_restore(Trainer *t, const Checkpoint *c) {
     for (int i = 0; !code && i < n; i++)
         code = fields[i].whole ? checkpoint_whole(c, fields[i].name, 0, INT64_MAX / 2, fields[i].whole)
                                : checkpoint_real(c, fields[i].name, fields[i].real);
+    const char *storage = checkpoint_note(c, "storage");
     if (!code) code = checkpoint_real(c, "loss_scale", &t->loss_scale.scale);
+    if (!t->options.loss_scale.patience || !storage || strcmp(storage, storage_names[GPU_F16]) != 0)
+        t->loss_scale = t->options.loss_scale;
     if (!code) code = checkpoint_block(c, "weights", store_parameters(t->store), store_block(t->store));
     for (int b = 0; !code && b < OPTIM_BLOCKS; b++)
         if (optim_block(t->optim, b))

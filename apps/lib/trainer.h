@@ -4,7 +4,8 @@
  * f32, changes the weights and brings packed copies up to date. What it computes follows from the options and the
  * samples alone: any number of threads gives the same bits, and so does going on from a checkpoint. On a GPU
  * (apps/lib/train_device.h) sums have another order, so its numbers are near those of the CPU, and its own every time;
- * a checkpoint of either goes on on the other. */
+ * a checkpoint of either goes on on the other, in
+ * whatever storage. */
 #ifndef PANUM_APPS_LIB_TRAINER_H
 #define PANUM_APPS_LIB_TRAINER_H
 #include "apps/lib/checkpoint.h"
@@ -18,8 +19,11 @@ typedef struct {
     int batch;          /* a multiple of graph.pairs */
     OptimOptions optim;
     RateSchedule schedule;
-    int64_t first_step;   /* with which the schedule begins */
-    LossScale loss_scale; /* {1} for f32 */
+    int64_t first_step; /* with which the schedule begins */
+    /* What values and their gradients are stored and multiplied in; weights, their gradients, the optimiser, losses,
+     * positions and transport are f32 always. 16 bits need a GPU: on the CPU they would be rounded for nothing. */
+    GpuStorage storage;
+    LossScale loss_scale; /* of f32 and bf16, whose exponents are alike, {1}; of f16 trainer_loss_scale */
     uint64_t seed;        /* of the initial weights */
     const Device *device; /* which outlives it; NULL: the CPU */
 } TrainerOptions;
@@ -45,6 +49,9 @@ typedef struct {
     double data_seconds, run_seconds, update_seconds;
 } TrainerStep;
 
+/* PyTorch's GradScaler as it comes: 65,536 at first, twice as much after 2000 good steps in a row. */
+extern const LossScale trainer_loss_scale;
+
 typedef struct Trainer Trainer;
 int trainer_make(const TrainerOptions *options, Pool *pool, Trainer **trainer);
 void trainer_drop(Trainer *trainer); /* NULL is fine */
@@ -54,9 +61,9 @@ int trainer_load_weights(Trainer *trainer, const char *path, const char *model);
 /* The same from a block in memory, laid out as that of a trainer of the same network. */
 int trainer_take_weights(Trainer *trainer, const float *weights);
 
-/* One step. A loss or a gradient that is not finite changes no weight and is told; SKIPPED_MOST in a row are
- * ERR_FAILED. A loss far above those of the steps before (apps/lib/spike.h) is told, and the step taken. ERR_INPUT when
- * the loader has no more samples. */
+/* One step. A loss or a gradient that is not finite changes no weight and is told, as is the loss scale that it halves;
+ * SKIPPED_MOST in a row are ERR_FAILED. A loss far above those of the steps before (apps/lib/spike.h) is told, and the
+ * step taken. ERR_INPUT when the loader has no more samples. */
 enum { SKIPPED_MOST = 20 };
 int trainer_step(Trainer *trainer, Loader *loader, TrainerStep *step);
 
@@ -76,9 +83,10 @@ const float *trainer_weights(const Trainer *trainer);
 /* What is validated and shipped: the average where one is kept, else the weights. */
 const float *trainer_best_guess(Trainer *trainer);
 Optim *trainer_optim(Trainer *trainer);
+LossScale trainer_scale(const Trainer *trainer);
 
 /* Everything into folder/checkpoint_STEP, the last three are kept; `notes` are added to its metadata. */
 int trainer_save(Trainer *trainer, const char *folder, const SafetensorsNote *notes, int count);
-/* ERR_WEIGHTS when something is missing in it. */
+/* ERR_WEIGHTS when something is missing in it. The loss scale goes on where both are f16; it begins anew else. */
 int trainer_restore(Trainer *trainer, const Checkpoint *checkpoint);
 #endif

@@ -37,7 +37,7 @@ typedef struct {
  * mean); with the relative term position and pull are 32 each: sum over j of A_ij P(i,j), and W^T do. */
 typedef struct {
     Tokens q, k, v, d_out;
-    float *dq, *dk, *dv;                          /* rows of heads x width, one after another */
+    void *dq, *dk, *dv;                           /* rows of heads x width, one after another; f32 or 16 bits */
     float *d_weight, *d_bias;                     /* [width][32], [width]; with the relative term */
     float *most, *share, *mean, *position, *pull; /* scratch */
     i64 batches, queries, keys;

@@ -1,5 +1,6 @@
-/* cuda/kernels/attention_back.cu - the gradient of attention by heads in f32, with and without the relative term. The
- * plain rung: it says what is computed. With A and P as in attention.cu and do the gradient of its result:
+/* cuda/kernels/attention_back.cu - the gradient of attention by heads, with and without the relative term. The plain
+ * rung: it says what is computed, in f32 whatever tokens and results are in memory. With A and P as in attention.cu and
+ * do the gradient of its result:
  *
  *   dA_ij = do_i . v_j + (W^T do_i) . P_ij       (the second term with the relative term only)
  *   dS_ij = scale A_ij (dA_ij - sum over k of A_ik dA_ik)
@@ -9,11 +10,18 @@
  * One kernel goes over the queries and leaves for each of them what A and dS are made from; a second one gathers over
  * the keys, a third over everything for W and b. Nothing is scattered: a run repeats bit for bit. Forward keeps
  * nothing. Computes 18 queries x keys x width flops a head (nine products), 8 more for each further 128 columns. */
-#include "cuda/device/device.h"
+#include "cuda/device/value.h"
 #include "cuda/kernels/attention.h"
 
 #define WARPS 4
 #define COLUMNS 4 /* of each lane at a time */
+
+DEVICE float dot_values(const Value *x, const Value *y, int n) {
+    float sum = 0;
+    UNROLL_BY(4)
+    for (int c = 0; c < n; c++) sum = fma_f32(value_f32(x[c]), value_f32(y[c]), sum);
+    return sum;
+}
 
 DEVICE float dot(const float *x, const float *y, int n) {
     float sum = 0;
@@ -45,23 +53,23 @@ KERNEL(attention_back_queries, WARPS * 32, AttentionBackArgs, a) {
     int pair = at / queries, query = at - pair * queries, batch = pair / a.heads;
     int other = (batch + a.shift) % (int)a.batches, column = (pair - batch * a.heads) * a.width;
     if (batch >= a.batches) return; /* the whole warp; blocks do not meet */
-    const float *q = (const float *)a.q.at + batch * a.q.batch + query * a.q.row + column;
-    const float *d_out = (const float *)a.d_out.at + batch * a.d_out.batch + query * a.d_out.row + column;
-    const float *k = (const float *)a.k.at + other * a.k.batch + column,
-                *v = (const float *)a.v.at + other * a.v.batch + column;
+    const Value *q = (const Value *)a.q.at + batch * a.q.batch + query * a.q.row + column;
+    const Value *d_out = (const Value *)a.d_out.at + batch * a.d_out.batch + query * a.d_out.row + column;
+    const Value *k = (const Value *)a.k.at + other * a.k.batch + column,
+                *v = (const Value *)a.v.at + other * a.v.batch + column;
     if (a.relative.h) {
         float sum = 0;
         for (int c = 0; c < a.width; c++)
-            sum = fma_f32(d_out[c], a.relative.weight[c * ATTENTION_PE_WIDTH + lane], sum);
+            sum = fma_f32(value_f32(d_out[c]), a.relative.weight[c * ATTENTION_PE_WIDTH + lane], sum);
         pull[lane] = a.pull[(i64)at * ATTENTION_PE_WIDTH + lane] = sum;
     }
     warp_sync();
     float most = bits_f32(0xff800000u), total = 0, mean = 0, position = 0; /* -infinity */
-    for (int j = lane; j < keys; j += 32) most = max_f32(most, a.scale * dot(q, k + j * a.k.row, a.width));
+    for (int j = lane; j < keys; j += 32) most = max_f32(most, a.scale * dot_values(q, k + j * a.k.row, a.width));
     most = warp_max(most);
     for (int j = lane; j < keys; j += 32) {
-        float weight = exp_f32(a.scale * dot(q, k + j * a.k.row, a.width) - most);
-        float slope_of_weight = dot(d_out, v + j * a.v.row, a.width);
+        float weight = exp_f32(a.scale * dot_values(q, k + j * a.k.row, a.width) - most);
+        float slope_of_weight = dot_values(d_out, v + j * a.v.row, a.width);
         if (a.relative.h) slope_of_weight += pull_of(&a.relative, pull, query, j);
         total += weight;
         mean = fma_f32(weight, slope_of_weight, mean);
@@ -82,19 +90,19 @@ KERNEL(attention_back_queries, WARPS * 32, AttentionBackArgs, a) {
             float weight = 0;
             slope[lane] = 0;
             if (j < keys) {
-                weight = share * exp_f32(a.scale * dot(q, k + j * a.k.row, a.width) - most);
-                float slope_of_weight = dot(d_out, v + j * a.v.row, a.width);
+                weight = share * exp_f32(a.scale * dot_values(q, k + j * a.k.row, a.width) - most);
+                float slope_of_weight = dot_values(d_out, v + j * a.v.row, a.width);
                 if (a.relative.h) slope_of_weight += pull_of(&a.relative, pull, query, j);
                 slope[lane] = a.scale * weight * (slope_of_weight - mean);
             }
             warp_sync();
             UNROLL_BY(1)
             for (int i = 0; i < 32 && j0 + i < keys; i++) {
-                const float *key = k + (j0 + i) * a.k.row;
+                const Value *key = k + (j0 + i) * a.k.row;
                 UNROLL
                 for (int n = 0; n < COLUMNS; n++) {
                     int c = first + n * 32 + lane;
-                    if (c < a.width) sum[n] = fma_f32(slope[i], key[c], sum[n]);
+                    if (c < a.width) sum[n] = fma_f32(slope[i], value_f32(key[c]), sum[n]);
                 }
             }
             warp_sync(); /* the slopes have been used */
@@ -109,7 +117,8 @@ KERNEL(attention_back_queries, WARPS * 32, AttentionBackArgs, a) {
         UNROLL
         for (int n = 0; n < COLUMNS; n++) {
             int c = first + n * 32 + lane;
-            if (c < a.width) a.dq[(batch * a.queries + query) * a.heads * a.width + column + c] = sum[n];
+            i64 to = (batch * a.queries + query) * a.heads * a.width + column + c;
+            if (c < a.width) ((Result *)a.dq)[to] = f32_result(sum[n]);
         }
     }
     if (a.relative.h) a.position[(i64)at * ATTENTION_PE_WIDTH + lane] = position;
@@ -123,10 +132,10 @@ KERNEL(attention_back_keys, WARPS * 32, AttentionBackArgs, a) {
     int pair = at / keys, key = at - pair * keys, batch = pair / a.heads, head = pair - batch * a.heads;
     int other = (batch + (int)a.batches - a.shift) % (int)a.batches, column = head * a.width;
     if (batch >= a.batches) return; /* the whole warp; blocks do not meet */
-    const float *q = (const float *)a.q.at + other * a.q.batch + column,
-                *d_out = (const float *)a.d_out.at + other * a.d_out.batch + column;
-    const float *k = (const float *)a.k.at + batch * a.k.batch + key * a.k.row + column;
-    const float *v = (const float *)a.v.at + batch * a.v.batch + key * a.v.row + column;
+    const Value *q = (const Value *)a.q.at + other * a.q.batch + column,
+                *d_out = (const Value *)a.d_out.at + other * a.d_out.batch + column;
+    const Value *k = (const Value *)a.k.at + batch * a.k.batch + key * a.k.row + column;
+    const Value *v = (const Value *)a.v.at + batch * a.v.batch + key * a.v.row + column;
     i64 first_query = (i64)(other * a.heads + head) * queries;
     for (int first = 0; first < a.width; first += 32 * COLUMNS) {
         float dk[COLUMNS], dv[COLUMNS];
@@ -137,8 +146,8 @@ KERNEL(attention_back_keys, WARPS * 32, AttentionBackArgs, a) {
             weights[lane] = slope[lane] = 0;
             if (i < queries) {
                 i64 row = first_query + i;
-                float weight = a.share[row] * exp_f32(a.scale * dot(q + i * a.q.row, k, a.width) - a.most[row]);
-                float slope_of_weight = dot(d_out + i * a.d_out.row, v, a.width);
+                float weight = a.share[row] * exp_f32(a.scale * dot_values(q + i * a.q.row, k, a.width) - a.most[row]);
+                float slope_of_weight = dot_values(d_out + i * a.d_out.row, v, a.width);
                 if (a.relative.h) slope_of_weight += pull_of(&a.relative, a.pull + row * ATTENTION_PE_WIDTH, i, key);
                 weights[lane] = weight;
                 slope[lane] = a.scale * weight * (slope_of_weight - a.mean[row]);
@@ -150,8 +159,8 @@ KERNEL(attention_back_keys, WARPS * 32, AttentionBackArgs, a) {
                 for (int n = 0; n < COLUMNS; n++) {
                     int c = first + n * 32 + lane;
                     if (c >= a.width) continue;
-                    dk[n] = fma_f32(slope[r], q[(i0 + r) * a.q.row + c], dk[n]);
-                    dv[n] = fma_f32(weights[r], d_out[(i0 + r) * a.d_out.row + c], dv[n]);
+                    dk[n] = fma_f32(slope[r], value_f32(q[(i0 + r) * a.q.row + c]), dk[n]);
+                    dv[n] = fma_f32(weights[r], value_f32(d_out[(i0 + r) * a.d_out.row + c]), dv[n]);
                 }
             }
             warp_sync(); /* they have been used */
@@ -161,8 +170,8 @@ KERNEL(attention_back_keys, WARPS * 32, AttentionBackArgs, a) {
             int c = first + n * 32 + lane;
             i64 to = (batch * a.keys + key) * a.heads * a.width + column + c;
             if (c >= a.width) continue;
-            a.dk[to] = dk[n];
-            a.dv[to] = dv[n];
+            ((Result *)a.dk)[to] = f32_result(dk[n]);
+            ((Result *)a.dv)[to] = f32_result(dv[n]);
         }
     }
 }
@@ -177,7 +186,7 @@ KERNEL(attention_back_position, 256, AttentionBackArgs, a) {
     for (int row = warp_x(); row < rows; row += 8) {
         int pair = row / queries, query = row - pair * queries, batch = pair / a.heads;
         int column = (pair - batch * a.heads) * a.width + block_x();
-        float d = ((const float *)a.d_out.at)[batch * a.d_out.batch + query * a.d_out.row + column];
+        float d = value_f32(((const Value *)a.d_out.at)[batch * a.d_out.batch + query * a.d_out.row + column]);
         weight = fma_f32(d, a.position[(i64)row * ATTENTION_PE_WIDTH + lane], weight);
         bias += d;
     }

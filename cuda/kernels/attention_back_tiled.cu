@@ -1,5 +1,5 @@
 /* cuda/kernels/attention_back_tiled.cu - the gradient of attention by heads in f32, without the relative term: the fast
- * rung of attention_back.cu, of the pieces of attend.h.
+ * rung of attention_back.cu, of the pieces of attend.h. Tokens and results may be in 16 bits.
  *
  * Over the queries, twice over all keys: first the largest score, the sum of weights and the mean of dA, as they run;
  * then dq_i = sum_j dS_ij k_j. Over the keys, once over all queries: dv_j = sum_i A_ij do_i, dk_j = sum_i dS_ij q_i.
@@ -160,7 +160,7 @@ KERNEL_BLOCKS(attention_back_queries, THREADS, 3, AttentionBackArgs, a) {
         for (int n = 0; n < COLUMNS; n++) {
             int query = first + row_of(r), c = column_of(n);
             if (query < queries && c < a.width)
-                a.dq[(batch * a.queries + query) * a.heads * a.width + column + c] = dq[r][n];
+                ((Result *)a.dq)[(batch * a.queries + query) * a.heads * a.width + column + c] = f32_result(dq[r][n]);
         }
     }
 }
@@ -256,8 +256,8 @@ KERNEL_BLOCKS(attention_back_keys, THREADS, WIDTH > 64 ? 2 : 3, AttentionBackArg
             int key = first + row_of(r), c = column_of(n);
             i64 to = (batch * a.keys + key) * a.heads * a.width + column + c;
             if (key >= keys || c >= a.width) continue;
-            a.dk[to] = dk[r][n];
-            a.dv[to] = dv[r][n];
+            ((Result *)a.dk)[to] = f32_result(dk[r][n]);
+            ((Result *)a.dv)[to] = f32_result(dv[r][n]);
         }
     }
 }

@@ -7,11 +7,12 @@
 /* x (of softmax: its result) and dy: rows whose channels lie side by side. dx is dense, and may be x or dy where those
  * lie the same way. */
 typedef struct {
-    const float *x, *dy, *weight; /* weight: [channels]; NULL is ones */
-    float *dx;                    /* unused when a region stores */
-    float *spread;                /* [row][2]: mean and 1 / sqrt(variance + eps); of the plain rung */
-    double *part;                 /* [tile][2][channel]: sums of dy z and of dy. NULL: not asked for */
-    float *d_weight, *d_bias;     /* of the plain rung; NULL: not asked for */
+    const void *x, *dy;       /* numbers as device/value.h says: x Value, dy Slope, dx Result */
+    const float *weight;      /* [channels]; NULL is ones */
+    void *dx;                 /* unused when a region stores */
+    float *spread;            /* [row][2]: mean and 1 / sqrt(variance + eps); of the plain rung */
+    double *part;             /* [tile][2][channel]: sums of dy z and of dy. NULL: not asked for */
+    float *d_weight, *d_bias; /* of the plain rung; NULL: not asked for */
     RowPlaces x_places, dy_places;
     i64 rows, tile; /* rows of a tile: one block's */
     int channels;

@@ -1,5 +1,5 @@
-/* cuda/kernels/weight_gradient.cu - the gradients of a convolution's or a linear layer's weight and bias in f32: matrix
- * products over positions, dy^T x for each tap.
+/* cuda/kernels/weight_gradient.cu - the gradients of a convolution's or a linear layer's weight and bias, f32 whatever
+ * x and dy are: matrix products over positions, dy^T x for each tap.
  *
  *   weight_gradient_plain   one element of one part a thread, everything from global memory: says what is computed
  *   weight_gradient_tiled   64 x 64 elements of one tap and one part a block (tile.h)
@@ -8,7 +8,8 @@
  *
  * There are few elements and many positions, so the positions are cut into parts, each summed by its own block; a
  * second launch adds the parts in order. How they are cut depends on shapes alone and no sum waits for another's turn:
- * repeats are bit for bit the same, and so are the two rungs, which sum alike.
+ * repeats are bit for bit the same, and so are the two rungs, which sum alike. Where x and dy are both in 16 bits,
+ * weight_gradient_mma.cu is the rung above these.
  *
  * 2 positions Co Ci taps flops. The tiled rung reads every element of dy once for each tap and 64 channels of x, and of
  * x once for each tap and 64 channels of dy: 16 flops for each byte of shared memory filled from L2. */
@@ -41,27 +42,35 @@ KERNEL(weight_gradient_plain, 256, WeightGradientArgs, a) {
     float sum = 0;
     for (int i = first; i < last; i++) {
         Meeting m = meet(&a, i, (int)tap / a.kw, (int)tap % a.kw);
-        if (m.x >= 0) sum = fma_f32(a.dy.at[m.dy + o], a.x.at[m.x + c], sum);
+        if (m.x >= 0)
+            sum = fma_f32(slope_f32(((const Slope *)a.dy.at)[m.dy + o]), value_f32(((const Value *)a.x.at)[m.x + c]),
+                          sum);
     }
     a.out[block_z() * a.out_part + o * a.out_o + c * a.out_c + tap * a.out_tap] = sum;
 }
 
-/* s[k][e] = from[offset[k] + e] for e < count; zeros beyond, and where offset[k] is negative. */
-DEVICE void fetch(float *s, const float *from, const i64 *offset, i64 count, int wide) {
-    int t = thread_x();
-    if (wide) {
-        int k = t / (TILE / 4), e = t % (TILE / 4) * 4;
-        Float4 v = {0, 0, 0, 0};
-        if (offset[k] >= 0 && e < count) v = load4_f32(from + offset[k] + e);
-        store4_f32(s + k * TILE_PITCH + e, v);
-    } else {
-        UNROLL
-        for (int i = 0; i < TILE * TILE_DEPTH / TILE_THREADS; i++) {
-            int at = t + i * TILE_THREADS, k = at / TILE, e = at % TILE;
-            s[k * TILE_PITCH + e] = offset[k] >= 0 && e < count ? from[offset[k] + e] : 0;
-        }
+/* s[k][e] = from[offset[k] + e] for e < count; zeros beyond, and where offset[k] is negative. Once for either side,
+ * which may be of another type. */
+#define FETCH(name, Number, number_f32)                                                                \
+    DEVICE void name(float *s, const Number *from, const i64 *offset, i64 count) {                     \
+        UNROLL                                                                                         \
+        for (int i = 0; i < TILE * TILE_DEPTH / TILE_THREADS; i++) {                                   \
+            int at = thread_x() + i * TILE_THREADS, k = at / TILE, e = at % TILE;                      \
+            s[k * TILE_PITCH + e] = offset[k] >= 0 && e < count ? number_f32(from[offset[k] + e]) : 0; \
+        }                                                                                              \
     }
+FETCH(fetch_dy, Slope, slope_f32)
+FETCH(fetch_x, Value, value_f32)
+
+#if !defined(LOAD_HALF) && !defined(SLOPE_HALF)
+/* The same by 16 bytes. */
+DEVICE void fetch_wide(float *s, const float *from, const i64 *offset, i64 count) {
+    int k = thread_x() / (TILE / 4), e = thread_x() % (TILE / 4) * 4;
+    Float4 v = {0, 0, 0, 0};
+    if (offset[k] >= 0 && e < count) v = load4_f32(from + offset[k] + e);
+    store4_f32(s + k * TILE_PITCH + e, v);
 }
+#endif
 
 /* grid: tiles of o and c, taps, parts */
 KERNEL(weight_gradient_tiled, TILE_THREADS, WeightGradientArgs, a) {
@@ -83,8 +92,18 @@ KERNEL(weight_gradient_tiled, TILE_THREADS, WeightGradientArgs, a) {
         }
         for (int k = 0; k < RUN && run + k < last; k += TILE_DEPTH) {
             block_sync(); /* the tiles have been used, the places are there */
-            fetch(left, a.dy.at + o0, dy_at + k, a.dy.channels - o0, a.wide);
-            fetch(right, a.x.at + c0, x_at + k, a.x.channels - c0, a.wide);
+            const Slope *dy = (const Slope *)a.dy.at + o0;
+            const Value *x = (const Value *)a.x.at + c0;
+#if !defined(LOAD_HALF) && !defined(SLOPE_HALF)
+            if (a.wide) {
+                fetch_wide(left, dy, dy_at + k, a.dy.channels - o0);
+                fetch_wide(right, x, x_at + k, a.x.channels - c0);
+            } else
+#endif
+            {
+                fetch_dy(left, dy, dy_at + k, a.dy.channels - o0);
+                fetch_x(right, x, x_at + k, a.x.channels - c0);
+            }
             block_sync();
             tile_product(sum, left, right);
         }
@@ -109,7 +128,9 @@ KERNEL(bias_gradient, 256, WeightGradientArgs, a) {
     float sum = 0;
     for (int i = first + warp_x(); i < last && o < a.dy.channels; i += 8) {
         int line = i / a.out_w, n = line / a.out_h;
-        sum += a.dy.at[n * a.dy.by_n + (line - n * a.out_h) * a.dy.by_y + (i - line * a.out_w) * a.dy.by_x + o];
+        sum += slope_f32(
+            ((const Slope *)
+                 a.dy.at)[n * a.dy.by_n + (line - n * a.out_h) * a.dy.by_y + (i - line * a.out_w) * a.dy.by_x + o]);
     }
     sums[thread_x()] = sum;
     block_sync();

@@ -3,9 +3,9 @@
 #define PANUM_CUDA_KERNELS_WEIGHT_GRADIENT_H
 #include "cuda/device/types.h"
 
-/* A map with its channels side by side; strides in elements. */
+/* A map with its channels side by side; strides in elements. Numbers as device/value.h says: x Value, dy Slope. */
 typedef struct {
-    const float *at;
+    const void *at;
     i64 channels, by_n, by_y, by_x;
 } GradientMap;
 

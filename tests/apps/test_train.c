@@ -164,10 +164,15 @@ static void wrong_use_is_told(void **state) {
     expect(folder, "--init nothing.safetensors", 4, "nothing.safetensors");
     int code = run_command(output, sizeof output, "%s train mono", panum_program());
     assert_int_equal(code, 2);
-    /* other settings than it was begun with */
-    train(folder, "--crop 64x64 --batch 1 --validate-samples 1 --steps 1 --lr 1e-4");
-    expect(folder, "--lr 1e-3", 2, "--lr was 0.0001 and is 0.001");
-    expect(folder, "--lr 1e-3 --resume-anyway", 0, "goes on from");
+    expect(folder, "--precision f16 --device cpu", 2, "--precision f16 is for a GPU");
+    expect(folder, "--precision bf16 --overfit frame.ppm", 2, "--overfit runs on the CPU, in f32");
+    /* other settings than it was begun with; the precision is remembered, and free to change as the device is */
+    train(folder, "--crop 64x64 --batch 1 --validate-samples 1 --steps 1 --lr 1e-4 --precision bf16");
+    expect(folder, "--lr 1e-3", 2, "(--lr was 0.0001 and is 0.001)");
+    expect(folder, "--lr 1e-3 --resume-anyway --device cpu", 0, "in f32: bf16 is for a GPU");
+    assert_non_null(strstr(output, "goes on from"));
+    expect(folder, "--lr 1e-3 --resume-anyway --precision f32", 0, "goes on from");
+    assert_null(strstr(output, "for a GPU"));
     /* nothing is begun anew in silence */
     run_command(output, sizeof output, "for f in %s/checkpoint_*; do echo broken > $f; done", folder);
     expect(folder, "", 4, "none of its");

@@ -4,11 +4,12 @@
  * PyTorch.
  *
  * In `make test` the whole of it runs once on the fast rungs; `make test-emulated` says "all", and then also runs the
- * plain rungs, step by step instead of fused, with threads in another order, and what comes compiled with the program
- * ("kept": that alone). */
-#include "apps/lib/train_graph.h"
+ * step in mixed precision, f16 and bf16 ("mixed": that alone), the plain rungs, step by step instead of fused, with
+ * threads in another order, and what comes compiled with the program ("kept": that alone). */
+#include "apps/lib/trainer.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "exec/steps.h"
 #include "nn/net.h"
 #include "nn/store.h"
 #include "tensor/files/weights.h"
@@ -60,8 +61,11 @@ static void open_case(Case *c) {
 /* ---- a program on both ---- */
 
 typedef struct {
-    double tap;      /* largest difference of a tap or output over its largest value */
-    double gradient; /* length of the difference of a gradient over its length, or over 1e-6 of that of all of them */
+    double tap; /* largest difference of a tap or output over its largest value */
+    double
+        gradient; /* length of the difference of a gradient over its length, or over `least` of that of all of them */
+    double least;
+    double all; /* of all gradients as one vector; 0: not asked */
 } Bounds;
 
 /* Lengths of b, and of a - b; the largest of each. */
@@ -88,7 +92,8 @@ static bool is_gradient(const char *name) {
 
 typedef struct {
     Bounds bound;
-    double all; /* length of all gradients together */
+    double all, all_off; /* length of all gradients together, and of the difference */
+    double scale;        /* of the loss on the device */
     double worst[2];
     char name[2][160];
     int told, count[2];
@@ -100,9 +105,11 @@ static void judge(Judgement *j, GpuPlan *device, const Plan *cpu, const Tensor *
     float *got = mem_array((size_t)count, sizeof *got);
     assert_non_null(got);
     must(gpu_plan_read(device, base, got));
-    const Apart d = apart(got, plan_data(cpu, base), count);
     const int kind = is_gradient(name);
-    const double error = kind ? d.off / fmax(d.length, 1e-6 * j->all) : d.largest_off / fmax(d.largest, 1e-6);
+    for (int64_t i = 0; kind && i < count; i++) got[i] = (float)((double)got[i] / j->scale);
+    const Apart d = apart(got, plan_data(cpu, base), count);
+    const double error = kind ? d.off / fmax(d.length, j->bound.least * j->all) : d.largest_off / fmax(d.largest, 1e-6);
+    if (kind) j->all_off += d.off * d.off;
     if (!(error <= j->worst[kind])) {
         j->worst[kind] = error;
         snprintf(j->name[kind], sizeof j->name[kind], "%s", name);
@@ -113,6 +120,17 @@ static void judge(Judgement *j, GpuPlan *device, const Plan *cpu, const Tensor *
     mem_free(got);
 }
 
+/* MiB of all values of the program that are placed, or of those of them in 16 bits. */
+static double bytes_of(const Program *program, const Plan *plan, bool half) {
+    double bytes = 0;
+    for (int i = 0; i < program_tensors(program); i++) {
+        const Tensor *t = program_tensor(program, i);
+        if (t->base != t || t->kind != TENSOR_VALUE || plan_place(plan, t) < 0) continue;
+        if (!half || plan_half(plan, t)) bytes += (double)tensor_bytes(t) / 1048576;
+    }
+    return bytes;
+}
+
 typedef void Fill(const Case *c, Program *program, const Plan *plan);
 
 static void compare(const char *what, const Case *c, Program *program, Fill *fill, PlanWay way, Bounds bound) {
@@ -121,10 +139,12 @@ static void compare(const char *what, const Case *c, Program *program, Fill *fil
     Plan *cpu, *shape;
     Gpu *gpu;
     GpuPlan *device;
+    const bool mixed = way.gpu.storage != GPU_F32;
     way.plan.exact = true;
-    way.plan.keep_taps = true;
+    way.plan.keep_taps = !mixed; /* what is kept for others to read is f32 */
     must(plan_make(program, &source, NULL, way.plan, &cpu));
     way.plan.shape_only = true;
+    way.plan.halves = mixed ? gpu_halves : NULL;
     must(plan_make(program, &source, NULL, way.plan, &shape));
     must(test_device_open(way.device, &gpu));
     must(gpu_plan_make(shape, &source, gpu, way.gpu, &device));
@@ -133,10 +153,12 @@ static void compare(const char *what, const Case *c, Program *program, Fill *fil
         const Tensor *t = program_tensor(program, i);
         if (t->kind == TENSOR_INPUT && t->base == t) must(gpu_plan_write(device, t, plan_data(cpu, t)));
     }
+    const float scale = way.gpu.storage == GPU_F16 ? (float)trainer_loss_scale.scale : 1;
+    if (mixed) must(gpu_plan_write(device, program_find(program, "loss_scale"), &scale));
     must(plan_run(cpu));
     must(gpu_plan_run(device));
 
-    Judgement j = {.bound = bound};
+    Judgement j = {.bound = bound, .scale = (double)scale};
     const char *name;
     for (int i = 0; i < program_outputs(program); i++) {
         const Tensor *t = program_output_at(program, i, &name);
@@ -146,7 +168,7 @@ static void compare(const char *what, const Case *c, Program *program, Fill *fil
         }
     }
     j.all = sqrt(j.all);
-    for (int i = 0; i < program_taps(program); i++) {
+    for (int i = 0; !mixed && i < program_taps(program); i++) {
         const Tensor *t = program_tap_at(program, i, &name);
         judge(&j, device, cpu, t, name);
     }
@@ -159,6 +181,12 @@ static void compare(const char *what, const Case *c, Program *program, Fill *fil
         "%s: %d launches, %.1f MiB; %d taps and outputs, worst %s %.1e; %d gradients, worst %s %.1e; %.1f s\n", what,
         facts.launches, (double)(facts.block + facts.weights + facts.extra) / 1048576, j.count[0], j.name[0],
         j.worst[0], j.count[1], j.name[1], j.worst[1], (double)(clock() - began) / CLOCKS_PER_SEC);
+    if (mixed) {
+        const double off = sqrt(j.all_off) / j.all;
+        print_message("  all gradients as one: off by %.1e; %.1f of %.1f MiB of values in 16 bits\n", off,
+                      bytes_of(program, shape, true), bytes_of(program, shape, false));
+        assert_true(off <= bound.all);
+    }
     if (j.told) fail_msg("%s: %d are not what they are on the CPU", what, j.told);
     operators_seen(shape, way.gpu.storage);
     gpu_plan_drop(device);
@@ -179,7 +207,7 @@ static void fill_forward(const Case *c, Program *program, const Plan *plan) {
     for (size_t i = 0; i < sizeof c->eye; i++) to[i] = from[i];
 }
 
-static const Bounds bounds = {.tap = 2e-4, .gradient = 3e-4};
+static const Bounds bounds = {.tap = 2e-4, .gradient = 3e-4, .least = 1e-6};
 
 static void forward(const char *what, PlanWay way) {
     Case *c = mem_zero(1, sizeof *c);
@@ -217,7 +245,7 @@ static void fill_step(const Case *c, Program *program, const Plan *plan) {
     *(float *)plan_data(plan, program_find(program, "loss_scale")) = 1;
 }
 
-static void train(const char *what, PlanWay way) {
+static void train(const char *what, PlanWay way, Bounds bound) {
     Case *c = mem_zero(1, sizeof *c);
     open_case(c);
     GraphOptions options = {.network = network(3), .width = TRAIN_WIDTH, .height = TRAIN_HEIGHT, .pairs = 1};
@@ -229,7 +257,7 @@ static void train(const char *what, PlanWay way) {
     graph_drop(&graph);
     options.part = GRAPH_TRAIN;
     must(graph_record(&options, list, &graph));
-    compare(what, c, graph.program, fill_step, way, bounds);
+    compare(what, c, graph.program, fill_step, way, bound);
     graph_drop(&graph);
     parameters_drop(list);
     store_close(c->store);
@@ -243,7 +271,20 @@ static void test_forward(void **state) {
 
 static void test_step(void **state) {
     (void)state;
-    train("XS step 32x64", (PlanWay){.device = {.order = 1, .unwatched = true}});
+    train("XS step 32x64", (PlanWay){.device = {.order = 1, .unwatched = true}}, bounds);
+}
+
+static const Bounds f16_bounds = {.tap = 1, .gradient = 1, .least = 1e-3, .all = 1};
+static const Bounds bf16_bounds = {.tap = 1, .gradient = 1, .least = 1e-3, .all = 1};
+
+static void test_f16_step(void **state) {
+    (void)state;
+    train("XS step 32x64, f16", (PlanWay){{0}, {.storage = GPU_F16}, {.unwatched = true}}, f16_bounds);
+}
+
+static void test_bf16_step(void **state) {
+    (void)state;
+    train("XS step 32x64, bf16", (PlanWay){{0}, {.storage = GPU_BF16}, {.unwatched = true}}, bf16_bounds);
 }
 
 static void test_plain_forward(void **state) {
@@ -254,8 +295,8 @@ static void test_plain_forward(void **state) {
 
 static void test_plain_step(void **state) {
     (void)state;
-    train("XS step 32x64, plain",
-          (PlanWay){{.interpret = true}, {.rung = RUNG_PLAIN}, {.order = 7, .unwatched = true}});
+    train("XS step 32x64, plain", (PlanWay){{.interpret = true}, {.rung = RUNG_PLAIN}, {.order = 7, .unwatched = true}},
+          bounds);
 }
 
 /* What comes compiled with the program, regions interpreted: a machine without NVRTC. */
@@ -266,16 +307,19 @@ static void test_kept_forward(void **state) {
 
 static void test_kept_step(void **state) {
     (void)state;
-    train("XS step 32x64, as it comes", (PlanWay){.device = {.form = GPU_EMBEDDED, .order = 1, .unwatched = true}});
+    train("XS step 32x64, as it comes", (PlanWay){.device = {.form = GPU_EMBEDDED, .order = 1, .unwatched = true}},
+          bounds);
 }
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_forward), cmocka_unit_test(test_step)};
+    const struct CMUnitTest mixed[] = {cmocka_unit_test(test_f16_step), cmocka_unit_test(test_bf16_step)};
     const struct CMUnitTest plain[] = {cmocka_unit_test(test_plain_forward), cmocka_unit_test(test_plain_step)};
     const struct CMUnitTest kept[] = {cmocka_unit_test(test_kept_forward), cmocka_unit_test(test_kept_step)};
     const char *asked = argc > 1 ? argv[1] : "";
-    const bool all = !strcmp(asked, "all"), only_kept = !strcmp(asked, "kept");
-    int failed = only_kept ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
+    const bool all = !strcmp(asked, "all"), only_mixed = !strcmp(asked, "mixed"), only_kept = !strcmp(asked, "kept");
+    int failed = only_mixed || only_kept ? 0 : cmocka_run_group_tests(tests, NULL, NULL);
+    if (all || only_mixed) failed += cmocka_run_group_tests(mixed, NULL, NULL);
     if (all) failed += cmocka_run_group_tests(plain, NULL, NULL);
     if (all || only_kept) failed += cmocka_run_group_tests(kept, NULL, NULL);
     return failed;

@@ -74,8 +74,8 @@ static void begin(Training *t, const OptimOptions *options, Gpu *gpu) {
     t->gradients = mem_zero((size_t)list->block, sizeof(float));
     if (!gpu) return;
     t->kernels = kernel_store_make(gpu);
-    TrainDeviceOptions o = {t->program, t->plan, t->kernels, list,     t->gradient, t->seed,
-                            t->scalar,  2,       PARTS,      t->optim, weights};
+    TrainDeviceOptions o = {t->program, t->plan,   GPU_F32, t->kernels, list,     t->gradient,
+                            t->seed,    t->scalar, 2,       PARTS,      t->optim, weights};
     must(train_device_make(gpu, &o, &t->device));
 }
 
@@ -301,8 +301,8 @@ static void test_no_memory(void **state) {
     train_device_drop(t.device);
     Ballast ballast;
     take_all(gpu, &ballast);
-    TrainDeviceOptions o = {t.program, t.plan, t.kernels, store_parameters(t.store), t.gradient, t.seed, t.scalar,
-                            2,         PARTS,  t.optim,   store_block(t.store)};
+    TrainDeviceOptions o = {t.program, t.plan, GPU_F32, t.kernels, store_parameters(t.store), t.gradient, t.seed,
+                            t.scalar,  2,      PARTS,   t.optim,   store_block(t.store)};
     assert_int_equal(train_device_make(gpu, &o, &t.device), ERR_MEMORY);
     printf("  %s\n", err_sentence());
     assert_non_null(strstr(err_sentence(), "no room"));

@@ -200,7 +200,8 @@ static int run(GpuStream *stream, const Work *w) {
                           w->launch.threads,
                           w->launch.shared,
                           d->gpu.facts.shared_a_block,
-                          d->order};
+                          d->order,
+                          d->unwatched};
         if (!simt_run(w->kernel->run, w->arguments, w->bytes, how)) return 0;
         snprintf(text, sizeof text, "%s", simt_error);
         return lose(d, text);

@@ -241,7 +241,7 @@ static void touch_as(const char *at, size_t n, int kind, const void *pc, unsigne
         if (s->flight)
             report("thread %u: %s of bytes whose asynchronous copy is under way, at %s", simt_thread, verb[kind],
                    where(pc, a, sizeof a));
-        if (kind == READ && is_shared && s->we < block_start)
+        if (kind == READ && is_shared && s->we < block_start && !how.unwatched)
             report("thread %u reads shared memory never written, at %s", simt_thread, where(pc, a, sizeof a));
         if (s->we >= from && !(kind == ATOMIC && s->watomic) &&
             (s->we < block_start ||

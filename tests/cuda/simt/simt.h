@@ -11,6 +11,7 @@ typedef struct {
     unsigned threads;
     size_t shared, shared_limit; /* bytes of SHARED_REST; what a block may have in all, 0: 256 KB */
     unsigned order;              /* of threads: 0 forwards, 1 backwards, else the seed of a shuffle */
+    int unwatched;               /* the kernel's own loads and stores are not seen, only those of words */
 } SimtLaunch;
 typedef struct {
     long long accesses, switches, meets, barriers, mma, conflicts, shared_bytes;
