@@ -13,6 +13,10 @@
 
 enum { NOTES_MAX = 90, LOADER_NICE = 5, PHASES_MAX = 3 };
 #define FILM_JUDGING_SHARE 0.1
+/* AdamW's step is a ratio of two averages of the gradient, so behind a gate that closes it stays as long as ever until
+ * the gradient is as small as this, beside about 1e-4 for a number that learns. With the usual 1e-8 the local refiner's
+ * activations had grown to 1e10 by then. Fine-tuning keeps the 1e-8 of the recipe it repeats. */
+#define ADAM_EPSILON 1e-6
 
 const char *const train_film_terms[FILM_TERMS] = {"photometric", "anchor",       "sign_magnitude",
                                                   "smoothness",  "translucency", "translucent_share"};
@@ -54,6 +58,7 @@ typedef struct {
     FilmResult film_result;
     double error;  /* what the last measurement goes by */
     bool measured; /* that is of the weights as they are now */
+    int silent;    /* parameters without a gradient, as last told */
     struct {
         double sum[LOG_TERMS + GRAPH_TERMS_MAX];
         int64_t steps, skipped;
@@ -206,6 +211,7 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
     TrainerOptions options = {.graph = graph_of(r, p),
                               .batch = (int)o->batch,
                               .optim = {.method = o->method == 0 ? OPTIM_ADAMW : OPTIM_SGD,
+                                        .epsilon = o->films ? 0 : ADAM_EPSILON,
                                         .momentum = o->method == 0 ? 0 : 0.9,
                                         .decay = o->decay,
                                         .clip = o->clip,
@@ -543,6 +549,17 @@ static int measure_films(Training *r) {
     return is_known(r) ? 0 : train_log_add(r->validation, row);
 }
 
+/* Tells when parameters begin to get no gradient, or more of them do. */
+static void listen(Training *r) {
+    int first = 0, silent = optim_silent(trainer_optim(r->trainer), &first);
+    const ParameterList *list = trainer_parameters(r->trainer);
+    if (silent > r->silent)
+        say("no gradient reaches %d of %d parameters, %s first: %s", silent, list->count, list->at[first].name,
+            r->o->films ? "this phase's losses may ask nothing of them, or that part of the network is saturated"
+                        : "that part of the network is saturated and no longer learns");
+    r->silent = silent;
+}
+
 /* Measures, writes down, keeps the best. */
 static int measure(Training *r) {
     TrainerState *state = trainer_state(r->trainer);
@@ -552,6 +569,7 @@ static int measure(Training *r) {
     if (!code) code = r->o->films ? measure_films(r) : measure_truth(r);
     if (code) return code;
     r->measured = true;
+    listen(r);
     if (again) return write_report(r);
     state->seconds += clock_seconds() - began;
     double delta = r->o->films ? r->o->min_delta : 0;
@@ -632,7 +650,7 @@ static int take_step(Training *r, Progress *progress) {
     r->measured = false;
     if (code) return code;
     if (isfinite(state->best))
-        snprintf(r->extra, sizeof r->extra, "loss %.3f, held-out %.3f (best %.3f)", step.loss, r->error, state->best);
+        snprintf(r->extra, sizeof r->extra, "loss %.3f, best held-out %.3f", step.loss, state->best);
     else
         snprintf(r->extra, sizeof r->extra, "loss %.3f", step.loss);
     progress_step(progress, state->step, r->extra);

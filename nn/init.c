@@ -40,6 +40,10 @@ void init_parameters(const Program *program, const ParameterList *list, uint64_t
             fill(out, p->count, input == 1);
             continue;
         }
+        if (node && !strcmp(node->op->name, "conv2d") && input == 1 && (node->inputs < 3 || !node->input[2])) {
+            fill(out, p->count, 0);
+            continue;
+        }
         /* (x, weight, bias); relative attention reads (q, k, v, weight, bias): a bias has the bound of its weight,
            which stands before it */
         const Tensor *weight = t->rank > 1 || !node || input == 0 ? t : node->input[input - 1];

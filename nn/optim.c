@@ -131,6 +131,26 @@ int64_t optim_trained(const Optim *o) {
     return numbers;
 }
 
+static double mean_square(const float *x, int64_t count) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += (double)x[i] * (double)x[i];
+    return count > 0 ? sum / (double)count : 0;
+}
+
+int optim_silent(const Optim *o, int *first) {
+    const float *moment = o->block[OPTIM_MOMENT1];
+    if (!moment) return 0;
+    double whole = sqrt(mean_square(moment, o->list->block)); /* what is frozen, and padding, is 0 there */
+    int silent = 0;
+    for (int i = 0; whole > 0 && i < o->list->count; i++) {
+        const Parameter *p = &o->list->at[i];
+        if (is_frozen(o, o->group_of[i]) || sqrt(mean_square(moment + p->offset, p->count)) > OPTIM_SILENT * whole)
+            continue;
+        if (!silent++ && first) *first = i;
+    }
+    return silent;
+}
+
 /* ---- a step ---- */
 
 OptimNumbers optim_numbers(const Optim *o, double rate) {

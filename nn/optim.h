@@ -49,6 +49,11 @@ OptimStep optim_step(Optim *optim, Pool *pool, float *weights, const float *grad
 /* Steps that changed something: what Adam's correction of the early moments counts. */
 int64_t optim_steps(const Optim *optim);
 int64_t optim_trained(const Optim *optim); /* numbers that are not frozen */
+/* How many trained parameters have had no gradient worth the name for the last hundred steps or so: their first moment
+ * lies below OPTIM_SILENT of the whole's. `first` (may be NULL) is the first of them. A part of a network that
+ * saturates falls silent, which no loss tells. 0 where the method keeps no moments. */
+#define OPTIM_SILENT 1e-9
+int optim_silent(const Optim *optim, int *first);
 /* The group of a parameter, -1 for none. */
 int optim_group(const Optim *optim, int parameter);
 

@@ -233,6 +233,33 @@ static void the_average_follows(void **state) {
     parameters_drop(list);
 }
 
+/* b is given a gradient for ten steps and none after: it is told once its moment has died away, unless it is frozen. */
+static void what_falls_silent_is_told(void **state) {
+    (void)state;
+    ParameterList *list = two_parameters();
+    for (int frozen = 0; frozen < 2; frozen++) {
+        Pool *pool = pool_make(1);
+        float weights[48] = {0}, gradients[48] = {0};
+        Optim *optim;
+        OptimOptions options = {
+            .method = OPTIM_ADAMW, .group = &(OptimGroup){.patterns = "b", .rate = 1, .frozen = frozen}, .groups = 1};
+        must(optim_make(list, &options, weights, &optim));
+        int first = -1;
+        assert_int_equal(optim_silent(optim, &first), 0); /* before the first step nothing is known */
+        for (int step = 0; step < 250; step++) {
+            draw(gradients, 30, 1, "a/%d", step);
+            draw(gradients + 32, 7, step < 10 ? 1 : 0, "b/%d", step);
+            optim_step(optim, pool, weights, gradients, 1, 1e-3);
+            if (step == 100) assert_int_equal(optim_silent(optim, &first), 0);
+        }
+        assert_int_equal(optim_silent(optim, &first), frozen ? 0 : 1);
+        assert_int_equal(first, frozen ? -1 : 1);
+        optim_drop(optim);
+        pool_drop(pool);
+    }
+    parameters_drop(list);
+}
+
 static void patterns_match(void **state) {
     (void)state;
     static const struct {
@@ -265,7 +292,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(methods_are_pytorchs),   cmocka_unit_test(schedules_are_pytorchs),
         cmocka_unit_test(threads_change_nothing), cmocka_unit_test(a_bad_gradient_changes_nothing),
-        cmocka_unit_test(the_average_follows),    cmocka_unit_test(patterns_match),
+        cmocka_unit_test(the_average_follows),    cmocka_unit_test(what_falls_silent_is_told),
+        cmocka_unit_test(patterns_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -247,7 +247,8 @@ def matching(s, stages, plan, factor=4):
 
     for i, (d, confidence, occlusion, f, share) in enumerate(stages):
         error = (enlarged(d, f) * f - s["truth"]).abs()
-        add("disparity", masked(error, known * (error <= 2 * f) if i == 0 else known), share)
+        bent = error if i < 2 else 8 * torch.log(1 + error / 8)
+        add("disparity", masked(bent, known * (error <= 2 * f) if i == 0 else known), share)
         if confidence is not None:
             add("confidence", masked(cross_entropy(enlarged(confidence, f), (error < 4).to(error.dtype)), known), share)
             add("occlusion", masked(cross_entropy(enlarged(occlusion, f), s["seen"]), s["judged"]), share)
