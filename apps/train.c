@@ -139,6 +139,12 @@ static const Option options[] = {
      AT(clip),
      .group = TRAIN_RECIPE,
      .help = "the norm of all gradients is brought down to this; 0 leaves it"},
+    {.name = "skip-spikes",
+     .kind = OPTION_FLAG,
+     AT(skip_spikes),
+     .group = TRAIN_RECIPE,
+     .help = "leave out a step whose loss is far above those of the last 128, which otherwise is only told; with "
+             "--device cpu"},
     {.name = "average",
      .kind = OPTION_REAL,
      .value = "D",

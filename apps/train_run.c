@@ -220,6 +220,7 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
                                         .groups = p->groups},
                               .schedule = p->schedule,
                               .first_step = first_step,
+                              .skip_spikes = o->skip_spikes,
                               .seed = (uint64_t)o->seed,
                               .device = &r->device};
     set_precision(r, &options);
@@ -767,6 +768,9 @@ static int prepare(Training *r, const Checkpoint *from) {
     DeviceChoice where;
     int code = device_option(r->verb, o->device, &where);
     if (!code) code = device_open(where, DEVICE_TRAINING, &r->device);
+    if (!code && o->skip_spikes && r->device.gpu)
+        code = usage_error(r->verb, "--skip-spikes needs --device cpu: on a GPU the weights change before the loss is "
+                                    "looked at");
     if (code) return code;
     code = o->films ? train_films_open(o->films, o->anchors, FILM_JUDGING_SHARE, (uint64_t)o->seed, &r->films) : 0;
     if (!code) code = o->films ? plan_films(r) : plan_truth(r);

@@ -28,7 +28,7 @@ typedef struct {
     const char *films, *anchors, *phase1_crop;
     int64_t phase1, phase2, translucent_epochs;
     double rate_encoder, rate_translucent, min_delta;
-    bool translucent, reference, positive_anchors;
+    bool skip_spikes, translucent, reference, positive_anchors;
     /* how it runs: free to change from one run to the next */
     const char *output, *validate, *device;
     OptionList overfit;
@@ -61,8 +61,8 @@ enum { TRAIN_ONE_CYCLE, TRAIN_COSINE, TRAIN_CONSTANT };
 int train_parse_crop(const Verb *verb, const char *option, const char *text, int size[2]);
 
 /* ---- train_settings.c ---- */
-/* All settings as notes of a checkpoint ("option.batch" = "4"), and how often and on what it is measured; the texts live
- * in the arena. Returns how many. */
+/* All settings as notes of a checkpoint ("option.batch" = "4"), and how often and on what it is measured; the texts
+ * live in the arena. Returns how many. */
 int settings_notes(const Verb *verb, const void *values, Arena *arena, SafetensorsNote *notes, int room);
 /* The arguments again, with those settings of a checkpoint added that are not among them. */
 int settings_arguments(const Verb *verb, const Parsed *given, const Checkpoint *from, int argc, char **argv,

@@ -119,6 +119,11 @@ int settings_arguments(const Verb *verb, const Parsed *given, const Checkpoint *
     return arena_failed(arena) ? (int)ERR_MEMORY : 0;
 }
 
+static bool is_default(const Option *option, const char *text) {
+    const char *standard = option->standard ? option->standard : option->kind == OPTION_FLAG ? "off" : "";
+    return strcmp(text, standard) == 0;
+}
+
 int settings_compare(const Verb *verb, const void *values, const Checkpoint *with, Arena *arena) {
     char differences[700] = "";
     for (int i = 0; i < verb->count; i++) {
@@ -127,6 +132,7 @@ int settings_compare(const Verb *verb, const void *values, const Checkpoint *wit
         const char *was = note_of(with, option), *is = option_text(option, values, arena);
         if (!is) return ERR_MEMORY;
         if (was && strcmp(was, is) == 0) continue;
+        if (!was && is_default(option, is)) continue; /* begun by a program that did not have the option yet */
         size_t n = strlen(differences);
         snprintf(differences + n, sizeof differences - n, "%s--%s was %.60s and is %.60s", n ? ", " : "", option->name,
                  !was   ? "not known"

@@ -1,6 +1,8 @@
 #include "apps/lib/spike.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static int by_size(const void *a, const void *b) {
@@ -28,9 +30,35 @@ static bool stands_out(const SpikeWatch *w, double loss, Spike *spike) {
     return spike->deviations > SPIKE_DEVIATIONS && spike->factor > SPIKE_FACTOR;
 }
 
+bool spike_seen(const SpikeWatch *w, double loss, Spike *spike) {
+    return isfinite(loss) && loss > 0 && w->count >= SPIKE_LEAST && stands_out(w, loss, spike);
+}
+
 bool spike_watch(SpikeWatch *w, double loss, Spike *spike) {
-    if (!isfinite(loss) || loss <= 0) return false;
-    bool spiked = w->count >= SPIKE_LEAST && stands_out(w, loss, spike);
-    w->loss[w->count++ % SPIKE_WINDOW] = loss;
+    bool spiked = spike_seen(w, loss, spike);
+    if (isfinite(loss) && loss > 0) w->loss[w->count++ % SPIKE_WINDOW] = loss;
     return spiked;
+}
+
+static int kept(const SpikeWatch *w) {
+    return w->count < SPIKE_WINDOW ? (int)w->count : SPIKE_WINDOW;
+}
+
+void spike_text(const SpikeWatch *w, char text[SPIKE_TEXT]) {
+    int used = snprintf(text, SPIKE_TEXT, "%" PRId64, w->count);
+    for (int i = 0; i < kept(w); i++) used += snprintf(text + used, (size_t)(SPIKE_TEXT - used), " %a", w->loss[i]);
+}
+
+bool spike_parse(SpikeWatch *w, const char *text) {
+    char *end;
+    SpikeWatch read = {.count = strtoll(text, &end, 10)};
+    if (end == text || read.count < 0) return false;
+    for (int i = 0; i < kept(&read); i++) {
+        const char *at = end;
+        read.loss[i] = strtod(at, &end);
+        if (end == at || !isfinite(read.loss[i]) || read.loss[i] <= 0) return false;
+    }
+    if (*end) return false;
+    *w = read;
+    return true;
 }

@@ -251,6 +251,12 @@ static int compute_here(Trainer *t, Loader *loader, TrainerStep *step, OptimStep
     double ran = clock_seconds();
     /* a loss that is not finite may hide behind gradients that are: its part of the picture gave none */
     double scale = isfinite(step->loss) ? 1 / (t->loss_scale.scale * parts) : NAN;
+    Spike spike;
+    step->spiked = t->options.skip_spikes && spike_seen(&t->spikes, step->loss, &spike);
+    if (step->spiked) {
+        *done = (OptimStep){.skipped = true, .norm = NAN};
+        return 0;
+    }
     *done = optim_step(t->optim, t->pool, store_block(t->store), t->gradients, scale, step->rate);
     if (!done->skipped) plan_repack(t->plan);
     step->update_seconds = clock_seconds() - ran;
@@ -366,8 +372,8 @@ static void watch_spikes(Trainer *t, const TrainerStep *step) {
     Spike spike;
     char names[600];
     if (!spike_watch(&t->spikes, step->loss, &spike)) return;
-    say("step %" PRId64 ": loss %.4g is %.1f times the median of the steps before (%s)", t->state.step, step->loss,
-        spike.factor, batch_names(t, names, sizeof names));
+    say("step %" PRId64 ": loss %.4g is %.1f times the median of the steps before%s (%s)", t->state.step, step->loss,
+        spike.factor, step->spiked ? ": skipped" : "", batch_names(t, names, sizeof names));
 }
 
 int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
@@ -376,13 +382,14 @@ int trainer_step(Trainer *t, Loader *loader, TrainerStep *step) {
     OptimStep done;
     int code = (t->device ? compute_there : compute_here)(t, loader, step, &done);
     if (code) return code;
-    loss_scale_update(&t->loss_scale, done.skipped);
+    if (!step->spiked) loss_scale_update(&t->loss_scale, done.skipped);
     step->norm = done.norm;
     step->skipped = done.skipped;
     t->state.step++;
-    if (done.skipped) {
+    if (done.skipped && !step->spiked) {
         code = tell_skipped(t, step);
     } else {
+        t->state.skipped += step->spiked;
         t->state.skipped_in_a_row = 0;
         watch_spikes(t, step);
     }
@@ -424,8 +431,8 @@ static int state_fields(Trainer *t, int64_t *steps, StateField fields[STATE_NOTE
 
 int trainer_save(Trainer *t, const char *folder, const SafetensorsNote *notes, int count) {
     SafetensorsNote all[CHECKPOINT_NOTES_MAX];
-    char text[STATE_NOTES][NOTE_TEXT], scale[NOTE_TEXT], name[CHECKPOINT_NAME], path[PATH_MAX];
-    BUG_IF(count + STATE_NOTES + 2 > CHECKPOINT_NOTES_MAX, "%d notes in a checkpoint", count);
+    char text[STATE_NOTES][NOTE_TEXT], scale[NOTE_TEXT], spikes[SPIKE_TEXT], name[CHECKPOINT_NAME], path[PATH_MAX];
+    BUG_IF(count + STATE_NOTES + 3 > CHECKPOINT_NOTES_MAX, "%d notes in a checkpoint", count);
     int code = trainer_sync(t);
     if (code) return code;
     int64_t steps = optim_steps(t->optim);
@@ -440,6 +447,8 @@ int trainer_save(Trainer *t, const char *folder, const SafetensorsNote *notes, i
     }
     snprintf(scale, sizeof scale, "%a", t->loss_scale.scale);
     all[n++] = (SafetensorsNote){"loss_scale", scale};
+    spike_text(&t->spikes, spikes);
+    if (t->options.skip_spikes) all[n++] = (SafetensorsNote){"losses", spikes};
     all[n++] = (SafetensorsNote){"storage", storage_names[t->options.storage]};
     for (int i = 0; i < count; i++) all[n++] = notes[i];
     CheckpointBlock blocks[1 + OPTIM_BLOCKS] = {{"weights", store_block(t->store)}};
@@ -464,6 +473,10 @@ int trainer_restore(Trainer *t, const Checkpoint *c) {
                                : checkpoint_real(c, fields[i].name, fields[i].real);
     const char *storage = checkpoint_note(c, "storage");
     if (!code) code = checkpoint_real(c, "loss_scale", &t->loss_scale.scale);
+    const char *losses = checkpoint_note(c, "losses"); /* there is none where spikes were not skipped until now */
+    if (!code && losses && !spike_parse(&t->spikes, losses))
+        code = fail(ERR_WEIGHTS, "%s: the losses of the steps before are no list of numbers",
+                    show_path(checkpoint_path(c)));
     if (!t->options.loss_scale.patience || !storage || strcmp(storage, storage_names[GPU_F16]) != 0)
         t->loss_scale = t->options.loss_scale;
     if (!code) code = checkpoint_block(c, "weights", store_parameters(t->store), store_block(t->store));

@@ -24,6 +24,7 @@ typedef struct {
      * positions and transport are f32 always. 16 bits need a GPU: on the CPU they would be rounded for nothing. */
     GpuStorage storage;
     LossScale loss_scale; /* of f32 and bf16, whose exponents are alike, {1}; of f16 trainer_loss_scale */
+    bool skip_spikes;     /* a step whose loss is far above those before it changes nothing; on the CPU only */
     uint64_t seed;        /* of the initial weights */
     const Device *device; /* which outlives it; NULL: the CPU */
 } TrainerOptions;
@@ -45,7 +46,7 @@ typedef struct {
 typedef struct {
     double loss, term[GRAPH_TERMS_MAX];
     double norm, rate;
-    bool skipped;
+    bool skipped, spiked; /* spiked: skipped for its loss */
     double data_seconds, run_seconds, update_seconds;
 } TrainerStep;
 
@@ -63,7 +64,7 @@ int trainer_take_weights(Trainer *trainer, const float *weights);
 
 /* One step. A loss or a gradient that is not finite changes no weight and is told, as is the loss scale that it halves;
  * SKIPPED_MOST in a row are ERR_FAILED. A loss far above those of the steps before (apps/lib/spike.h) is told, and the
- * step taken. ERR_INPUT when the loader has no more samples. */
+ * step taken unless skip_spikes. ERR_INPUT when the loader has no more samples. */
 enum { SKIPPED_MOST = 20 };
 int trainer_step(Trainer *trainer, Loader *loader, TrainerStep *step);
 
