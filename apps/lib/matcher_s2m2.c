@@ -168,7 +168,13 @@ static int take_map(const S2m2State *s, const Tensor *t, int width, int height, 
     if (code) return code;
     unpad_plane(player_data(s->player, t), s->padding, 1, map);
     for (int64_t i = 0; i < (int64_t)width * height; i++)
-        if (!isfinite(map->values[i]))
+        if (!isfinite(map->values[i]) && s->options.precision == PRECISION_F16)
+            return fail(
+                ERR_WEIGHTS,
+                "%s: in f16 these weights give a %s that is not a number at pixel %lld, most likely for numbers "
+                "beyond 65,504; --precision bf16 or f32 has room for them",
+                s->weights, map_kind_name(kind), (long long)i);
+        else if (!isfinite(map->values[i]))
             return fail(
                 ERR_WEIGHTS,
                 "%s: these weights give a %s that is not a number at pixel %lld; panum model verify looks for damage",

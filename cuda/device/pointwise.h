@@ -6,7 +6,7 @@
 #include "cuda/device/device.h"
 
 DEVICE float fn_relu(float x) {
-    return x > 0 ? x : 0 * x; /* NaN stays NaN */
+    return x < 0 ? 0 : x; /* NaN stays NaN, and -infinity becomes 0 */
 }
 DEVICE float fn_gelu(float x) {
     return x / 2 * (1 + erf_f32(x * 0.70710678118654752440f));

@@ -79,7 +79,7 @@ double pointwise_flops(PointwiseFunction function) {
 static real apply(PointwiseFunction function, real x, real y, real p, real q) {
     switch (function) {
     case FN_RELU:
-        return x > 0 ? x : 0 * x; /* NaN stays NaN */
+        return x < 0 ? 0 : x; /* NaN stays NaN, and -infinity becomes 0 */
     case FN_GELU:
         return x / 2 * (1 + real_erf(x * (real)0.70710678118654752440));
     case FN_SIGMOID:

@@ -1,6 +1,8 @@
 /* Plans whose activations lie in 16 bits, on the emulated device against the f32 CPU: products and convolutions on
  * tensor cores, what does not fit them, regions, rows, copies, and what must stay f32. */
+#include "base/mem.h"
 #include "exec/steps.h"
+#include "models/s2m2.h"
 #include "nn/net.h"
 #include "nn/store.h"
 #include "tensor/ops/ops.h"
@@ -96,8 +98,59 @@ static void test_storage(void **state) {
     program_drop(p);
 }
 
+static bool f32_by_rule(const Node *node) {
+    static const char *const of[] = {"transport", "pool_pairs", "lookup"};
+    for (size_t i = 0; node && i < sizeof of / sizeof *of; i++)
+        if (!strcmp(node->op->name, of[i])) return true;
+    return false;
+}
+
+/* Of all that S2M2-XS makes, in maps and tokens of eight channels and more, only the tables of correlation, what lookup
+ * reads from them and the outputs stay f32. */
+static void test_s2m2_storage(void **state) {
+    (void)state;
+    Program *p = program_make();
+    Net net = {p};
+    const S2m2Size *xs = s2m2_size("XS");
+    s2m2(&net, program_input(p, "pictures", DTYPE_F32, 4, (int64_t[]){2, 3, 64, 96}),
+         (S2m2Options){.channels = xs->channels, .blocks = xs->blocks, .refine_iterations = 3});
+    Plan *plan;
+    must(plan_make(p, NULL, NULL, (PlanOptions){.shape_only = true, .halves = gpu_halves}, &plan));
+    const Steps *steps = plan_step_list(plan);
+    bool *made = mem_zero((size_t)program_tensors(p), sizeof *made), *rule = mem_zero((size_t)program_tensors(p), 1);
+    for (int i = 0; i < steps->steps; i++) {
+        const Step *step = &steps->step[i];
+        for (int k = 0; step->node && k < step->node->outputs; k++) {
+            const int id = step->node->output[k]->base->id;
+            made[id] = k > 0 || !step->strip;
+            rule[id] = rule[id] || f32_by_rule(step->node);
+        }
+        for (int k = 0; step->node && k < step->node->inputs; k++)
+            if (step->node->input[k] && f32_by_rule(step->node)) rule[step->node->input[k]->base->id] = true;
+        for (int k = 0; step->strip && k < step->strip->outputs; k++)
+            made[step->strip->output[k].tensor->base->id] = true;
+    }
+    int count[3] = {0};
+    double numbers[3] = {0}; /* in 16 bits, f32 by rule, f32 for being narrow */
+    for (int i = 0; i < program_tensors(p); i++) {
+        const Tensor *t = program_tensor(p, i);
+        if (!made[i] || steps->wanted[i]) continue;
+        const bool narrow = (t->rank == 4 ? t->size[1] : t->size[t->rank - 1]) < 8 && !rule[i];
+        const int kind = plan_half(plan, t) ? 0 : narrow ? 2 : 1;
+        if (kind == 1 && !rule[i]) fail_msg("tensor %d, by %s, stays f32", i, t->node->op->name);
+        count[kind]++;
+        numbers[kind] += (double)tensor_count(t);
+    }
+    print_message("S2M2-XS 64x96: %d tensors (%.0f numbers) in 16 bits; f32: %d (%.0f) of correlation and lookup, %d "
+                  "(%.0f) of fewer than eight channels\n",
+                  count[0], numbers[0], count[1], numbers[1], count[2], numbers[2]);
+    mem_free(made), mem_free(rule);
+    plan_drop(plan);
+    program_drop(p);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_storage), cmocka_unit_test(test_networks),
-                                       cmocka_unit_test(test_turing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_storage), cmocka_unit_test(test_s2m2_storage),
+                                       cmocka_unit_test(test_networks), cmocka_unit_test(test_turing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

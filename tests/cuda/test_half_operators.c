@@ -2,6 +2,10 @@
  * of those whose gradients lie in the same kernel files, backward. Products, convolutions and whole networks are in
  * test_half.c.
  *
+ * The same programs show that NaN and infinities come out where the definitions of the CPU have them and nowhere else:
+ * in bf16, which has f32's range, and whose kernels are those of f32 but for loads and stores; and operators that are
+ * f32 always, or have other kernels there, in f32.
+ *
  * Bounds: what comes in and what goes out is rounded once each, by 2^-11 (f16) or 2^-8 (bf16) of it; between them is
  * f32. A gradient or a norm makes of the first error up to some times as much. */
 #include "base/mem.h"
@@ -12,6 +16,8 @@
 #include "tensor/ops/ops.h"
 #include "tests/cuda/simt/plan_case.h"
 #include "tests/lib/check.h"
+
+#include <math.h>
 
 static const GpuStorage storages[] = {GPU_F16, GPU_BF16};
 static const char *const names[] = {"f16", "bf16"};
@@ -32,12 +38,15 @@ static void result(Program *p, const char *name, Tensor *t) {
     program_output(p, name, stored(t));
 }
 
+static bool values_alone; /* no gradients */
+
 /* The value of y's operator, and the gradients that it records for a gradient of y in 16 bits. */
 static void both(Program *p, const char *name, Tensor *y) {
     const Node *node = y->node;
     Tensor *dy[NODE_OUTPUTS_MAX] = {NULL}, *d_input[NODE_INPUTS_MAX] = {NULL};
     char text[48];
     result(p, name, y);
+    if (values_alone) return;
     snprintf(text, sizeof text, "dy of %s", name);
     dy[0] = stored(program_input(p, text, DTYPE_F32, y->rank, y->size));
     node->op->gradient(node, dy, d_input);
@@ -116,6 +125,58 @@ static Program *attentions(Net *net) {
     return p;
 }
 
+/* Every pointwise function of the same x and y, so that some share a kernel. */
+static Program *functions(Net *net) {
+    Program *p = net->program;
+    const int64_t size[] = {2, 9, 2, 3};
+    Tensor *x = t_affine(program_input(p, "x", DTYPE_F32, 4, size), 2, 0);
+    Tensor *y = t_affine(program_input(p, "y", DTYPE_F32, 4, size), 2, 0);
+    for (int f = 0; f < FN_COUNT; f++) {
+        const PointwiseFunction function = (PointwiseFunction)f;
+        if (f == FN_FROM_U8) continue;
+        program_output(p, pointwise_name(function),
+                       pointwise_is_binary(function)
+                           ? t_binary_at(function, x, y, T_HERE)
+                           : t_unary_at(function, x, f == FN_CLAMP ? -0.5 : 0.25, 0.5, T_HERE));
+    }
+    return p;
+}
+
+/* Products of every kind, whole blocks and edges, and what is f32 always. */
+static Program *products(Net *net) {
+    Program *p = net->program;
+    Tensor *x = map(p, "x", 2, 8, 5, 7),
+           *tokens = stored(program_input(p, "tokens", DTYPE_F32, 3, (int64_t[]){2, 9, 16}));
+    program_output(p, "conv2d", nn_conv3(net, "conv", x, 12));
+    program_output(p, "strided",
+                   t_conv2d(x, nn_parameter(net, "strided", 4, (int64_t[]){8, 8, 3, 3}), NULL, .stride = 2, .pad_h = 1,
+                            .pad_w = 1));
+    program_output(p, "conv_transpose2d",
+                   t_conv_transpose2d(x, nn_parameter(net, "across", 4, (int64_t[]){8, 8, 2, 2}), NULL, .stride = 2));
+    program_output(p, "linear", nn_linear(net, "linear", tokens, 12, WITH_BIAS));
+    program_output(p, "matmul_nt", t_matmul_nt(tokens, tokens));
+    program_output(p, "matmul", t_matmul(t_transpose(tokens), tokens));
+    return p;
+}
+
+static Program *correlation(Net *net) {
+    Program *p = net->program;
+    Tensor *cv =
+        t_reshape(program_input(p, "cv", DTYPE_F32, 1, (int64_t[]){2 * 3 * 12 * 12}), 4, (int64_t[]){2, 3, 12, 12});
+    Tensor *d = program_input(p, "d", DTYPE_F32, 4, (int64_t[]){2, 1, 3, 12});
+    for (int positive = 0; positive < 2; positive++) {
+        Transport t = t_transport(cv, .iterations = 3, .positive = positive);
+        program_output(p, positive ? "positive disparity" : "disparity", t.disparity);
+        program_output(p, positive ? "positive confidence" : "confidence", t.confidence);
+        program_output(p, positive ? "positive occlusion" : "occlusion", t.occlusion);
+    }
+    program_output(p, "lookup", t_lookup(cv, d, .step = 1));
+    program_output(p, "pool_pairs", t_pool_pairs(cv));
+    program_output(p, "even_pairs", t_even_pairs(cv));
+    program_output(p, "column_index", t_column_index(cv));
+    return p;
+}
+
 static bool is_half(const Plan *plan, const Node *node) {
     bool half = false;
     for (int i = 0; i < node->inputs; i++) half = half || (node->input[i] && plan_half(plan, node->input[i]->base));
@@ -148,36 +209,75 @@ static void check(const char *what, Record *record) {
             compare_plan(text, net.program,
                          (PlanWay){{.halves = gpu_halves},
                                    {.rung = rung ? RUNG_PLAIN : RUNG_FAST, .storage = storages[s]},
-                                   {.order = (unsigned)(s + rung), .unwatched = s == 1}},
+                                   {.order = (unsigned)(s + rung), .unwatched = true}},
                          bounds[s]);
             program_drop(net.program);
         }
 }
 
+/* Watched where another test has the same kernels, which are compiled once so. */
+static void check_odd(const char *what, Record *record, GpuStorage storage, double bound, bool watched) {
+    static const float odd[] = {NAN, INFINITY, -INFINITY};
+    values_alone = true;
+    for (int i = 0; i < 3; i++)
+        for (int rung = 0; rung < 2; rung++) {
+            Net net = {program_make()};
+            char text[64];
+            NN_SCOPE(&net, "net") record(&net);
+            snprintf(text, sizeof text, "%s with %g%s", what, (double)odd[i], rung ? ", plain" : "");
+            compare_plan_odd(text, net.program,
+                             (PlanWay){{.halves = storage == GPU_F32 ? NULL : gpu_halves},
+                                       {.rung = rung ? RUNG_PLAIN : RUNG_FAST, .storage = storage, .launch_each = true},
+                                       {.order = (unsigned)i, .unwatched = !watched}},
+                             odd[i], bound);
+            program_drop(net.program);
+        }
+    values_alone = false;
+}
+
 static void test_sizes(void **state) {
     (void)state;
     check("sizes", sizes);
+    check_odd("sizes", sizes, GPU_BF16, bounds[1], false);
 }
 static void test_norms(void **state) {
     (void)state;
     check("norms", norms);
+    check_odd("norms", norms, GPU_BF16, bounds[1], false);
 }
 static void test_places(void **state) {
     (void)state;
     check("places", places);
+    check_odd("places", places, GPU_BF16, bounds[1], false);
 }
 static void test_moves(void **state) {
     (void)state;
     check("moves", moves);
+    check_odd("moves", moves, GPU_BF16, bounds[1], false);
 }
 static void test_attentions(void **state) {
     (void)state;
     check("attentions", attentions);
+    check_odd("attentions", attentions, GPU_BF16, bounds[1], false);
+}
+
+static void test_odd_f32(void **state) {
+    (void)state;
+    check_odd("functions", functions, GPU_F32, 2e-6, false);
+    check_odd("products", products, GPU_F32, 2e-6, true);
+    check_odd("attentions", attentions, GPU_F32, 3e-6, true);
+    check_odd("correlation", correlation, GPU_F32, 2e-5, true);
+}
+
+static void test_odd_products(void **state) {
+    (void)state;
+    check_odd("products in f16", products, GPU_F16, bounds[0], true);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_norms),
-                                       cmocka_unit_test(test_places), cmocka_unit_test(test_moves),
-                                       cmocka_unit_test(test_attentions)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes),       cmocka_unit_test(test_norms),
+                                       cmocka_unit_test(test_places),      cmocka_unit_test(test_moves),
+                                       cmocka_unit_test(test_attentions),  cmocka_unit_test(test_odd_f32),
+                                       cmocka_unit_test(test_odd_products)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
