@@ -61,9 +61,10 @@ static int show_worst(Html *html, const TrainReport *r, const double *error, int
         void *context;
     } errors = {error};
     qsort_r(order, (size_t)count, sizeof *order, order_errors, errors.context);
-    html_text(html, "The worst of %d%s", count, count > WORST ? ", and last the middle one:" : ":");
+    bool middle = count / 2 >= WORST; /* which is not among the worst */
+    html_text(html, "The worst of %d%s", count, middle ? ", and last the middle one:" : ":");
     for (int i = 0; !code && i < WORST && i < count; i++) code = show(html, r, order[i]);
-    if (!code && count > WORST) code = show(html, r, order[count / 2]);
+    if (!code && middle) code = show(html, r, order[count / 2]);
     mem_free(order);
     return code;
 }
