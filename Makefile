@@ -138,6 +138,16 @@ $(BUILD)/tests/cuda/libcuda_fake.so: tests/cuda/fake_driver.c
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $<
 $(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache $(BUILD)/tests/cuda/test_trust $(BUILD)/tests/cuda/test_kept: $(BUILD)/tests/cuda/libcuda_fake.so
 
+# A driver, and an NVRTC, behind which stands the emulated device.
+EMULATED_DRIVER := tests/cuda/emulated_driver.c tests/cuda/simt/emulated.c tests/cuda/simt/simt.c \
+                   $(foreach f,cpu err file half hash mem text,base/$(f).c)
+$(BUILD)/tests/cuda/libcuda_emulated.so: $(EMULATED_DRIVER) $(wildcard tests/cuda/simt/*.h) cuda/calls.h cuda/gpu.h
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -shared -I. -o $@ $(EMULATED_DRIVER) -ldl -lpthread
+
+$(BUILD)/tests/cuda/test_emulated_driver: | $(BUILD)/tests/cuda/libcuda_emulated.so $(BUILD)/tests/cuda/test_words $(BUILD)/tests/cuda/test_player $(BUILD)/panum
+
 # A libc whose calls fail when they are told to; loaded before the program by the tests of bad inputs.
 $(BUILD)/tests/bad/faults.so: tests/bad/faults.c
 	@mkdir -p $(@D)
@@ -186,7 +196,8 @@ test: all layers $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN) $(BUILD)/install/libpanu
 # Tests of the GPU code that run on a GPU as they do on the emulated device; the others plant faults or ask the fake driver.
 # GPU=cuda:1 names another device.
 GPU ?= cuda
-GPU_TESTS := $(filter-out %/test_operators %/test_watchers %/test_driver %/test_cache %/test_nvrtc %/test_headers %/test_trust %/test_kept,$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
+NOT_ON_A_GPU := operators watchers driver cache nvrtc headers trust kept emulated_driver
+GPU_TESTS := $(filter-out $(NOT_ON_A_GPU:%=$(BUILD)/tests/cuda/test_%),$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
 .PHONY: test-gpu gpu-tests
 gpu-tests: all $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/

@@ -13,7 +13,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCKS_MAX = 200, KERNELS_MAX = 16, ALIGNMENT = 256, STATIC_SHARED_MAX = 48 << 10 };
+enum { BLOCKS_MAX = 200, PINNED_MAX = 64, STREAMS_MAX = 16, KERNELS_MAX = 16, ALIGNMENT = 256, POISON = 0xff };
+
+/* How much of each stream's work is known to come before something: entry s counts what was given to stream s. */
+typedef struct {
+    uint32_t of[STREAMS_MAX];
+} Clock;
+
+/* Work that has run, by the epoch (simt.h) in which it began. */
+typedef struct {
+    uint32_t epoch, count; /* count: which of its stream's */
+    int stream;
+    char name[56];
+} Past;
 
 typedef struct {
     void *at;
@@ -24,8 +36,14 @@ typedef struct Device {
     Gpu gpu; /* first: a Gpu is one of these */
     unsigned order;
     bool unwatched;
-    Block block[BLOCKS_MAX];
-    int blocks;
+    Block block[BLOCKS_MAX], pinned[PINNED_MAX];
+    int blocks, pinneds;
+    GpuStream *stream[STREAMS_MAX];
+    int streams; /* as many places of `stream` have been used */
+    int capturing;
+    Clock host; /* what the host has waited for */
+    Past *past;
+    int pasts, past_room;
     EmulatedUse use;
     bool lost;
     char why[1024];
@@ -34,7 +52,7 @@ typedef struct Device {
 struct GpuKernel {
     char name[64];
     SimtKernel run;
-    int threads;
+    int threads, bytes; /* of a block; of its arguments */
 };
 
 struct GpuModule {
@@ -54,7 +72,9 @@ typedef struct Work {
     const void *from;
     size_t bytes;
     uint8_t value;
-    uint64_t sum; /* of a host source when the copy was asked for */
+    uint64_t sum;       /* of a host source when the copy was asked for */
+    bool shared_target; /* another copy writes there too */
+    Clock before;       /* what comes before it, itself included */
     const GpuKernel *kernel;
     GpuLaunch launch;
     GpuEvent *event;
@@ -68,7 +88,9 @@ typedef struct {
 
 struct GpuStream {
     Device *device;
+    int index;
     Queue queue;
+    Clock clock;       /* of what has been given to it */
     GpuGraph *capture; /* what is being captured, or NULL */
 };
 
@@ -76,6 +98,7 @@ struct GpuEvent {
     Device *device;
     GpuStream *stream; /* of the latest record */
     int64_t recorded, done;
+    Clock clock; /* of the latest record */
     double at;
 };
 
@@ -93,18 +116,42 @@ static int lose(Device *d, const char *why) {
     return lost(d);
 }
 
+/* While a stream is captured the driver refuses what takes memory or waits, and the capture is lost with it. */
+static int not_captured(Device *d, const char *what) {
+    char why[200];
+    if (!d->capturing || d->lost) return 0;
+    snprintf(why, sizeof why, "%s while a stream is captured, which a GPU refuses", what);
+    return lose(d, why);
+}
+
+static bool overlap(const void *a, size_t a_bytes, const void *b, size_t b_bytes) {
+    return (const char *)a < (const char *)b + b_bytes && (const char *)b < (const char *)a + a_bytes;
+}
+
+/* Whether a copy or fill that has not run yet uses these bytes. */
+static bool under_way(const Device *d, const void *at, size_t bytes) {
+    for (int i = 0; i < d->streams; i++)
+        for (const Work *w = d->stream[i] ? d->stream[i]->queue.first : NULL; w; w = w->next)
+            if ((w->kind == WORK_COPY &&
+                 (overlap(w->to, w->bytes, at, bytes) || overlap(w->from, w->bytes, at, bytes))) ||
+                (w->kind == WORK_FILL && overlap(w->to, w->bytes, at, bytes)))
+                return true;
+    return false;
+}
+
 /* ---- memory ---- */
 
 static int memory(Gpu *gpu, size_t bytes, void **at) {
     Device *d = (Device *)gpu;
     *at = NULL;
     if (d->lost) return lost(d);
+    if (not_captured(d, "memory is taken")) return err_code();
     size_t left = gpu->facts.memory - d->use.memory;
     if (bytes > left || d->blocks == BLOCKS_MAX)
         return fail(ERR_MEMORY, "the GPU has no room for %zu bytes: %zu are left", bytes, left);
     void *block = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + ALIGNMENT);
     if (!block) return fail(ERR_MEMORY, "no memory for %zu bytes of an emulated device", bytes);
-    memset(block, 0xff, bytes);
+    memset(block, POISON, bytes);
     simt_region(block, bytes, "device memory");
     d->block[d->blocks++] = (Block){block, bytes};
     d->use.memory += bytes;
@@ -118,6 +165,9 @@ static void memory_free(Gpu *gpu, void *at) {
     Device *d = (Device *)gpu;
     for (int i = 0; i < d->blocks; i++) {
         if (d->block[i].at != at) continue;
+        if (!d->lost && under_way(d, at, d->block[i].bytes))
+            (void)lose(d, "device memory was freed while a copy or fill that uses it is under way");
+        (void)not_captured(d, "memory is freed");
         simt_region(at, 0, NULL);
         free(at);
         d->use.memory -= d->block[i].bytes;
@@ -133,14 +183,28 @@ static int memory_left(Gpu *gpu, size_t *bytes) {
 }
 
 static int pinned(Gpu *gpu, size_t bytes, void **at) {
-    (void)gpu;
+    Device *d = (Device *)gpu;
+    *at = NULL;
+    if (d->lost) return lost(d);
+    if (not_captured(d, "pinned memory is taken")) return err_code();
+    if (d->pinneds == PINNED_MAX) return fail(ERR_MEMORY, "no more than %d pieces of pinned memory", PINNED_MAX);
     *at = mem_alloc(bytes);
-    return *at ? 0 : (int)ERR_MEMORY;
+    if (!*at) return ERR_MEMORY;
+    d->pinned[d->pinneds++] = (Block){*at, bytes};
+    return 0;
 }
 
 static void pinned_free(Gpu *gpu, void *at) {
-    (void)gpu;
-    mem_free(at);
+    Device *d = (Device *)gpu;
+    for (int i = 0; i < d->pinneds; i++) {
+        if (d->pinned[i].at != at) continue;
+        if (!d->lost && under_way(d, at, d->pinned[i].bytes))
+            (void)lose(d, "pinned memory was freed while a copy that uses it is under way");
+        mem_free(at);
+        d->pinned[i] = d->pinned[--d->pinneds];
+        return;
+    }
+    BUG_IF(at, "pinned_free of what pinned did not give");
 }
 
 /* ---- work ---- */
@@ -163,6 +227,11 @@ static void clear(Queue *queue) {
     queue->last = NULL;
 }
 
+static void join(Clock *a, const Clock *b) {
+    for (int i = 0; i < STREAMS_MAX; i++)
+        if (b->of[i] > a->of[i]) a->of[i] = b->of[i];
+}
+
 /* Into the stream, or into what it captures. */
 static int give(GpuStream *stream, Work model, const void *arguments, size_t bytes) {
     Device *d = stream->device;
@@ -172,25 +241,111 @@ static int give(GpuStream *stream, Work model, const void *arguments, size_t byt
     *work = model;
     work->bytes = arguments ? bytes : model.bytes;
     if (arguments) memcpy(work->arguments, arguments, bytes);
+    if (!stream->capture) {
+        join(&stream->clock, &d->host);
+        if (work->kind == WORK_AWAIT) join(&stream->clock, &work->event->clock);
+        stream->clock.of[stream->index]++;
+        if (work->kind == WORK_RECORD) work->event->clock = stream->clock;
+        work->before = stream->clock;
+    }
     append(stream->capture ? &stream->capture->queue : &stream->queue, work);
     return 0;
 }
 
 static int run_until(GpuStream *stream, const GpuEvent *event, int64_t number);
 
+/* ---- order between streams ---- */
+
+static const Work *running;
+static const Device *running_on;
+
+static const char *unordered(uint32_t epoch) {
+    int low = 0, high = running_on->pasts; /* the last that began no later */
+    while (low < high) {
+        int middle = (low + high) / 2;
+        if (running_on->past[middle].epoch <= epoch)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const Past *p = low ? &running_on->past[low - 1] : NULL;
+    return p && running->before.of[p->stream] < p->count ? p->name : NULL;
+}
+
+/* Says what is unordered with w, and keeps w for those after it. */
+static int begin_work(GpuStream *stream, const Work *w) {
+    Device *d = stream->device;
+    running = w, running_on = d;
+    simt_unordered = unordered;
+    simt_unordered_from = UINT32_MAX;
+    if (d->unwatched || d->streams < 2) return 0;
+    /* What the host has waited for comes before all that it gives from now on; so, when w comes after it too and no
+     * other stream has work from before, nothing will ask for it again. */
+    int kept = 0;
+    bool others = false;
+    for (int i = 0; i < d->streams; i++)
+        others = others || (d->stream[i] && d->stream[i] != stream && d->stream[i]->queue.first);
+    for (int i = 0; i < d->pasts; i++) {
+        const Past *p = &d->past[i];
+        if (others || d->host.of[p->stream] < p->count || w->before.of[p->stream] < p->count) d->past[kept++] = *p;
+    }
+    d->pasts = kept;
+    for (int i = 0; i < d->pasts && simt_unordered_from == UINT32_MAX; i++)
+        if (w->before.of[d->past[i].stream] < d->past[i].count) simt_unordered_from = d->past[i].epoch;
+    if (d->pasts == d->past_room) {
+        Past *grown = realloc(d->past, (size_t)(d->past_room + 256) * sizeof *grown);
+        if (!grown) return fail(ERR_MEMORY, "no memory for what an emulated device has done");
+        d->past = grown;
+        d->past_room += 256;
+    }
+    Past *p = &d->past[d->pasts++];
+    *p = (Past){.epoch = simt_next_epoch(), .count = w->before.of[stream->index], .stream = stream->index};
+    static const char *const names[] = {"a copy to the device", "a copy to the host", "a copy on the device"};
+    snprintf(p->name, sizeof p->name, "%s",
+             w->kind == WORK_LAUNCH ? w->kernel->name
+             : w->kind == WORK_FILL ? "a fill"
+                                    : names[w->direction]);
+    return 0;
+}
+
+static bool is_poison(const void *at, size_t bytes) {
+    const uint8_t *byte = at;
+    for (size_t i = 0; i < bytes; i++)
+        if (byte[i] != POISON) return false;
+    return true;
+}
+
+/* A copy to the host has run: others that are to write there find its bytes instead of the poison. */
+static void tell_targets(Device *d, const Work *done) {
+    for (int i = 0; i < d->streams; i++)
+        for (Work *w = d->stream[i] ? d->stream[i]->queue.first : NULL; w; w = w->next)
+            if (w->kind == WORK_COPY && w->direction == GPU_TO_HOST && overlap(w->to, w->bytes, done->to, done->bytes))
+                w->shared_target = true;
+}
+
+static int copy_now(GpuStream *stream, const Work *w) {
+    Device *d = stream->device;
+    d->use.copies++;
+    if (w->direction == GPU_TO_DEVICE && fnv1a64(w->from, w->bytes) != w->sum)
+        return lose(d, "a host buffer was changed before its copy to the device had run: wait for the stream first");
+    if (w->direction == GPU_TO_HOST && !w->shared_target && !is_poison(w->to, w->bytes))
+        return lose(d, "a host buffer was written while a copy to it was under way: wait for the stream first");
+    if (w->direction != GPU_TO_DEVICE && simt_host_access(w->from, w->bytes, SIMT_READ)) return lose(d, simt_error);
+    if (w->direction != GPU_TO_HOST && simt_host_access(w->to, w->bytes, SIMT_WRITE)) return lose(d, simt_error);
+    memmove(w->to, w->from, w->bytes);
+    if (w->direction == GPU_TO_HOST) tell_targets(d, w);
+    return 0;
+}
+
 static int run(GpuStream *stream, const Work *w) {
     Device *d = stream->device;
     char text[1024];
-    d->gpu.facts.driver = 0;
+    if (w->kind != WORK_RECORD && w->kind != WORK_AWAIT && begin_work(stream, w)) return err_code();
     switch (w->kind) {
     case WORK_COPY:
-        d->use.copies++;
-        if (w->direction == GPU_TO_DEVICE && fnv1a64(w->from, w->bytes) != w->sum)
-            return lose(d,
-                        "a host buffer was changed before its copy to the device had run: wait for the stream first");
-        memmove(w->to, w->from, w->bytes);
-        return 0;
+        return copy_now(stream, w);
     case WORK_FILL:
+        if (simt_host_access(w->to, w->bytes, SIMT_WRITE)) return lose(d, simt_error);
         memset(w->to, w->value, w->bytes);
         return 0;
     case WORK_LAUNCH: {
@@ -233,16 +388,28 @@ static int run_until(GpuStream *stream, const GpuEvent *event, int64_t number) {
 }
 
 static int stream_make(Gpu *gpu, GpuStream **stream) {
-    *stream = mem_zero(1, sizeof **stream);
-    if (!*stream) return ERR_MEMORY;
-    (*stream)->device = (Device *)gpu;
+    Device *d = (Device *)gpu;
+    int index = 0;
+    *stream = NULL;
+    if (d->lost) return lost(d);
+    while (index < d->streams && d->stream[index]) index++;
+    if (index == STREAMS_MAX) return fail(ERR_DEVICE, "an emulated device has %d streams", STREAMS_MAX);
+    GpuStream *made = mem_zero(1, sizeof *made);
+    if (!made) return ERR_MEMORY;
+    made->device = d;
+    made->index = index;
+    d->stream[index] = *stream = made;
+    if (index == d->streams) d->streams++;
     return 0;
 }
 
 static void stream_drop(GpuStream *stream) {
     if (!stream) return;
-    run_until(stream, NULL, 0);
+    Device *d = stream->device;
+    if (!d->lost) run_until(stream, NULL, 0);
     clear(&stream->queue);
+    join(&d->host, &stream->clock); /* all of it has run */
+    d->stream[stream->index] = NULL;
     mem_free(stream);
 }
 
@@ -256,7 +423,7 @@ static int copy(GpuStream *stream, void *to, const void *from, size_t bytes, Gpu
     Work work = {.kind = WORK_COPY, .direction = direction, .to = to, .from = from, .bytes = bytes};
     if (direction == GPU_TO_DEVICE) work.sum = fnv1a64(from, bytes);
     int code = give(stream, work, NULL, 0);
-    if (!code && direction == GPU_TO_HOST && !stream->capture) memset(to, 0xff, bytes);
+    if (!code && direction == GPU_TO_HOST && !stream->capture) memset(to, POISON, bytes);
     return code;
 }
 
@@ -269,7 +436,8 @@ static int fill(GpuStream *stream, void *at, uint8_t value, size_t bytes) {
 
 static int launch(GpuStream *stream, const GpuKernel *kernel, GpuLaunch how, const void *arguments, size_t bytes) {
     Device *d = stream->device;
-    if (bytes > GPU_ARGUMENTS_MAX) return fail(ERR_DEVICE, "%s: %zu bytes of arguments", kernel->name, bytes);
+    if (bytes > GPU_ARGUMENTS_MAX || bytes != (size_t)kernel->bytes)
+        return fail(ERR_DEVICE, "%s: %zu bytes of arguments, its own are %d", kernel->name, bytes, kernel->bytes);
     if ((int)how.threads != kernel->threads)
         return fail(ERR_DEVICE, "%s: launched with %u threads a block, written for %d", kernel->name, how.threads,
                     kernel->threads);
@@ -285,7 +453,11 @@ static int launch(GpuStream *stream, const GpuKernel *kernel, GpuLaunch how, con
 
 static int finish(GpuStream *stream) {
     Device *d = stream->device;
-    return d->lost ? lost(d) : run_until(stream, NULL, 0);
+    if (d->lost) return lost(d);
+    if (stream->capture) return not_captured(d, "a stream is waited for");
+    int code = run_until(stream, NULL, 0);
+    if (!code) join(&d->host, &stream->clock);
+    return code;
 }
 
 /* ---- events ---- */
@@ -313,7 +485,9 @@ static int await(GpuStream *stream, GpuEvent *event) {
 
 static int event_finish(GpuEvent *event) {
     if (event->device->lost) return lost(event->device);
-    return event->done < event->recorded ? run_until(event->stream, event, event->recorded) : 0;
+    int code = event->done < event->recorded ? run_until(event->stream, event, event->recorded) : 0;
+    if (!code) join(&event->device->host, &event->clock);
+    return code;
 }
 
 static int seconds(GpuEvent *from, GpuEvent *to, double *out) {
@@ -363,7 +537,9 @@ static const char compiler[] = "cc -std=gnu11 -fPIC -fno-strict-aliasing -ffp-co
                                "-DEMULATED_WORDS='\"tests/cuda/simt/words.h\"'";
 
 static const char *watch_of(bool unwatched) {
-    if (!unwatched) return "-O1 -g -fsanitize=thread,undefined -fno-sanitize-recover=undefined";
+    if (!unwatched)
+        return "-O1 -g -fsanitize=thread,undefined,float-cast-overflow "
+               "-fno-sanitize-recover=undefined,float-cast-overflow";
 #ifdef __x86_64__
     if (__builtin_cpu_supports("fma")) return "-O2 -mfma"; /* rounds as the function of libm does */
 #endif
@@ -413,6 +589,7 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     if (d->lost) return lost(d);
     if (gpu->facts.form == GPU_EMBEDDED && !kept_find(source))
         return fail(ERR_DEVICE, "%s %s is not kept", source->name, source->define ? source->define : "");
+    if (not_captured(d, "a module is loaded")) return err_code();
     Sha256 hash;
     uint8_t digest[32];
     char hex[65], arch[16], library[400], folder[400], words[32] = "";
@@ -460,15 +637,16 @@ static void module_drop(GpuModule *module) {
 }
 
 static int kernel_find(GpuModule *module, const char *name, const GpuKernel **out) {
-    char symbol[80];
+    char symbol[80], bytes_symbol[80];
     snprintf(symbol, sizeof symbol, "%s_threads", name);
+    snprintf(bytes_symbol, sizeof bytes_symbol, "%s_bytes", name);
     union {
         void *object;
         SimtKernel function;
     } run = {dlsym(module->library, name)};
-    const int *threads = dlsym(module->library, symbol);
+    const int *threads = dlsym(module->library, symbol), *bytes = dlsym(module->library, bytes_symbol);
     *out = NULL;
-    if (!run.object || !threads) return fail(ERR_DEVICE, "there is no kernel %s in this module", name);
+    if (!run.object || !threads || !bytes) return fail(ERR_DEVICE, "there is no kernel %s in this module", name);
     for (int i = 0; i < module->kernels; i++)
         if (!strcmp(module->kernel[i].name, name)) *out = &module->kernel[i];
     if (*out) return 0;
@@ -477,35 +655,12 @@ static int kernel_find(GpuModule *module, const char *name, const GpuKernel **ou
     snprintf(k->name, sizeof k->name, "%s", name);
     k->run = run.function;
     k->threads = *threads;
+    k->bytes = *bytes;
     *out = k;
     return 0;
 }
 
 /* ---- graphs ---- */
-
-static int capture(GpuStream *stream) {
-    BUG_IF(stream->capture, "a capture inside a capture");
-    stream->capture = mem_zero(1, sizeof *stream->capture);
-    return stream->capture ? 0 : (int)ERR_MEMORY;
-}
-
-static int capture_end(GpuStream *stream, GpuGraph **graph) {
-    *graph = stream->capture;
-    stream->capture = NULL;
-    return 0;
-}
-
-static int graph_run(GpuStream *stream, GpuGraph *graph) {
-    for (const Work *w = graph->queue.first; w; w = w->next) {
-        Work model = *w;
-        if (w->kind == WORK_COPY && w->direction == GPU_TO_DEVICE) model.sum = fnv1a64(w->from, w->bytes);
-        if (w->kind == WORK_COPY && w->direction == GPU_TO_HOST) memset(w->to, 0xff, w->bytes);
-        bool with = w->kind == WORK_LAUNCH;
-        int code = give(stream, model, with ? w->arguments : NULL, with ? w->bytes : 0);
-        if (code) return code;
-    }
-    return 0;
-}
 
 static void graph_drop(GpuGraph *graph) {
     if (!graph) return;
@@ -513,11 +668,43 @@ static void graph_drop(GpuGraph *graph) {
     mem_free(graph);
 }
 
+static int capture(GpuStream *stream) {
+    BUG_IF(stream->capture, "a capture inside a capture");
+    stream->capture = mem_zero(1, sizeof *stream->capture);
+    stream->device->capturing += stream->capture != NULL;
+    return stream->capture ? 0 : (int)ERR_MEMORY;
+}
+
+static int capture_end(GpuStream *stream, GpuGraph **graph) {
+    *graph = stream->capture;
+    stream->capture = NULL;
+    stream->device->capturing--;
+    if (!stream->device->lost) return 0;
+    graph_drop(*graph);
+    *graph = NULL;
+    return lost(stream->device);
+}
+
+static int graph_run(GpuStream *stream, GpuGraph *graph) {
+    for (const Work *w = graph->queue.first; w; w = w->next) {
+        Work model = *w;
+        if (w->kind == WORK_COPY && w->direction == GPU_TO_DEVICE) model.sum = fnv1a64(w->from, w->bytes);
+        if (w->kind == WORK_COPY && w->direction == GPU_TO_HOST) memset(w->to, POISON, w->bytes);
+        bool with = w->kind == WORK_LAUNCH;
+        int code = give(stream, model, with ? w->arguments : NULL, with ? w->bytes : 0);
+        if (code) return code;
+    }
+    return 0;
+}
+
 /* ---- the device ---- */
 
 static void device_close(Gpu *gpu) {
     Device *d = (Device *)gpu;
+    d->capturing = 0;
     while (d->blocks) memory_free(gpu, d->block[0].at);
+    while (d->pinneds) pinned_free(gpu, d->pinned[0].at);
+    free(d->past);
     mem_free(d);
 }
 
@@ -567,6 +754,10 @@ int emulated_open(Emulated facts, Gpu **gpu) {
 
 void emulated_order(Gpu *gpu, unsigned order) {
     ((Device *)gpu)->order = order;
+}
+
+size_t emulated_argument_bytes(const GpuKernel *kernel) {
+    return (size_t)kernel->bytes;
 }
 
 EmulatedUse emulated_use(const Gpu *gpu) {

@@ -2,9 +2,11 @@
  *
  * Kernel text is given to the C compiler as it would be to NVRTC (only the headers that came with it are found) and run
  * by simt.c. Work given to a stream runs as late as order permits: when somebody waits for it, and then only what must
- * be. A missing event therefore gives a wrong result or a report. Until a copy to the host has run its target holds
- * NaNs; a source that the host changes before its copy has run is reported. Fresh device memory holds NaNs. What the
- * watchers report ends the device as an illegal address would: the sentence names file and line.
+ * be. Accesses of two streams to one place, one of them a write, that no event and no waiting of the host orders are
+ * reported, whatever came out. Until a copy to the host has run its target holds NaNs; a source that the host changes
+ * before its copy has run is reported, and so is a target that it writes to, memory that is freed with a copy under
+ * way, and what a driver refuses while a stream is captured. Fresh device memory holds NaNs. What the watchers report
+ * ends the device as an illegal address would: the sentence names file and line.
  *
  * One at a time; compiled kernels are kept below $PANUM_BUILD/simt by what they were made of. */
 #ifndef PANUM_TESTS_CUDA_SIMT_EMULATED_H
@@ -29,4 +31,5 @@ typedef struct {
     int64_t allocations, launches, copies, modules;
 } EmulatedUse;
 EmulatedUse emulated_use(const Gpu *gpu);
+size_t emulated_argument_bytes(const GpuKernel *kernel); /* of its argument struct */
 #endif

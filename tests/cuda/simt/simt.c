@@ -8,7 +8,9 @@
  * warp_sync advances. Two accesses by different threads are ordered iff a block barrier lies between (epochs differ),
  * or they are of one warp and a warp_sync lies between. Blocks of one launch are never ordered. A shade remembers the
  * last write and the youngest reads; that is exact for this order, so a kernel without a report gives the same result
- * in every schedule (atomics on floats aside) for this input. Not modelled: named barriers, mbarriers, fences with
+ * in every schedule (atomics on floats aside) for this input. Launches, and what the host copies and fills, are ordered
+ * by streams and events: who knows those says so (simt_unordered). Of reads of one place by several launches the last
+ * is remembered. Not modelled: named barriers, mbarriers, fences with
  * flags, clusters. */
 #include "tests/cuda/simt/simt.h"
 #include "base/half.h"
@@ -35,8 +37,9 @@ enum {
     GRAIN = 2,
     REGIONS = 256,
     COPIES = 64,
-    READ = 0,
-    WRITE = 1,
+    OWN_MOST = 48 << 10, /* bytes of SHARED arrays of a kernel: the machine gives more only at launch */
+    READ = SIMT_READ,
+    WRITE = SIMT_WRITE,
     ATOMIC = 2,
     SEVERAL = 255
 };
@@ -63,12 +66,14 @@ typedef struct {
     void *sp;
     char *stack;
     const char *file, *what;
+    const void *pc; /* of the word it speaks */
     int line, done, group, copies;
     Copy copy[COPIES];
 } Fibre;
 typedef struct {
     int arrived, line;
     const char *file, *what;
+    const void *pc;
     uint32_t clock, in[LANES][10], out[LANES][4];
     const char *row[LANES];
 } Meeting;
@@ -83,17 +88,21 @@ static Fibre fibre[THREADS];
 static Meeting warp[THREADS / LANES], whole;
 static unsigned ready[THREADS], head, waiting, alive, seed;
 static void *main_sp;
+static int outside; /* no fibre is running: a report returns */
 static uint32_t epoch, block_start, launch_start;
 static Region region[REGIONS];
 static int regions = 1; /* region 0 is shared memory */
 static char *shared;
-static size_t shared_used;
+static size_t shared_used, shared_own;
+static void *shared_rest;
 static struct {
     const char *file;
     int line;
     void *at;
 } shared_name[64];
 static int shared_names;
+uint32_t simt_unordered_from = UINT32_MAX;
+const char *(*simt_unordered)(uint32_t epoch);
 
 /* ---------------------------------------------------------------------------------------- fibres */
 
@@ -135,11 +144,12 @@ static void report(const char *format, ...) __attribute__((format(printf, 1, 2))
 static void report(const char *format, ...) {
     va_list v;
     va_start(v, format);
-    int n = snprintf(simt_error, sizeof simt_error, "%s block (%u,%u,%u): ", how.name, simt_block[0], simt_block[1],
-                     simt_block[2]);
+    int n = outside ? 0
+                    : snprintf(simt_error, sizeof simt_error, "%s block (%u,%u,%u): ", how.name, simt_block[0],
+                               simt_block[1], simt_block[2]);
     vsnprintf(simt_error + n, sizeof simt_error - (size_t)n, format, v);
     va_end(v);
-    to_main(); /* the launch is over; its fibres are simply never resumed */
+    if (!outside) to_main(); /* the launch is over; its fibres are simply never resumed */
 }
 static void wake(unsigned thread) {
     ready[(head + waiting++) % how.threads] = thread;
@@ -207,6 +217,29 @@ static Region *find(const char *at, size_t n) {
 int simt_known(const void *at, size_t bytes) {
     return find(at, bytes) != 0;
 }
+/* What a host copies or fills has no place in a kernel. */
+static const char *place_of(const void *pc, char *out, size_t n) {
+    if (pc) return where(pc, out, n);
+    snprintf(out, n, "a copy or fill by the host");
+    return out;
+}
+/* Nothing orders the work `then` of another stream before what is done now. */
+static void race_of_streams(const Region *r, const char *at, const char *now, const void *pc, const char *then,
+                            const void *then_pc, const char *whose) {
+    char a[200], b[200];
+    report("race between streams on %s+%zu: %s at %s and %s at %s (%s), no event between", r->name,
+           (size_t)(at - r->base), now, place_of(pc, a, sizeof a), then, place_of(then_pc, b, sizeof b), whose);
+}
+/* Of a shade that is touched by something that began at epoch `start`. */
+static void order_streams(const Shade *s, uint32_t start, const Region *r, const char *at, int kind, const void *pc) {
+    static const char *const verb[] = {"read", "write", "atomic"};
+    const char *whose;
+    if (s->we < start && s->we >= simt_unordered_from && !(kind == ATOMIC && s->watomic) &&
+        (whose = simt_unordered(s->we)) != NULL)
+        race_of_streams(r, at, verb[kind], pc, s->watomic ? "atomic" : "write", s->wpc, whose);
+    if (kind != READ && s->re < start && s->re >= simt_unordered_from && (whose = simt_unordered(s->re)) != NULL)
+        race_of_streams(r, at, verb[kind], pc, "read", s->rpc, whose);
+}
 static void race(const Region *r, const char *at, const char *now, const void *pc, unsigned lane, const char *then,
                  unsigned thread, const void *then_pc) {
     char a[200], b[200], other[24] = "several threads";
@@ -243,6 +276,7 @@ static void touch_as(const char *at, size_t n, int kind, const void *pc, unsigne
                    where(pc, a, sizeof a));
         if (kind == READ && is_shared && s->we < block_start && !how.unwatched)
             report("thread %u reads shared memory never written, at %s", simt_thread, where(pc, a, sizeof a));
+        if (simt_unordered_from != UINT32_MAX && !is_shared) order_streams(s, launch_start, r, at, kind, pc);
         if (s->we >= from && !(kind == ATOMIC && s->watomic) &&
             (s->we < block_start ||
              (s->we == epoch && (s->wt / LANES != my_warp || (s->wt % LANES != lane && s->ww >= clock)))))
@@ -270,6 +304,29 @@ static void touch(const void *at, size_t n, int kind, const void *pc) {
     touch_as(at, n, kind, pc, simt_thread % LANES);
 }
 
+uint32_t simt_next_epoch(void) {
+    return epoch + 1;
+}
+
+int simt_host_access(const void *at, size_t bytes, int kind) {
+    Region *r = find(at, bytes);
+    uint32_t start = ++epoch;
+    simt_error[0] = 0;
+    if (!r) return snprintf(simt_error, sizeof simt_error, "memory that is not the device's, or not any more"), 1;
+    outside = 1;
+    for (size_t i = (size_t)((const char *)at - r->base) / GRAIN, end = i + (bytes + GRAIN - 1) / GRAIN;
+         i < end && !simt_error[0]; i++) {
+        Shade *s = &r->shade[i];
+        order_streams(s, start, r, r->base + i * GRAIN, kind, NULL);
+        if (kind == WRITE)
+            s->we = start, s->wpc = NULL, s->watomic = 0;
+        else
+            s->re = start, s->rpc = NULL;
+    }
+    outside = 0;
+    return simt_error[0] != 0;
+}
+
 void simt_region(void *base, size_t bytes, const char *name) {
     for (int i = 1; i < regions; i++)
         if (region[i].base == base) {
@@ -279,13 +336,18 @@ void simt_region(void *base, size_t bytes, const char *name) {
     if (!bytes || regions == REGIONS) return;
     region[regions++] = (Region){base, bytes, calloc(bytes / GRAIN + 1, sizeof(Shade)), name};
 }
-static void *shared_take(size_t bytes) {
+static void *shared_take(size_t bytes, const char *file, int line, int own) {
     char *at = shared + ((shared_used + 127) & ~(size_t)127);
     shared_used = (size_t)(at - shared) + bytes + GAP;
     if (shared_used > SHARED) report("more than %d bytes of shared memory", SHARED);
+    const char *slash = strrchr(file, '/');
+    if (slash) file = slash + 1;
+    if (own && (shared_own += bytes) > OWN_MOST)
+        report("%zu bytes of shared arrays at %s:%d, where a kernel has %d: more goes through SHARED_REST", shared_own,
+               file, line, OWN_MOST);
     if (simt_count.shared_bytes + (long long)bytes > (long long)how.shared_limit)
-        report("%lld bytes of shared memory, this device has %zu for a block",
-               simt_count.shared_bytes + (long long)bytes, how.shared_limit);
+        report("%lld bytes of shared memory, this device has %zu for a block (%s:%d)",
+               simt_count.shared_bytes + (long long)bytes, how.shared_limit, file, line);
     for (size_t i = 0; i < (bytes + GRAIN - 1) / GRAIN; i++)
         region[0].shade[(size_t)(at - shared) / GRAIN + i].live = 1;
     simt_count.shared_bytes += (long long)bytes;
@@ -297,10 +359,11 @@ void *simt_shared(const char *file, int line, size_t bytes) /* the first thread 
         if (shared_name[i].line == line && shared_name[i].file == file) return shared_name[i].at;
     if (shared_names == 64) report("more than 64 shared arrays");
     shared_name[shared_names].file = file, shared_name[shared_names].line = line;
-    return shared_name[shared_names++].at = shared_take(bytes);
+    return shared_name[shared_names++].at = shared_take(bytes, file, line, 1);
 }
-void *simt_shared_rest(void) {
-    return simt_shared("", 0, how.shared);
+void *simt_shared_rest(const char *file, int line) { /* one, however often it is named */
+    if (!shared_rest) shared_rest = shared_take(how.shared, file, line, 0);
+    return shared_rest;
 }
 
 /* what the compiler calls for every load and store of a kernel */
@@ -371,15 +434,45 @@ UNDEFINED(builtin_unreachable, "a place that cannot be reached")
 
 /* ---------------------------------------------------------------------------------------- meetings */
 
+/* Where a word is spoken. One that is made of others (device.h) is spoken where the kernel says it, which only the
+ * debugger's tables know. */
+static const char *spoken(const char *file, int line, const void *pc, char *out, size_t n) {
+    if (strcmp(file, "device.h") == 0) return where(pc, out, n);
+    snprintf(out, n, "%s:%d", file, line);
+    return out;
+}
+static int same_place(const Meeting *m, const char *file, int line, const void *pc) {
+    static struct {
+        const void *pc;
+        char place[120];
+    } known[64]; /* asking takes a process */
+    if (m->pc == pc) return 1;
+    if (m->line != line || strcmp(m->file, file)) return 0;
+    if (strcmp(file, "device.h")) return 1; /* compilers may write one line twice */
+    const void *both[] = {m->pc, pc};
+    const char *place[2];
+    for (int i = 0; i < 2; i++) {
+        size_t k = (uintptr_t)both[i] / 4 % 64;
+        if (i && known[k].pc == both[0]) k = (k + 1) % 64;
+        if (known[k].pc != both[i]) spoken(file, line, both[i], known[k].place, sizeof known[k].place);
+        known[k].pc = both[i];
+        place[i] = known[k].place;
+    }
+    return !strcmp(place[0], place[1]);
+}
+#define SPOKEN_HERE() (fibre[simt_thread].pc = __builtin_return_address(0))
+
 static void meet(Meeting *m, int size, const char *what, const char *file, int line, void (*work)(Meeting *)) {
     Fibre *f = &fibre[simt_thread];
     const char *slash = strrchr(file, '/'); /* the folder says nothing: it is where the test compiled */
     if (slash) file = slash + 1;
+    char a[200], b[200];
     if (!m->arrived)
-        m->what = what, m->file = file, m->line = line;
-    else if (m->line != line || strcmp(m->file, file) || m->what != what)
-        report("divergence: thread %u speaks %s at %s:%d, others of its %s wait in %s at %s:%d", simt_thread, what,
-               file, line, size == LANES ? "warp" : "block", m->what, m->file, m->line);
+        m->what = what, m->file = file, m->line = line, m->pc = f->pc;
+    else if (m->what != what || !same_place(m, file, line, f->pc))
+        report("divergence: thread %u speaks %s at %s, others of its %s wait in %s at %s", simt_thread, what,
+               spoken(file, line, f->pc, a, sizeof a), size == LANES ? "warp" : "block", m->what,
+               spoken(m->file, m->line, m->pc, b, sizeof b));
     f->what = what, f->file = file, f->line = line;
     simt_count.meets++;
     if (++m->arrived < size) {
@@ -487,9 +580,11 @@ unsigned simt_block_at(int i) {
     return simt_block[i];
 }
 void simt_block_sync(const char *file, int line) {
+    SPOKEN_HERE();
     meet(&whole, (int)how.threads, "block_sync", file, line, do_block);
 }
 void simt_warp_sync(const char *file, int line) {
+    SPOKEN_HERE();
     meet(MY_WARP, LANES, "warp_sync", file, line, do_sync);
 }
 static float pass(float v, int other, const char *what, const char *file, int line, void (*work)(Meeting *)) {
@@ -500,15 +595,19 @@ static float pass(float v, int other, const char *what, const char *file, int li
     return v;
 }
 float simt_xor(float v, int m, const char *file, int line) {
+    SPOKEN_HERE();
     return pass(v, m, "warp_xor", file, line, do_xor);
 }
 float simt_down(float v, int d, const char *file, int line) {
+    SPOKEN_HERE();
     return pass(v, d, "warp_down", file, line, do_down);
 }
 float simt_from(float v, int lane, const char *file, int line) {
+    SPOKEN_HERE();
     return pass(v, lane, "warp_from", file, line, do_from);
 }
 unsigned simt_ballot(int p, const char *file, int line) {
+    SPOKEN_HERE();
     MY_WARP->in[LANE][0] = p != 0;
     meet(MY_WARP, LANES, "warp_ballot", file, line, do_ballot);
     return MY_WARP->out[LANE][0];
@@ -523,12 +622,15 @@ static inline __attribute__((always_inline)) void load_matrix(unsigned r[4], con
     memcpy(r, MY_WARP->out[LANE], 16);
 }
 void simt_load_matrix4(unsigned r[4], const void *row, const char *file, int line) {
+    SPOKEN_HERE();
     load_matrix(r, row, "load_matrix4", file, line, do_matrix);
 }
 void simt_load_matrix4_across(unsigned r[4], const void *row, const char *file, int line) {
+    SPOKEN_HERE();
     load_matrix(r, row, "load_matrix4_across", file, line, do_matrix_across);
 }
 void simt_mma(float c[4], const unsigned a[4], const unsigned b[2], int f16, const char *file, int line) {
+    SPOKEN_HERE();
     uint32_t *in = MY_WARP->in[LANE];
     memcpy(in, a, 16), memcpy(in + 4, b, 8), memcpy(in + 6, c, 16);
     meet(MY_WARP, LANES, f16 ? "mma_f16" : "mma_bf16", file, line, do_mma);
@@ -582,7 +684,7 @@ void simt_copy_wait(int n) {
 
 static void stuck(void) {
     int n = 0, returned = 0;
-    char line[1200] = "";
+    char line[1200] = "", at[200];
     for (unsigned i = 0; i < how.threads; i++) returned += fibre[i].done;
     for (unsigned i = 0; i < how.threads && n < 900; i++) {
         Fibre *f = &fibre[i];
@@ -591,8 +693,8 @@ static void stuck(void) {
         while (j + 1 < how.threads && !fibre[j + 1].done && fibre[j + 1].line == f->line &&
                fibre[j + 1].what == f->what)
             j++;
-        n += snprintf(line + n, sizeof line - (size_t)n, " threads %u-%u wait in %s at %s:%d;", i, j, f->what, f->file,
-                      f->line);
+        n += snprintf(line + n, sizeof line - (size_t)n, " threads %u-%u wait in %s at %s;", i, j, f->what,
+                      spoken(f->file, f->line, f->pc, at, sizeof at));
         i = j;
     }
     snprintf(simt_error, sizeof simt_error,
@@ -632,7 +734,7 @@ int simt_run(SimtKernel k, const void *args, size_t bytes, SimtLaunch launch) {
         memset(shared, 0xff, shared_used);
         for (size_t i = 0; i < (shared_used + GRAIN - 1) / GRAIN; i++)
             region[0].shade[i].live = region[0].shade[i].flight = 0;
-        shared_used = 0, shared_names = 0, simt_count.shared_bytes = 0;
+        shared_used = shared_own = 0, shared_names = 0, shared_rest = NULL, simt_count.shared_bytes = 0;
         head = waiting = 0, alive = how.threads, whole.arrived = 0;
         for (unsigned i = 0; i < how.threads / LANES; i++) warp[i].arrived = 0;
         for (unsigned i = 0; i < how.threads; i++) {

@@ -4,6 +4,7 @@
 #ifndef PANUM_TESTS_CUDA_SIMT_H
 #define PANUM_TESTS_CUDA_SIMT_H
 #include <stddef.h>
+#include <stdint.h>
 typedef void (*SimtKernel)(const void *args);
 typedef struct {
     const char *name;
@@ -20,13 +21,22 @@ typedef struct {
 int simt_run(SimtKernel kernel, const void *args, size_t bytes, SimtLaunch how); /* 0, or 1 with simt_error filled */
 void simt_region(void *base, size_t bytes, const char *name); /* "device memory" kernels may touch; 0 bytes forgets */
 int simt_known(const void *at, size_t bytes);                 /* do these bytes lie in one region? */
+/* Epochs number launches and what happens in them. Those from simt_unordered_from on may belong to work of another
+ * stream that nothing orders before what runs now; simt_unordered says whose such an epoch is, NULL when it is ordered.
+ * UINT32_MAX: everything is. */
+extern uint32_t simt_unordered_from;
+extern const char *(*simt_unordered)(uint32_t epoch);
+uint32_t simt_next_epoch(void); /* with which the next launch, or access by the host, begins */
+/* A copy or fill reads or writes device memory: 0, or 1 with simt_error filled. */
+enum { SIMT_READ = 0, SIMT_WRITE = 1 };
+int simt_host_access(const void *at, size_t bytes, int kind);
 extern char simt_error[2048];
 extern SimtCount simt_count;
 
 /* what device.h expands to */
 unsigned simt_thread_x(void), simt_block_at(int axis); /* calls, so that they are not themselves watched */
 void *simt_shared(const char *file, int line, size_t bytes);
-void *simt_shared_rest(void);
+void *simt_shared_rest(const char *file, int line);
 void simt_block_sync(const char *file, int line);
 void simt_warp_sync(const char *file, int line);
 float simt_xor(float v, int m, const char *file, int line);

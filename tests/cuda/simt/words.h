@@ -8,19 +8,19 @@
 
 #define DEVICE static inline __attribute__((unused))
 #define DEVICE_CALLED static __attribute__((unused))
-#define KERNEL(name, threads, Args, a)     \
-    static void name##_body(const Args a); \
-    void name(const void *args);           \
-    void name(const void *args) {          \
-        name##_body(*(const Args *)args);  \
-    }                                      \
-    extern const int name##_threads;       \
-    const int name##_threads = threads;    \
+#define KERNEL(name, threads, Args, a)                                    \
+    static void name##_body(const Args a);                                \
+    void name(const void *args);                                          \
+    void name(const void *args) {                                         \
+        name##_body(*(const Args *)args);                                 \
+    }                                                                     \
+    extern const int name##_threads, name##_bytes;                        \
+    const int name##_threads = threads, name##_bytes = (int)sizeof(Args); \
     static void name##_body(const Args a)
 #define KERNEL_BLOCKS(name, threads, blocks, Args, a) KERNEL(name, threads, Args, a)
 #define SHARED(type, name, count) \
     type *const name = (type *)simt_shared(__FILE__, __LINE__, sizeof(type) * (size_t)(count))
-#define SHARED_REST(type, name) type *const name = (type *)simt_shared_rest()
+#define SHARED_REST(type, name) type *const name = (type *)simt_shared_rest(__FILE__, __LINE__)
 #define UNROLL
 #define UNROLL_BY(n)
 #define RESTRICT restrict
