@@ -592,7 +592,7 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     if (not_captured(d, "a module is loaded")) return err_code();
     Sha256 hash;
     uint8_t digest[32];
-    char hex[65], arch[16], library[400], folder[400], words[32] = "";
+    char hex[65], arch[16], library[400], folder[400];
     snprintf(arch, sizeof arch, "%d", gpu->facts.arch);
     const char *build_folder = getenv("PANUM_BUILD");
     sha256_begin(&hash);
@@ -601,12 +601,13 @@ static int module_make(Gpu *gpu, const GpuSource *source, GpuModule **out) {
     for (int i = 0; i < source->headers; i++)
         add_text(&hash, source->header_name[i]), add_text(&hash, source->header_text[i]);
     if (source->define) add_text(&hash, source->define);
-    struct stat seen; /* the words themselves, by size and date */
-    for (int i = 0; i < 2; i++) {
-        if (stat(i ? "tests/cuda/simt/simt.h" : "tests/cuda/simt/words.h", &seen))
+    for (int i = 0; i < 2; i++) { /* the words themselves */
+        uint8_t *bytes;
+        size_t size;
+        if (file_read(i ? "tests/cuda/simt/simt.h" : "tests/cuda/simt/words.h", 1 << 20, &bytes, &size))
             return fail(ERR_DEVICE, "tests/cuda/simt is not here: run the tests from the root of the tree");
-        snprintf(words, sizeof words, "%lld %lld", (long long)seen.st_size, (long long)seen.st_mtime);
-        add_text(&hash, words);
+        sha256_add(&hash, bytes, size);
+        mem_free(bytes);
     }
     sha256_end(&hash, digest);
     sha256_hex(digest, hex);
