@@ -8,9 +8,13 @@
  * oldest and the newest. */
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "cuda/nvrtc.h"
 #include "cuda/texts.h"
 #include "tests/lib/check.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char *only; /* NULL: all files, few architectures */
 
@@ -41,20 +45,76 @@ static int kernels_in(const char *text) {
     return n;
 }
 
-/* Compiles and prints a line a kernel; `strict` kernels may not spill. Returns the number of reports. */
-static int compile(const Nvrtc *nvrtc, const GpuSource *source, int arch, CompileCare care) {
+/* ---- compilations, shared between as many processes as there are processors: NVRTC compiles one text after another
+ * inside one ---- */
+
+typedef struct {
+    GpuSource source;
+    int arch;
+    CompileCare care;
+} Job;
+enum { JOBS_MOST = 4096, WORKERS_MOST = 64 };
+static Job job[JOBS_MOST];
+static int jobs;
+
+static void add_job(const GpuSource *source, int arch, CompileCare care) {
+    assert_true(jobs < JOBS_MOST);
+    job[jobs++] = (Job){*source, arch, care};
+}
+
+/* A line a kernel; false, after the compiler's words, when it fails or a kernel has no report. */
+static bool compile(const Nvrtc *nvrtc, const Job *j, FILE *to) {
     Compiled compiled;
     KernelReport report[REPORTS_MOST];
-    if (nvrtc_compile(nvrtc, source, arch, care, &compiled))
-        fail_msg("%s %s: %s\n%s", source->name, source->define ? source->define : "", err_sentence(),
-                 compiled.log ? compiled.log : "");
-    int reports = kernel_reports(compiled.log, report, REPORTS_MOST);
+    const char *define = j->source.define ? j->source.define : "-";
+    int reports = 0, code = nvrtc_compile(nvrtc, &j->source, j->arch, j->care, &compiled);
+    if (code)
+        fprintf(to, "%s %s: %s\n%s\n", j->source.name, define, err_sentence(), compiled.log ? compiled.log : "");
+    else
+        reports = kernel_reports(compiled.log, report, REPORTS_MOST);
     for (int i = 0; i < reports; i++)
-        printf("sm_%-4d %-28s %-14s %9d %7d %6d %7d %6d %8zu\n", arch, report[i].name,
-               source->define ? source->define : "-", report[i].registers, report[i].shared, report[i].stack,
-               report[i].spill_stores, report[i].spill_loads, compiled.bytes);
+        fprintf(to, "sm_%-4d %-28s %-14s %9d %7d %6d %7d %6d %8zu\n", j->arch, report[i].name, define,
+                report[i].registers, report[i].shared, report[i].stack, report[i].spill_stores, report[i].spill_loads,
+                compiled.bytes);
+    if (!code && reports != kernels_in(j->source.text))
+        fprintf(to, "%s %s for sm_%d: %d kernels, and the compiler reports on %d\n", j->source.name, define, j->arch,
+                kernels_in(j->source.text), reports);
     compiled_free(&compiled);
-    return reports;
+    return !code && reports == kernels_in(j->source.text);
+}
+
+/* All jobs; fails when one does. What they say is printed in their order: each worker has a file, in which a form feed
+ * ends what one job said. */
+static void compile_all(const Nvrtc *nvrtc) {
+    FILE *said[WORKERS_MOST];
+    pid_t worker[WORKERS_MOST];
+    char line[4000];
+    int workers = pool_cpus() < WORKERS_MOST ? pool_cpus() : WORKERS_MOST, failed = 0;
+    fflush(stdout);
+    for (int w = 0; w < workers; w++) {
+        assert_non_null(said[w] = tmpfile());
+        worker[w] = fork();
+        assert_true(worker[w] >= 0);
+        if (worker[w]) continue;
+        int bad = 0;
+        for (int i = w; i < jobs; i += workers) {
+            bad += !compile(nvrtc, &job[i], said[w]);
+            fputs("\f\n", said[w]);
+            fflush(said[w]);
+        }
+        _exit(bad ? 1 : 0);
+    }
+    for (int w = 0; w < workers; w++) {
+        int status = -1;
+        assert_int_equal(waitpid(worker[w], &status, 0), worker[w]);
+        failed += status != 0;
+        rewind(said[w]);
+    }
+    for (int i = 0; i < jobs; i++)
+        while (fgets(line, sizeof line, said[i % workers]) && line[0] != '\f') fputs(line, stdout);
+    for (int w = 0; w < workers; w++) fclose(said[w]);
+    jobs = 0;
+    if (failed) fail_msg("some kernels do not compile as they should");
 }
 
 static void head(void) {
@@ -130,9 +190,10 @@ static void test_variants(void **state) {
         GpuSource source = cuda_kernel_source(variants[k].file, variants[k].define);
         for (int i = 0; i < count; i++) {
             if (!wanted_arch(arch[i], variants[k].least, arch[count - 1], false)) continue;
-            assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_STRICT), kernels_in(source.text));
+            add_job(&source, arch[i], COMPILE_STRICT);
         }
     }
+    compile_all(nvrtc);
 }
 
 static void test_kernels(void **state) {
@@ -147,9 +208,10 @@ static void test_kernels(void **state) {
         GpuSource source = cuda_kernel_source(cuda_texts[k].name, NULL);
         for (int i = 0; i < count; i++) {
             if (!wanted_arch(arch[i], 75, arch[count - 1], true)) continue;
-            assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_STRICT), kernels_in(source.text));
+            add_job(&source, arch[i], COMPILE_STRICT);
         }
     }
+    compile_all(nvrtc);
 }
 
 static void test_words(void **state) {
@@ -170,16 +232,11 @@ static void test_words(void **state) {
         source.header_text[source.headers++] = cases;
         for (int i = 0; i < count; i++) {
             if (arch[i] < 75) continue;
-            if (bf16 && arch[i] < 80) {
-                Compiled compiled;
-                assert_int_equal(nvrtc_compile(nvrtc, &source, arch[i], COMPILE_PLAIN, &compiled), ERR_DEVICE);
-                assert_non_null(strstr(err_sentence(), "bf16 products need sm_80"));
-                compiled_free(&compiled);
-                continue;
-            }
-            assert_int_equal(compile(nvrtc, &source, arch[i], COMPILE_PLAIN), kernels_in(source.text));
+            if (bf16 && arch[i] < 80) continue; /* test_strict shows what it says */
+            add_job(&source, arch[i], COMPILE_PLAIN);
         }
     }
+    compile_all(nvrtc);
     mem_free(text), mem_free(cases), mem_free(bytes), mem_free(own);
 }
 
@@ -194,6 +251,8 @@ static void test_strict(void **state) {
                                "    for (int i = 0; i < 64; i++) v[(i * a.n) & 63] = (float)(i + a.n);\n"
                                "    a.y[thread_x()] = v[(thread_x() + a.n) & 63];\n"
                                "}\n";
+    int arch[ARCH_MOST];
+    assert_true(nvrtc_architectures(nvrtc, arch, ARCH_MOST) > 0);
     GpuSource source = cuda_source("indexed.cu", text, NULL);
     Compiled compiled;
     KernelReport report[REPORTS_MOST];
@@ -207,12 +266,18 @@ static void test_strict(void **state) {
     assert_int_equal(nvrtc_compile(nvrtc, &source, 70, COMPILE_PLAIN, &compiled), ERR_DEVICE);
     printf("%s\n", err_sentence());
     compiled_free(&compiled);
+    if (arch[0] >= 80) return;
+    source = cuda_source("half.cu", "#include \"cuda/device/device.h\"\n", "-DHALF_IS_BF16");
+    assert_int_equal(nvrtc_compile(nvrtc, &source, arch[0], COMPILE_PLAIN, &compiled), ERR_DEVICE);
+    assert_non_null(strstr(err_sentence(), "bf16 products need sm_80"));
+    compiled_free(&compiled);
 }
 
 int main(int argc, char **argv) {
     if (argc > 1) only = argv[1];
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_strict), cmocka_unit_test(test_kernels),
-                                       cmocka_unit_test(test_variants), cmocka_unit_test(test_words)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kernels), cmocka_unit_test(test_variants), cmocka_unit_test(test_words),
+        cmocka_unit_test(test_strict)}; /* the last compiles in this process, after which none is begun */
     const struct CMUnitTest one[] = {cmocka_unit_test(test_kernels), cmocka_unit_test(test_variants)};
     return only && strcmp(only, "all") != 0 ? cmocka_run_group_tests(one, NULL, NULL)
                                             : cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,15 @@
 /* Every word of the vocabulary against the manuals: CUDA C++ Programming Guide (warp shuffle and vote functions,
  * mathematical functions), PTX ISA (mma.m16n8k16, ldmatrix, cp.async, cvt). On the emulated device, in three orders of
  * threads. */
+#include "base/file.h"
 #include "base/half.h"
+#include "base/mem.h"
 #include "tests/cuda/cases.h"
 #include "tests/cuda/simt/device_case.h"
 #include "tests/cuda/simt/test_device.h"
 #include "tests/lib/check.h"
 
+#include <ctype.h>
 #include <math.h>
 
 enum { ORDERS = 3 };
@@ -61,6 +64,144 @@ static void test_warp(void **state) {
         }
         device_case_drop(&d);
     }
+}
+
+static void check_bits(const char *define, float (*rounded)(float)) {
+    enum { N = 512 };
+    DeviceCase d = begin(0, define);
+    static float x[N], y[2 * N];
+    static u32 c[N];
+    for (int i = 0; i < N; i++) x[i] = (float)ldexp(1 + i / 512.0, i % 60 - 30) * (i % 2 ? -1 : 1);
+    x[0] = 0, x[1] = -0.f, x[2] = INFINITY, x[3] = -INFINITY, x[4] = 1e-45f;
+    WordArgs a = {.x = case_up(&d, x, sizeof x), .y = case_room(&d, sizeof y), .c = case_room(&d, sizeof c), .n = N};
+    case_run(&d, "word_bits", (GpuLaunch){{N / 128, 1, 1}, 128, 0}, &a, sizeof a);
+    case_down(&d, y, a.y, sizeof y);
+    case_down(&d, c, a.c, sizeof c);
+    for (int i = 0; i < N; i++) {
+        u32 bits;
+        memcpy(&bits, &x[i], 4);
+        assert_int_equal(c[i], bits);
+        assert_true(y[i] == -x[i] && signbit(y[i]) != signbit(x[i]));
+        assert_true(y[N + i] == rounded(x[i]));
+    }
+    device_case_drop(&d);
+}
+
+static float through_f16(float v) {
+    return f16_to_f32(f32_to_f16(v));
+}
+static float through_bf16(float v) {
+    return bf16_to_f32(f32_to_bf16(v));
+}
+
+static void test_bits(void **state) {
+    (void)state;
+    check_bits(NULL, through_f16);
+    check_bits("-DHALF_IS_F16", through_f16);
+    check_bits("-DHALF_IS_BF16", through_bf16);
+}
+
+static void test_unroll(void **state) {
+    (void)state;
+    DeviceCase d = begin(1, NULL);
+    float x[8], y[64];
+    for (int i = 0; i < 8; i++) x[i] = (float)(1 << i);
+    WordArgs a = {.x = case_up(&d, x, sizeof x), .y = case_room(&d, sizeof y)};
+    case_run(&d, "word_unroll", (GpuLaunch){{1, 1, 1}, 64, 0}, &a, sizeof a);
+    case_down(&d, y, a.y, sizeof y);
+    for (int t = 0; t < 64; t++) assert_true(y[t] == (float)(255 * t));
+    device_case_drop(&d);
+}
+
+static void test_block_sum(void **state) {
+    (void)state;
+    for (unsigned order = 0; order < ORDERS; order++) {
+        DeviceCase d = begin(order, NULL);
+        float x[256], y[512];
+        for (int i = 0; i < 256; i++) x[i] = (float)(i * i);
+        WordArgs a = {.x = case_up(&d, x, sizeof x), .y = case_room(&d, sizeof y)};
+        case_run(&d, "word_block_sum", (GpuLaunch){{1, 1, 1}, 256, 0}, &a, sizeof a);
+        case_down(&d, y, a.y, sizeof y);
+        double sum[2] = {0};
+        for (int i = 0; i < 256; i++) sum[i & 1] += (double)x[i];
+        for (int i = 0; i < 256; i++) assert_true(y[i] == (float)sum[0] && y[256 + i] == (float)sum[1]);
+        device_case_drop(&d);
+    }
+}
+
+/* Column minus disparity, whole part and rest, in f64: the rest is rounded once. */
+static void test_position(void **state) {
+    (void)state;
+    enum { N = 20 };
+    DeviceCase d = begin(0, NULL);
+    float x[N] = {0,      1,      -1,          0.25f,       -0.25f, 6.75f,    7,         7.5f, -480.125f,   1e-7f,
+                  -1e-7f, 1e-30f, 536870911.f, 536870912.f, -6e8f,  INFINITY, -INFINITY, NAN,  0.99999994f, 16777215.f};
+    float y[128];
+    u32 c[128];
+    WordArgs a = {.x = case_up(&d, x, sizeof x), .y = case_room(&d, sizeof y), .c = case_room(&d, sizeof c), .n = N};
+    case_run(&d, "word_position", (GpuLaunch){{1, 1, 1}, 64, 0}, &a, sizeof a);
+    case_down(&d, y, a.y, sizeof y);
+    case_down(&d, c, a.c, sizeof c);
+    for (int i = 0; i < N; i++) {
+        const bool near = fabsf(x[i]) < 536870912.f;
+        assert_int_equal(c[i], near);
+        if (!near) continue;
+        const double at = 7 - (double)x[i];
+        const double whole = (double)(int)c[64 + i], part = (double)y[i];
+        assert_true(part >= 0 && part <= 1 && y[64 + i] == floorf(x[i]));
+        if (!(fabs(whole + part - at) <= 6e-8)) fail_msg("%.9g: %.9g and %.9g", (double)x[i], whole, part);
+    }
+    device_case_drop(&d);
+}
+
+/* No word without a kernel above: what machine.h and device.h define is spoken in words.cu, and words.h knows it too.
+ */
+static bool is_spoken(const char *text, const char *word, size_t n) {
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at++) {
+        const char before = at > text ? at[-1] : ' ', after = at[n];
+        if (!isalnum((unsigned char)before) && before != '_' && !isalnum((unsigned char)after) && after != '_')
+            return true;
+    }
+    return false;
+}
+
+static char *file_text(const char *path) {
+    uint8_t *bytes;
+    size_t size;
+    assert_int_equal(file_read(path, 1 << 20, &bytes, &size), 0);
+    char *text = mem_zero(size + 1, 1);
+    assert_non_null(text);
+    memcpy(text, bytes, size);
+    mem_free(bytes);
+    return text;
+}
+
+static void test_every_word(void **state) {
+    (void)state;
+    /* made of others, and in them; or of the machine's own alphabet */
+    static const char *const no_words[] = {"PRAGMA", "ALL_LANES", "MMA_DEPTH_8", "MMA_TYPES",
+                                           "DEVICE", "half_f32",  "f32_half"};
+    static const char *const files[] = {"cuda/device/machine.h", "cuda/device/device.h", "cuda/device/sums.h",
+                                        "cuda/device/position.h"};
+    char *spoken = file_text("tests/cuda/words.cu"), *known = file_text("tests/cuda/simt/words.h");
+    int words = 0;
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        char *text = file_text(files[f]), word[64], type[32];
+        for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+            bool found = sscanf(line, "DEVICE %31s %63[a-z0-9_](", type, word) == 2 ||
+                         sscanf(line, "#define %63[A-Za-z0-9_]", word) == 1;
+            if (!found || strstr(word, "PANUM_CUDA") || strstr(word, "POSITION_LIMIT")) continue;
+            for (size_t k = 0; k < sizeof no_words / sizeof *no_words; k++) found = found && strcmp(word, no_words[k]);
+            if (!found) continue;
+            if (!is_spoken(spoken, word, strlen(word))) fail_msg("%s has no kernel in words.cu", word);
+            if (!f && !is_spoken(known, word, strlen(word))) fail_msg("words.h does not have %s", word);
+            words++;
+        }
+        mem_free(text);
+    }
+    printf("  %d words\n", words);
+    assert_true(words > 45);
+    mem_free(spoken), mem_free(known);
 }
 
 /* |got - want| in units of the last place of want */
@@ -298,10 +439,11 @@ static void test_bf16_on_turing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_places),         cmocka_unit_test(test_warp),    cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_halves),         cmocka_unit_test(test_memory),  cmocka_unit_test(test_copy),
-        cmocka_unit_test(test_matrix),         cmocka_unit_test(test_mma_f16), cmocka_unit_test(test_mma_bf16),
-        cmocka_unit_test(test_bf16_on_turing),
+        cmocka_unit_test(test_places),         cmocka_unit_test(test_warp),       cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_halves),         cmocka_unit_test(test_memory),     cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_matrix),         cmocka_unit_test(test_mma_f16),    cmocka_unit_test(test_mma_bf16),
+        cmocka_unit_test(test_bf16_on_turing), cmocka_unit_test(test_every_word), cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_unroll),         cmocka_unit_test(test_block_sum),  cmocka_unit_test(test_position),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

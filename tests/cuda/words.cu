@@ -1,6 +1,8 @@
 /* tests/cuda/words.cu - a kernel for each word of cuda/device/device.h. What comes out is compared with the manuals'
  * tables by test_words.c, on the emulated device always and on a GPU when there is one. */
 #include "cuda/device/device.h"
+#include "cuda/device/position.h"
+#include "cuda/device/sums.h"
 #include "tests/cuda/cases.h"
 
 /* c[global thread] = place; grid 3 x 2 x 2 of 64 */
@@ -23,6 +25,49 @@ KERNEL(word_warp, 64, WordArgs, a) {
     a.y[384 + t] = warp_sum(v);
     a.c[t] = warp_ballot(t % 3 == 0);
     a.c[64 + t] = (u32)warp_any(t == 40);
+}
+
+/* a float's bits and back, and to half and back where halves are f16 (or bf16); as many blocks as are asked for run */
+KERNEL_BLOCKS(word_bits, 128, 4, WordArgs, a) {
+    int i = block_x() * 128 + thread_x();
+    a.c[i] = f32_bits(a.x[i]);
+    a.y[i] = bits_f32(a.c[i] ^ 0x80000000u);
+    a.y[a.n + i] = half_f32(f32_half(a.x[i]));
+}
+
+/* loops that are to be unrolled, wholly and by four, over an array that then lies in registers; 64 threads */
+KERNEL(word_unroll, 64, WordArgs, a) {
+    const float *RESTRICT x = a.x;
+    float *RESTRICT y = a.y;
+    float v[8];
+    UNROLL
+    for (int i = 0; i < 8; i++) v[i] = x[i] * (float)thread_x();
+    float sum = 0;
+    UNROLL_BY(4)
+    for (int i = 0; i < 8; i++) sum += v[i];
+    y[thread_x()] = sum;
+}
+
+/* the sum of a block in f64 (device/sums.h), twice with one array */
+KERNEL(word_block_sum, SUM_THREADS, WordArgs, a) {
+    SHARED(double, s, SUM_THREADS);
+    int t = thread_x();
+    double whole = block_sum((double)a.x[t], s);
+    double odd = block_sum(t & 1 ? (double)a.x[t] : 0, s);
+    a.y[t] = (float)(whole - odd);
+    a.y[SUM_THREADS + t] = (float)odd;
+}
+
+/* where n disparities point from column 7 (device/position.h): whole columns, the part, and whether they are near */
+KERNEL(word_position, 64, WordArgs, a) {
+    int i = thread_x();
+    if (i >= a.n) return; /* nobody is waited for */
+    float part = -1;
+    int near = position_is_near(a.x[i]), column = near ? position_of(7, a.x[i], &part) : 0;
+    a.c[i] = (u32)near;
+    a.c[64 + i] = (u32)column;
+    a.y[i] = part;
+    a.y[64 + i] = near ? (float)floor_int(a.x[i]) : 0;
 }
 
 /* n numbers through each function, one after another in y */
