@@ -203,6 +203,15 @@ gpu-tests: all $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/
 	@sh tools/test_gpu.sh $(BUILD) $(GPU) $(GPU_TESTS)
 
+# The same on a driver behind which stands the emulated device: everything but the GPU.
+.PHONY: test-gpu-dry
+test-gpu-dry: gpu-tests $(BUILD)/tests/cuda/libcuda_emulated.so ## test-gpu on an emulated driver: what it would run, with results
+	@mkdir -p $(BUILD)/dry
+	@for f in libcuda.so.1 libnvrtc.so.13; do ln -sf $(abspath $(BUILD))/tests/cuda/libcuda_emulated.so $(BUILD)/dry/$$f; done
+	@LD_LIBRARY_PATH=$(abspath $(BUILD))/dry RESULTS=$(BUILD)/dry NO_SANITIZER=1 EMULATED_CUDA="arch=80 unwatched=1" \
+	    TEST_SECONDS=3600 sh tools/test_gpu.sh $(BUILD) $(GPU) $(DRY_TESTS)
+DRY_TESTS ?= $(GPU_TESTS)
+
 # The table of operators, from what the tests of this folder have held against the CPU.
 .PHONY: operators
 operators: gpu-tests $(BUILD)/tests/cuda/test_operators ## runs the GPU tests and writes docs/gpu_operators.tsv

@@ -198,7 +198,7 @@ static void test_too_early(void **state) {
         float x[64] = {0};
         assert_int_equal(call->memory(gpu, sizeof x, &there) | call->pinned(gpu, sizeof x, &host), 0);
         static const char *const said[] = {"device memory was freed", "pinned memory was freed",
-                                           "written while a copy to it", "outside every region", "not any more"};
+                                           "written while a copy to it", "outside every region", "any more"};
         WordArgs a = {.x = there, .y = case_room(&d, sizeof x)};
         switch (way) {
         case 0:

@@ -323,6 +323,14 @@ static void tell_targets(Device *d, const Work *done) {
                 w->shared_target = true;
 }
 
+/* A copy or fill touches device memory. Where nothing is watched, or one stream orders everything, it only has to be
+ * there. */
+static int touch(Device *d, const void *at, size_t bytes, int kind) {
+    if (d->unwatched || d->streams < 2)
+        return simt_known(at, bytes) ? 0 : lose(d, "a copy or fill touches memory that is not the device's any more");
+    return simt_host_access(at, bytes, kind) ? lose(d, simt_error) : 0;
+}
+
 static int copy_now(GpuStream *stream, const Work *w) {
     Device *d = stream->device;
     d->use.copies++;
@@ -330,8 +338,8 @@ static int copy_now(GpuStream *stream, const Work *w) {
         return lose(d, "a host buffer was changed before its copy to the device had run: wait for the stream first");
     if (w->direction == GPU_TO_HOST && !w->shared_target && !is_poison(w->to, w->bytes))
         return lose(d, "a host buffer was written while a copy to it was under way: wait for the stream first");
-    if (w->direction != GPU_TO_DEVICE && simt_host_access(w->from, w->bytes, SIMT_READ)) return lose(d, simt_error);
-    if (w->direction != GPU_TO_HOST && simt_host_access(w->to, w->bytes, SIMT_WRITE)) return lose(d, simt_error);
+    if (w->direction != GPU_TO_DEVICE && touch(d, w->from, w->bytes, SIMT_READ)) return err_code();
+    if (w->direction != GPU_TO_HOST && touch(d, w->to, w->bytes, SIMT_WRITE)) return err_code();
     memmove(w->to, w->from, w->bytes);
     if (w->direction == GPU_TO_HOST) tell_targets(d, w);
     return 0;
@@ -345,7 +353,7 @@ static int run(GpuStream *stream, const Work *w) {
     case WORK_COPY:
         return copy_now(stream, w);
     case WORK_FILL:
-        if (simt_host_access(w->to, w->bytes, SIMT_WRITE)) return lose(d, simt_error);
+        if (touch(d, w->to, w->bytes, SIMT_WRITE)) return err_code();
         memset(w->to, w->value, w->bytes);
         return 0;
     case WORK_LAUNCH: {

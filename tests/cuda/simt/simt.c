@@ -252,6 +252,7 @@ static void race(const Region *r, const char *at, const char *now, const void *p
 static void touch_as(const char *at, size_t n, int kind, const void *pc, unsigned lane) {
     static const char *const verb[] = {"read", "write", "atomic"};
     simt_count.accesses++;
+    if (how.unwatched) return;
     Fibre *f = &fibre[simt_thread];
     if (at >= f->stack && at < f->stack + STACK) return;
     if (kind == READ && at >= kernel_args && at + n <= kernel_args + sizeof kernel_args) return;
@@ -274,7 +275,7 @@ static void touch_as(const char *at, size_t n, int kind, const void *pc, unsigne
         if (s->flight)
             report("thread %u: %s of bytes whose asynchronous copy is under way, at %s", simt_thread, verb[kind],
                    where(pc, a, sizeof a));
-        if (kind == READ && is_shared && s->we < block_start && !how.unwatched)
+        if (kind == READ && is_shared && s->we < block_start)
             report("thread %u reads shared memory never written, at %s", simt_thread, where(pc, a, sizeof a));
         if (simt_unordered_from != UINT32_MAX && !is_shared) order_streams(s, launch_start, r, at, kind, pc);
         if (s->we >= from && !(kind == ATOMIC && s->watomic) &&
