@@ -327,7 +327,8 @@ CALL(cuModuleLoadData, (Module * module, const void *image)) {
     IN_CONTEXT;
     Code code;
     memcpy(&code, image, sizeof code);
-    if (memcmp(code.magic, magic, sizeof magic) != 0 || code.arch != gpu->facts.arch)
+    if (memcmp(code.magic, magic, sizeof magic) != 0 || (code.arch > 0 && code.arch != gpu->facts.arch) ||
+        -code.arch > gpu->facts.arch)
         return refuse(NO_BINARY, "a module that is not of this device");
     const char *at = (const char *)image + sizeof code;
     GpuSource source = {.headers = code.headers};
@@ -414,6 +415,8 @@ COMPILER(nvrtcCompileProgram, (Program program, int options, const char *const *
         size_t n = strlen(define);
         if (!strncmp(option[i], "--gpu-architecture=sm_", 22))
             arch = atoi(option[i] + 22);
+        else if (!strncmp(option[i], "--gpu-architecture=compute_", 27))
+            arch = -atoi(option[i] + 27); /* for it and whatever is newer */
         else if (!strncmp(option[i], "-D", 2) && n + strlen(option[i]) + 2 < sizeof define)
             snprintf(define + n, sizeof define - n, "%s%s", n ? " " : "", option[i]);
         else if (strncmp(option[i], "--ptxas-options=-", 17) != 0) {
@@ -441,6 +444,12 @@ COMPILER(nvrtcGetCUBINSize, (Program program, size_t *bytes)) {
 COMPILER(nvrtcGetCUBIN, (Program program, char *code)) {
     memcpy(code, program->code, program->bytes);
     return 0;
+}
+COMPILER(nvrtcGetPTXSize, (Program program, size_t *bytes)) {
+    return nvrtcGetCUBINSize(program, bytes);
+}
+COMPILER(nvrtcGetPTX, (Program program, char *ptx)) {
+    return nvrtcGetCUBIN(program, ptx);
 }
 COMPILER(nvrtcDestroyProgram, (Program * program)) {
     free((*program)->code);

@@ -109,7 +109,7 @@ static void test_unroll(void **state) {
     WordArgs a = {.x = case_up(&d, x, sizeof x), .y = case_room(&d, sizeof y)};
     case_run(&d, "word_unroll", (GpuLaunch){{1, 1, 1}, 64, 0}, &a, sizeof a);
     case_down(&d, y, a.y, sizeof y);
-    for (int t = 0; t < 64; t++) assert_true(y[t] == (float)(255 * t));
+    for (int t = 0; t < 64; t++) assert_true(y[t] == (float)(510 * t));
     device_case_drop(&d);
 }
 

@@ -35,6 +35,11 @@ KERNEL_BLOCKS(word_bits, 128, 4, WordArgs, a) {
     a.y[a.n + i] = half_f32(f32_half(a.x[i]));
 }
 
+/* a function that is called instead of put where it is named */
+DEVICE_CALLED float twice(float x) {
+    return 2 * x;
+}
+
 /* loops that are to be unrolled, wholly and by four, over an array that then lies in registers; 64 threads */
 KERNEL(word_unroll, 64, WordArgs, a) {
     const float *RESTRICT x = a.x;
@@ -45,7 +50,7 @@ KERNEL(word_unroll, 64, WordArgs, a) {
     float sum = 0;
     UNROLL_BY(4)
     for (int i = 0; i < 8; i++) sum += v[i];
-    y[thread_x()] = sum;
+    y[thread_x()] = twice(sum);
 }
 
 /* the sum of a block in f64 (device/sums.h), twice with one array */
