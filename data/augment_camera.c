@@ -213,10 +213,11 @@ int augment_photograph(Sample *sample, const AugmentCamera *camera, uint64_t see
     size_t bytes = 3 * (size_t)w * (size_t)h;
     uint8_t *scratch = mem_array(bytes, 3), *copies = scratch ? scratch + bytes : NULL;
     if (!scratch) return err_code();
-    Camera both = {.exposure = (float)draw(&lot, -1, 0.7) * camera->exposure,
-                   .contrast = (float)draw(&lot, -1, 1) * camera->contrast,
-                   .gamma = (float)draw(&lot, -1, 1) * camera->gamma,
-                   .saturation = (float)draw(&lot, -1, 0.6) * camera->saturation};
+    Camera both = {0}; /* a statement for each draw: C leaves the order within an initialiser open */
+    both.exposure = (float)draw(&lot, -1, 0.7) * camera->exposure;
+    both.contrast = (float)draw(&lot, -1, 1) * camera->contrast;
+    both.gamma = (float)draw(&lot, -1, 1) * camera->gamma;
+    both.saturation = (float)draw(&lot, -1, 0.6) * camera->saturation;
     for (int k = 0; k < 3; k++) both.colour[k] = (float)draw(&lot, -1, 1) * camera->colour;
     if (camera->saturation > 0 && draw_chance(&lot, 0.08)) both.saturation = -20; /* black and white */
     /* most cameras are quiet and sharp, some neither */
@@ -257,8 +258,8 @@ int augment_photograph(Sample *sample, const AugmentCamera *camera, uint64_t see
     if (draw_chance(&lot, (double)camera->patch))
         for (int i = 0, n = 1 + (int)draw(&lot, 0, 2); i < n; i++) {
             int pw = (int)(w * draw(&lot, 0.04, 0.2)), ph = (int)(h * draw(&lot, 0.05, 0.3));
-            augment_patch(sample, (int)draw(&lot, -pw, w), (int)draw(&lot, -ph, h), pw, ph,
-                          rng_u64(seed, 77 + (uint64_t)i));
+            int y = (int)draw(&lot, -ph, h), x = (int)draw(&lot, -pw, w);
+            augment_patch(sample, x, y, pw, ph, rng_u64(seed, 77 + (uint64_t)i));
         }
     return 0;
 }

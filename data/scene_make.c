@@ -61,6 +61,7 @@ typedef struct {
     uint64_t seed, n;
 } Lot;
 
+/* Never two draws in one initialiser or product, nor among the arguments of one call: C leaves their order open. */
 static double draw(Lot *lot, double low, double high) {
     return low + (high - low) * rng_unit(lot->seed, lot->n++);
 }
@@ -105,7 +106,8 @@ static SceneObject draw_thing(Lot *lot, const Scene *scene, double d) {
     SceneObject o = {0};
     double z = scene_depth(scene, 1, d), reach = z / scene->focal; /* the picture's width at that depth */
     double size = reach * 0.02 * exp(draw(lot, 0, 2.3));
-    o.at = (Vec3){draw(lot, -0.5, 0.5) * reach, draw(lot, -0.4, 0.4) * reach, z};
+    const double x = draw(lot, -0.5, 0.5) * reach, y = draw(lot, -0.4, 0.4) * reach;
+    o.at = (Vec3){x, y, z};
     o.texture = draw_texture(lot, 2 * size);
     double kind = draw(lot, 0, 1), aspect = exp(draw(lot, -0.7, 0.7));
     /* solids must not swallow the eyes: their depth is bounded by a third of the distance */
@@ -141,7 +143,7 @@ int scene_random(Scene *scene, const SceneLot *options) {
     scene->convergence = 1; /* the unit: nothing depends on how large it is */
     scene->focal = draw(&lot, 0.7, 1.4);
     scene->interaxial = -behind / scene->focal; /* infinity lies at `behind` */
-    scene->light = (Vec3){draw(&lot, -1, 1), draw(&lot, -1.2, -0.2), draw(&lot, -1, -0.2)};
+    scene->light.x = draw(&lot, -1, 1), scene->light.y = draw(&lot, -1.2, -0.2), scene->light.z = draw(&lot, -1, -0.2);
     scene->ambient = draw(&lot, 0.3, 0.7);
 
     double far = scene_depth(scene, 1, behind * draw(&lot, 0.5, 0.97)), reach = far / scene->focal;
@@ -158,15 +160,15 @@ int scene_random(Scene *scene, const SceneLot *options) {
 
     for (int i = draw_whole(&lot, 3); i > 0; i--) { /* layers of hills or hedges */
         double z = scene_depth(scene, 1, behind * draw(&lot, 0.1, 0.8)), across = z / scene->focal;
-        SceneObject ridge = {
-            SCENE_QUAD,          .at = {draw(&lot, -0.3, 0.3) * across, draw(&lot, 0.1, 0.4) * across, z},
-            .u = {across, 0, 0}, .v = {0, 0.35 * across, 0},
-            .cut = SCENE_RIDGE,  .cut_size = draw(&lot, 0.3, 1.6)};
+        SceneObject ridge = {SCENE_QUAD, .u = {across, 0, 0}, .v = {0, 0.35 * across, 0}, .cut = SCENE_RIDGE};
+        ridge.at.x = draw(&lot, -0.3, 0.3) * across, ridge.at.y = draw(&lot, 0.1, 0.4) * across, ridge.at.z = z;
+        ridge.cut_size = draw(&lot, 0.3, 1.6);
         ridge.texture = draw_texture(&lot, across * 0.2);
         if (scene_add(scene, &ridge)) return err_code();
     }
     if (draw_chance(&lot, 0.6)) { /* a floor, or now and then a ceiling */
-        double y = draw(&lot, 0.15, 0.4) * (draw_chance(&lot, 0.85) ? 1 : -1);
+        double y = draw(&lot, 0.15, 0.4);
+        if (!draw_chance(&lot, 0.85)) y = -y;
         SceneObject floor_plane = {SCENE_PLANE, .at = {0, y, 0}, .u = {1, 0, 0}, .v = {0, 0, 1}};
         floor_plane.texture = draw_texture(&lot, 0.3);
         if (scene_add(scene, &floor_plane)) return err_code();

@@ -21,6 +21,9 @@ typedef struct {
     double plain;             /* share of this stage's surfaces that show next to nothing */
 } Lot;
 
+/* Never two draws among the arguments of one call, nor in one initialiser or product: C leaves their order open, and
+ * gcc and clang take different ones. Where the last is drawn first below, that is the order in which streams were made
+ * before. */
 static double draw(Lot *lot, double low, double high) {
     return low + (high - low) * rng_unit(lot->seed, lot->n++);
 }
@@ -40,6 +43,11 @@ static uint64_t draw_bits(Lot *lot) {
 
 static Vec3 vec(double x, double y, double z) {
     return (Vec3){x, y, z};
+}
+/* Each part within its bound to either side, times its size. */
+static Vec3 draw_vec(Lot *lot, Vec3 bound, Vec3 size) {
+    const double z = draw(lot, -bound.z, bound.z), y = draw(lot, -bound.y, bound.y), x = draw(lot, -bound.x, bound.x);
+    return vec(x * size.x, y * size.y, z * size.z);
 }
 static Vec3 sum(Vec3 a, Vec3 b) {
     return vec(a.x + b.x, a.y + b.y, a.z + b.z);
@@ -137,7 +145,8 @@ static Axes axes(double roll, double yaw, double pitch) {
 
 static Axes draw_axes(Lot *lot, double slant) {
     double roll = draw_chance(lot, 0.4) ? draw(lot, -0.1, 0.1) : draw(lot, -3.1416, 3.1416);
-    return axes(roll, draw(lot, -slant, slant), draw(lot, -slant, slant));
+    const double pitch = draw(lot, -slant, slant), yaw = draw(lot, -slant, slant);
+    return axes(roll, yaw, pitch);
 }
 
 /* An outline of leaves, blades, holes or clouds. */
@@ -198,9 +207,9 @@ static void add_branch(Lot *lot, Vec3 from, Vec3 way, double radius, int forks, 
     if (!forks) return;
     double size = sqrt(way.x * way.x + way.y * way.y + way.z * way.z);
     for (int i = 0, n = 2 + draw_whole(lot, 2); i < n; i++) {
-        Vec3 turn = vec(draw(lot, -1, 1) * size, draw(lot, -1, 1) * size, draw(lot, -0.5, 0.5) * size);
-        add_branch(lot, sum(from, times(way, draw(lot, 0.5, 1))), times(sum(way, turn), draw(lot, 0.4, 0.75)),
-                   radius * 0.65, forks - 1, coat);
+        Vec3 turn = draw_vec(lot, vec(1, 1, 0.5), vec(size, size, size));
+        double shorter = draw(lot, 0.4, 0.75), at = draw(lot, 0.5, 1);
+        add_branch(lot, sum(from, times(way, at)), times(sum(way, turn), shorter), radius * 0.65, forks - 1, coat);
     }
 }
 
@@ -209,8 +218,7 @@ static void add_leaves(Lot *lot, Vec3 at, double reach, int layers) {
     draw_coat(lot, &coat, 1 / pixel_at(lot, at.z));
     uint64_t mask = draw_bits(lot);
     for (int i = 0; i < layers; i++) {
-        Vec3 here = sum(at, vec(draw(lot, -0.6, 0.6) * reach, draw(lot, -0.6, 0.6) * reach,
-                                draw(lot, -0.5, 0.5) * fmin(reach, at.z * 0.3)));
+        Vec3 here = sum(at, draw_vec(lot, vec(0.6, 0.6, 0.5), vec(reach, reach, fmin(reach, at.z * 0.3))));
         Thing t = {.shape = THING_FLAT, .outline = OUTLINE_ELLIPSE, .at = here, .coat = coat, .opacity = 1};
         Axes x = draw_axes(lot, 0.7);
         double size = reach * draw(lot, 0.5, 1);
@@ -229,7 +237,8 @@ static void add_fence(Lot *lot, Vec3 at, double pixel) {
     draw_coat(lot, &coat, 1 / pixel);
     int count = 4 + draw_whole(lot, 16);
     double pitch = pixel * draw_scale(lot, 4, 30), radius = pitch * draw(lot, 0.05, 0.3);
-    Axes x = axes(draw_chance(lot, 0.7) ? 0 : draw(lot, -1.6, 1.6), draw(lot, -1, 1), draw(lot, -0.2, 0.2));
+    double tilt = draw(lot, -0.2, 0.2), turn = draw(lot, -1, 1);
+    Axes x = axes(draw_chance(lot, 0.7) ? 0 : draw(lot, -1.6, 1.6), turn, tilt);
     Vec3 up = times(x.v, pitch * draw_scale(lot, 2, 12)), step = times(x.u, pitch);
     for (int i = 0; i < count; i++) {
         Vec3 foot = sum(at, times(step, i - 0.5 * count));
@@ -310,8 +319,9 @@ static void add_something(Lot *lot, bool large) {
         int count = draw_chance(lot, 0.4) ? 1 + draw_whole(lot, 6) : 1;
         double reach = fmin(2 * size, 3 * fmax(z - lot->least_z, 0.02 * z));
         for (int i = 0; i < count; i++) {
-            Vec3 way = vec(draw(lot, -1, 1) * reach, draw(lot, -1, 1) * reach, draw(lot, -0.3, 0.3) * reach);
-            Vec3 from = sum(at, vec(draw(lot, -1, 1) * size, draw(lot, -1, 1) * size, 0));
+            Vec3 way = draw_vec(lot, vec(1, 1, 0.3), vec(reach, reach, reach));
+            double aside = draw(lot, -1, 1), along = draw(lot, -1, 1);
+            Vec3 from = sum(at, vec(along * size, aside * size, 0));
             add_rod(lot, sum(from, times(way, -1)), sum(from, way), pixel * draw_scale(lot, 0.35, 4), &coat);
         }
     } else if (kind < 0.83) {
@@ -320,15 +330,16 @@ static void add_something(Lot *lot, bool large) {
         Coat coat;
         draw_coat(lot, &coat, 1 / pixel);
         double reach = fmin(size, z / 4);
-        add_branch(lot, at, vec(draw(lot, -0.3, 0.3) * reach, -reach, 0), fmax(reach * 0.06, pixel * 0.5),
-                   1 + draw_whole(lot, 3), &coat);
+        int forks = 1 + draw_whole(lot, 3);
+        double lean = draw(lot, -0.3, 0.3);
+        add_branch(lot, at, vec(lean * reach, -reach, 0), fmax(reach * 0.06, pixel * 0.5), forks, &coat);
         if (draw_chance(lot, 0.5)) add_leaves(lot, sum(at, vec(0, -reach, 0)), reach, 2 + draw_whole(lot, 4));
     } else if (kind < 0.93) {
         add_leaves(lot, at, fmin(size, z / 4), 1 + draw_whole(lot, 5));
     } else {
         double px = size / pixel;
-        add_sheet(lot, x, y, px * aspect, px / aspect, disparity, draw_scale(lot, 0.5, 12),
-                  draw_chance(lot, 0.5) ? OUTLINE_ELLIPSE : OUTLINE_RECTANGLE);
+        Outline outline = draw_chance(lot, 0.5) ? OUTLINE_ELLIPSE : OUTLINE_RECTANGLE;
+        add_sheet(lot, x, y, px * aspect, px / aspect, disparity, draw_scale(lot, 0.5, 12), outline);
     }
 }
 
@@ -425,7 +436,8 @@ void stage_lot(Stage *stage, TextureBank *bank, int width, int height, double li
     /* infinity lies behind the farthest; the nearer the two, the deeper the space between far and near */
     double range = lot.nearest - lot.farthest;
     stage->span = fmax(-lot.farthest, 0) + range * draw_scale(&lot, 0.08, 2);
-    stage->light = vec(draw(&lot, -1, 1), draw(&lot, -1.2, 0.2), draw(&lot, -1, -0.2));
+    const double ahead = draw(&lot, -1, -0.2), down = draw(&lot, -1.2, 0.2);
+    stage->light = vec(draw(&lot, -1, 1), down, ahead);
     stage->ambient = (float)draw(&lot, 0.25, 0.8);
     if (draw_chance(&lot, 0.2)) {
         stage->fog = (float)draw(&lot, 0.1, 0.9);

@@ -23,6 +23,7 @@ struct TextureBank {
     Texture *made[TEXTURES]; /* written under the lock, read without it */
 };
 
+/* Never two draws among the arguments of one call, nor in one initialiser: C leaves their order open. */
 static double draw(Canvas *c, double low, double high) {
     return low + (high - low) * rng_unit(c->seed, c->n++);
 }
@@ -111,6 +112,12 @@ static void add_grain(Canvas *c, double strength, int coarsest, double slope) {
     fill_octaves(c, c->work, coarsest, SIDE, slope);
     for (int i = 0; i < SIDE * SIDE; i++)
         for (int k = 0; k < 3; k++) c->colour[i][k] *= 1 + (float)strength * c->work[i];
+}
+
+/* Grain of a strength and a slope within these bounds; the slope is drawn first. */
+static void draw_grain(Canvas *c, double weakest, double strongest, double flattest, double steepest) {
+    const double slope = draw(c, flattest, steepest);
+    add_grain(c, draw(c, weakest, strongest), 8, slope);
 }
 
 /* Colours along a noise field, through the palette from dark to light: clouds, earth, plaster, skin, wool. */
@@ -203,14 +210,15 @@ static void stamp(Canvas *c, const Stamp *s, bool on_field) {
 
 static Stamp draw_stamp(Canvas *c, double size, double square) {
     double angle = draw(c, 0, 6.2832), aspect = exp(draw(c, -0.8, 0.8));
-    Stamp s = {.x = (float)draw(c, 0, SIDE),
-               .y = (float)draw(c, 0, SIDE),
+    const float x = (float)draw(c, 0, SIDE), y = (float)draw(c, 0, SIDE), shade = (float)draw(c, -0.25, 0.25);
+    Stamp s = {.x = x,
+               .y = y,
                .half_a = (float)(size * aspect),
                .half_b = (float)(size / aspect),
                .cosine = (float)cos(angle),
                .sine = (float)sin(angle),
                .square = (float)square,
-               .shade = (float)draw(c, -0.25, 0.25),
+               .shade = shade,
                .alpha = 1};
     return s;
 }
@@ -229,13 +237,14 @@ static void paint_leaves(Canvas *c) {
                size = pow(mixf((float)pow(most, -power), (float)pow(least, -power), (float)u), -1 / power);
         Stamp s = draw_stamp(c, size, kind == 2 ? draw_whole(c, 3) - 1 : kind);
         if (upright) s.cosine = 1, s.sine = 0;
-        const float *colour = (draw_chance(c, 0.15) ? q : p).colour[draw_whole(c, 6)];
+        const Palette *palette = draw_chance(c, 0.15) ? &q : &p;
+        const float *colour = palette->colour[draw_whole(c, 6)];
         float v = (float)draw(c, -jitter, jitter);
         for (int k = 0; k < 3; k++) s.colour[k] = clamp01(colour[k] + v);
         stamp(c, &s, false);
         covered += 3 * size * size / (SIDE * SIDE);
     }
-    if (draw_chance(c, 0.6)) add_grain(c, draw(c, 0.02, 0.2), 8, draw(c, 0.3, 1));
+    if (draw_chance(c, 0.6)) draw_grain(c, 0.02, 0.2, 0.3, 1);
 }
 
 /* Long thin strokes in about one direction: grass, hair, straw, scratches. */
@@ -284,7 +293,7 @@ static void paint_stones(Canvas *c) {
             float light = (edge < joint ? 0.35f : 1) * (1 - dome * (1 - edge));
             for (int k = 0; k < 3; k++) c->colour[y * SIDE + x][k] = colour[k] * light;
         }
-    add_grain(c, draw(c, 0.03, 0.2), 8, draw(c, 0.3, 0.9));
+    draw_grain(c, 0.03, 0.2, 0.3, 0.9);
 }
 
 /* Cells in rows, each of its own shade, with joints: tiles, bricks, chequers, windows. */
@@ -308,7 +317,7 @@ static void paint_tiles(Canvas *c) {
             float light = in_joint ? 1 : 1 + jitter * (float)rng_signed(seed, (uint64_t)(j * across + i));
             for (int k = 0; k < 3; k++) c->colour[y * SIDE + x][k] = colour[k] * light;
         }
-    add_grain(c, draw(c, 0, 0.15), 8, draw(c, 0.3, 1));
+    draw_grain(c, 0, 0.15, 0.3, 1);
 }
 
 /* Bands of unequal widths, one way or both: cloth, planks, blinds, awnings. */
@@ -338,7 +347,7 @@ static void paint_stripes(Canvas *c) {
     if (both && draw_chance(c, 0.5))
         add_grain(c, 0.15, 64, 0.2); /* weave */
     else
-        add_grain(c, draw(c, 0, 0.15), 8, draw(c, 0.3, 1));
+        draw_grain(c, 0, 0.15, 0.3, 1);
 }
 
 /* Lines of small signs of strokes, words apart: print, signs, screens. */
@@ -411,7 +420,9 @@ static void paint_plain(Canvas *c) {
     Palette p;
     draw_palette(c, &p);
     fill_colour(c, p.colour[0]);
-    add_grain(c, draw_chance(c, 0.3) ? 0 : draw(c, 0.004, 0.03), 1 << draw_whole(c, 6), draw(c, 0.3, 1.2));
+    const double slope = draw(c, 0.3, 1.2);
+    const int coarsest = 1 << draw_whole(c, 6);
+    add_grain(c, draw_chance(c, 0.3) ? 0 : draw(c, 0.004, 0.03), coarsest, slope);
     if (draw_chance(c, 0.5)) {
         fill_octaves(c, c->work, 1, 4, 1.2);
         float s = (float)draw(c, 0.02, 0.15);
@@ -434,7 +445,8 @@ static void repeat_part(Canvas *c) {
 static void paint_field(Canvas *c) {
     int kind = draw_whole(c, 5);
     if (kind <= 1) { /* clouds, from round to ragged */
-        fill_octaves(c, c->field, 2 << draw_whole(c, 3), 64, draw(c, 0.7, 1.6));
+        const double slope = draw(c, 0.7, 1.6);
+        fill_octaves(c, c->field, 2 << draw_whole(c, 3), 64, slope);
         for (int i = 0; i < SIDE * SIDE; i++) c->field[i] = clamp01(0.5f + 0.25f * c->field[i]);
         return;
     }
