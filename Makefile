@@ -361,7 +361,7 @@ clean: ## removes the build folder
 	rm -rf $(BUILD)
 
 help: ## this list
-	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z][a-z0-9-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .SECONDARY:
 -include $(SIMT_OBJ:.o=.d) $(LIB_OBJ:.o=.d) $(APP_OBJ:.o=.d) $(TEST_BIN:=.d) $(TEST_LIB_OBJ:.o=.d) $(REPLAY_BIN:=.d) $(BENCH_BIN:=.d) $(F64_OBJ:.o=.d) $(F64_TESTS:=.d) $(TEST_LIB_SRC:%.c=$(BUILD)/f64/%.d)

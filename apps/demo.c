@@ -167,12 +167,13 @@ static void write_page(Html *html, const DemoOptions *o, Matcher *matcher, const
               "The sign: disparity d = x_left - x_right in pixels. Red, d > 0, comes out of the screen; blue, d < 0, "
               "lies behind it; "
               "white is on it. Film people say parallax p = -d in %% of the picture's width: negative comes out.");
+    const int threads = pool_threads(matcher_pool(matcher));
     html_text(html,
               "A scene made of numbers was drawn for two eyes: %d x %d pixels, seed %lld, %.2f s. Its depth is known "
               "exactly for every "
-              "pixel. Then the depth was looked for in the two pictures alone: %s; %.2f s on %d threads.",
+              "pixel. Then the depth was looked for in the two pictures alone: %s; %.2f s on %d thread%s.",
               width, d->views.left.height, (long long)o->seed, d->render_seconds, matcher_describe(matcher),
-              matcher_seconds(matcher), pool_threads(matcher_pool(matcher)));
+              matcher_seconds(matcher), threads, threads == 1 ? "" : "s");
     html_heading(html, "What was found, and what is true");
     html_figures_begin(html, 2);
     html_image(html, &d->colours, "signed map of the disparity that was found",

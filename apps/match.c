@@ -398,7 +398,8 @@ static int run_job(const Work *work, const Job *job, Matcher *matcher) {
     if (!rc) rc = pair_summarise(&maps, &summary);
     if ((!rc || rc == ERR_STOPPED) && run_stopped()) rc = run_stop("nothing was written");
     if (!rc) {
-        say_more(1, "%s, %d threads, %.2f s", matcher_describe(matcher), pool_threads(matcher_pool(matcher)),
+        const int threads = pool_threads(matcher_pool(matcher));
+        say_more(1, "%s, %d thread%s, %.2f s", matcher_describe(matcher), threads, threads == 1 ? "" : "s",
                  matcher_seconds(matcher));
         FileMeta meta = {.version = "panum " PANUM_VERSION, .command = work->command};
         OutputContent content = {.maps = &maps,

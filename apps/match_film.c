@@ -736,8 +736,9 @@ static int run_film(Run *run) {
     char line[400];
     film_line(&run->sums, line, sizeof line);
     say("%s", line);
-    say_more(1, "%s, %d threads, %.2f s a frame", matcher_describe(run->matcher),
-             pool_threads(matcher_pool(run->matcher)), run->seconds / (double)run->sums.frames);
+    const int threads = pool_threads(matcher_pool(run->matcher));
+    say_more(1, "%s, %d thread%s, %.2f s a frame", matcher_describe(run->matcher), threads, threads == 1 ? "" : "s",
+             run->seconds / (double)run->sums.frames);
     if (q->json) print_json(run);
     journal_remove(&run->journal);
     return 0;

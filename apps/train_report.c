@@ -244,9 +244,9 @@ int train_report(const TrainReport *r) {
               "lies behind it; white is on it.");
     html_text(
         &html,
-        "Step %lld, %lld samples, now of %d x %d pixels, %.2f hours of computing on %d threads; %lld steps skipped.",
+        "Step %lld, %lld samples, now of %d x %d pixels, %.2f hours of computing on %lld thread%s; %lld steps skipped.",
         (long long)r->state->step, (long long)r->state->position, r->width, r->height, r->state->seconds / 3600,
-        r->threads, (long long)r->state->skipped);
+        (long long)r->threads, r->threads == 1 ? "" : "s", (long long)r->state->skipped);
     html_heading(&html, "On the way");
     html_figures_begin(&html, 2);
     if (r->judge)

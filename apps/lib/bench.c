@@ -143,9 +143,9 @@ static void print_memory(const Bench *bench, FILE *to) {
 }
 
 void bench_print(const Bench *bench, FILE *to) {
-    fprintf(to, "%s, %s, %d threads: peak %.0f GFLOP/s, bf16 %.0f, memory %.1f GB/s, measured just now\n", cpu_model(),
-            cpu_level_name(cpu_level()), pool_threads(bench->pool), bench->peak_gflops, bench->peak_gflops_bf16,
-            bench->peak_gbytes);
+    fprintf(to, "%s, %s, %d thread%s: peak %.0f GFLOP/s, bf16 %.0f, memory %.1f GB/s, measured just now\n", cpu_model(),
+            cpu_level_name(cpu_level()), pool_threads(bench->pool), pool_threads(bench->pool) == 1 ? "" : "s",
+            bench->peak_gflops, bench->peak_gflops_bf16, bench->peak_gbytes);
     print_memory(bench, to);
     if (!bench->count) return;
     fprintf(to, "%-20s %-28s %9s %9s %9s %8s %6s\n", "kernel", "shape", "min ms", "median", "GFLOP/s", "GB/s", "peak");

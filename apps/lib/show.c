@@ -4,6 +4,7 @@
 #include "tensor/files/describe.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static void print_tensor(const WeightEntry *entry) {
     char shape[WEIGHT_SHAPE_TEXT];
@@ -41,6 +42,8 @@ int show_weights(const Weights *w, bool json, bool tensors) {
     for (int i = 0; i < weights_metadata_count(w); i++) {
         const char *key, *value;
         weights_metadata_at(w, i, &key, &value);
+        /* said above */
+        if (value == s.licence || (strcmp(key, "model") == 0 && strcmp(value, s.model) == 0)) continue;
         printf("  %s: %s\n", show_path(key), show_path(value));
     }
     if (weights_skipped(w))
