@@ -132,6 +132,19 @@ static bool tiled_backward(const GpuPlan *p, const AttentionBackArgs *a, bool ha
     return grid->shared <= gpu_device(p)->shared_a_block;
 }
 
+/* The same on tensor cores, where the tokens are half-size. */
+static bool tensor_cores_backward(const GpuPlan *p, const AttentionBackArgs *a, char define[96], GpuGrid *grid,
+                                  int *rows) {
+    const int wide = (a->width + 15) / 16 * 16;
+    const bool pieces =
+        in_pieces(a->q, 8) && in_pieces(a->k, 8) && in_pieces(a->v, 8) && in_pieces(a->d_out, 8) && a->width % 8 == 0;
+    if (wide > ATTENTION_BACK_MMA_WIDEST || a->relative.h) return false;
+    *rows = ATTENTION_MMA_QUERIES;
+    *grid = (GpuGrid){.threads = 128, .shared = ATTENTION_BACK_MMA_BYTES((size_t)wide)};
+    snprintf(define, 96, "-DWIDTH=%d%s", wide, pieces ? " -DPIECES" : "");
+    return grid->shared <= gpu_device(p)->shared_a_block;
+}
+
 /* Inputs: q, k, v, the gradient of the result, and with the relative term its weight. Outputs: dq, dk, dv, and those of
  * weight and bias. */
 static int launch_backward(GpuPlan *p, const Step *step) {
@@ -172,9 +185,11 @@ static int launch_backward(GpuPlan *p, const Step *step) {
     char define[96];
     const bool half = gpu_half(p, q), store_half = gpu_half(p, node->output[0]);
     code.define = gpu_values(p, NULL, half, store_half);
-    if (gpu_rung(p) == RUNG_FAST && tiled_backward(p, &a, half, define, &grid, &block)) {
-        code.file = "cuda/kernels/attention_back_tiled.cu";
-        code.define = gpu_values(p, define, half, store_half);
+    const bool fast = gpu_rung(p) == RUNG_FAST;
+    const bool mma = fast && half && tensor_cores_backward(p, &a, define, &grid, &block);
+    if (mma || (fast && tiled_backward(p, &a, half, define, &grid, &block))) {
+        code.file = mma ? "cuda/kernels/attention_back_mma.cu" : "cuda/kernels/attention_back_tiled.cu";
+        code.define = gpu_values(p, define, half && !mma, store_half);
         query_blocks = pairs * gpu_blocks(a.queries, block);
         key_blocks = pairs * gpu_blocks(a.keys, block);
     } else {

@@ -73,4 +73,9 @@ typedef struct {
 #define ATTENTION_MMA_KEYS(width) ((width) > 128 ? 32 : 64)
 /* Bytes of shared memory: queries, keys and values with 8 columns more. */
 #define ATTENTION_MMA_BYTES(width) ((ATTENTION_MMA_QUERIES + 2 * ATTENTION_MMA_KEYS(width)) * ((width) + 8) * 2)
+/* attention_back_mma.cu: 64 rows of two tensors, and a tile of two others. */
+#define ATTENTION_BACK_MMA_WIDEST 128
+#define ATTENTION_BACK_MMA_KEYS(width) ((width) > 96 ? 16 : 32) /* what registers hold */
+#define ATTENTION_BACK_MMA_BYTES(width) \
+    ((2 * ATTENTION_MMA_QUERIES + 2 * ATTENTION_BACK_MMA_KEYS(width)) * ((width) + 8) * 2)
 #endif

@@ -1,5 +1,6 @@
 /* Attention on the emulated device against the CPU: shapes, views, holes, the relative position term, scores that are
  * large, infinite or not numbers. */
+#include "autograd/backward.h"
 #include "base/half.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -313,10 +314,51 @@ static void test_half_plans(void **state) {
     }
 }
 
+/* The gradient of half-size tokens: on tensor cores, heads that do not divide by 8 columns, several tiles of keys and
+ * of queries, halves exchanged; and heads too wide for that. */
+static void test_half_gradient(void **state) {
+    (void)state;
+    static const struct {
+        int batches, queries, keys, width, heads;
+        bool swap;
+        GpuStorage storage;
+    } cases[] = {{2, 67, 70, 16, 2, true, GPU_F16},
+                 {2, 3, 34, 16, 1, true, GPU_BF16},
+                 {1, 5, 9, 13, 1, false, GPU_F16},
+                 {1, 35, 66, 40, 1, false, GPU_F16},
+                 {1, 2, 3, 136, 1, false, GPU_F16}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static const char *const names[] = {"q", "k", "v"};
+        const int64_t tokens[] = {cases[i].queries, cases[i].keys, cases[i].keys};
+        char what[80];
+        Program *program = program_make();
+        Tensor *x[3], *t[3];
+        for (int k = 0; k < 3; k++) {
+            x[k] = program_input(program, names[k], DTYPE_F32, 3,
+                                 (int64_t[]){cases[i].batches, tokens[k], cases[i].width * cases[i].heads});
+            t[k] = t_affine(x[k], 1.5 - k, 0.25);
+        }
+        Tensor *y = t_tanh(t_attention(t[0], t[1], t[2], .heads = cases[i].heads, .swap_halves = cases[i].swap));
+        Tensor *dy = program_input(program, "dy", DTYPE_F32, 3, y->size);
+        must(backward(y, &(BackwardOptions){.seed = dy, .inputs = true}));
+        for (int k = 0; k < 3; k++) {
+            char name[8];
+            snprintf(name, sizeof name, "d%s", names[k]);
+            program_output(program, name, gradient_of(x[k]));
+        }
+        snprintf(what, sizeof what, "half gradient %d x %d of %d", cases[i].queries, cases[i].keys, cases[i].width);
+        compare_plan(what, program,
+                     (PlanWay){{.halves = gpu_halves}, {.storage = cases[i].storage}, {.order = (unsigned)i % 3}},
+                     cases[i].storage == GPU_F16 ? 4e-3 : 3e-2);
+        program_drop(program);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shapes),     cmocka_unit_test(test_views),    cmocka_unit_test(test_relative),
-        cmocka_unit_test(test_holes),      cmocka_unit_test(test_infinite), cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_half_plans), cmocka_unit_test(test_gradient), cmocka_unit_test(test_relative_gradient)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),     cmocka_unit_test(test_views),
+                                       cmocka_unit_test(test_relative),   cmocka_unit_test(test_holes),
+                                       cmocka_unit_test(test_infinite),   cmocka_unit_test(test_halves),
+                                       cmocka_unit_test(test_half_plans), cmocka_unit_test(test_half_gradient),
+                                       cmocka_unit_test(test_gradient),   cmocka_unit_test(test_relative_gradient)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
