@@ -357,8 +357,11 @@ static int tell_skipped(Trainer *t, const TrainerStep *step) {
     if (++t->state.skipped_in_a_row >= SKIPPED_MOST)
         return fail(ERR_FAILED,
                     "%d steps in a row had a loss or gradients that are not finite, the last at step %" PRId64
-                    " (%s); the last checkpoint is from before them: lower --lr or --clip and go on from it",
-                    SKIPPED_MOST, t->state.step, names);
+                    " (%s); the last checkpoint is from before them: lower --lr or --clip%s and go on from it",
+                    SKIPPED_MOST, t->state.step, names,
+                    t->options.storage == GPU_F16
+                        ? ", or take --precision bf16, which does not end at 65,504 as f16 does,"
+                        : "");
     if (t->loss_scale.patience && isfinite(step->loss)) /* how the scale is found: the samples may be as good as any */
         say("step %" PRId64 ": loss %g, gradients that f16 does not hold: skipped, the loss scale is %g now",
             t->state.step, step->loss, t->loss_scale.scale);

@@ -61,11 +61,10 @@ static void open_case(Case *c) {
 /* ---- a program on both ---- */
 
 typedef struct {
-    double tap; /* largest difference of a tap or output over its largest value */
-    double
-        gradient; /* length of the difference of a gradient over its length, or over `least` of that of all of them */
-    double least;
-    double all; /* of all gradients as one vector; 0: not asked */
+    double tap;      /* largest difference of a tap or output over its largest value; in 16 bits lengths, as below */
+    double gradient; /* length of the difference of a gradient over its own, */
+    double least;    /* or over this share of that of all of them */
+    double all;      /* of all gradients as one vector; 0: not asked, of f32 */
 } Bounds;
 
 /* Lengths of b, and of a - b; the largest of each. */
@@ -108,7 +107,9 @@ static void judge(Judgement *j, GpuPlan *device, const Plan *cpu, const Tensor *
     const int kind = is_gradient(name);
     for (int64_t i = 0; kind && i < count; i++) got[i] = (float)((double)got[i] / j->scale);
     const Apart d = apart(got, plan_data(cpu, base), count);
-    const double error = kind ? d.off / fmax(d.length, j->bound.least * j->all) : d.largest_off / fmax(d.largest, 1e-6);
+    const double error = kind               ? d.off / fmax(d.length, j->bound.least * j->all)
+                         : j->bound.all > 0 ? d.off / fmax(d.length, 1e-6)
+                                            : d.largest_off / fmax(d.largest, 1e-6);
     if (kind) j->all_off += d.off * d.off;
     if (!(error <= j->worst[kind])) {
         j->worst[kind] = error;
@@ -274,8 +275,11 @@ static void test_step(void **state) {
     train("XS step 32x64", (PlanWay){.device = {.order = 1, .unwatched = true}}, bounds);
 }
 
-static const Bounds f16_bounds = {.tap = 1, .gradient = 1, .least = 1e-3, .all = 1};
-static const Bounds bf16_bounds = {.tap = 1, .gradient = 1, .least = 1e-3, .all = 1};
+/* What is stored is rounded by 2^-12 (f16) or 2^-9 (bf16) of itself on the mean, some 400 times one after another there
+ * and back: 2^-12 sqrt(400) = 5e-3 and 4e-2 if nothing makes the errors larger or smaller. Measured, all gradients as
+ * one are off by 3.3e-3 and 3.2e-2, the worst of the 660 by 2.5e-2 and 0.27. Here is three times that. */
+static const Bounds f16_bounds = {.tap = 1e-2, .gradient = 8e-2, .least = 1e-3, .all = 1e-2};
+static const Bounds bf16_bounds = {.tap = 0.2, .gradient = 0.8, .least = 1e-3, .all = 0.1};
 
 static void test_f16_step(void **state) {
     (void)state;
