@@ -371,6 +371,15 @@ static int check_folder(const char *path, const char *final) {
     return 0;
 }
 
+/* /dev/stdout, /dev/fd/3, /proc/self/fd/1: links of the system's that may lead to a regular file somebody has opened. A
+ * file in /dev/shm is one like any other. */
+static bool is_opened_elsewhere(const char *path) {
+    struct stat st;
+    if (strncmp(path, "/dev/shm/", 9) == 0) return false;
+    return (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0) && lstat(path, &st) == 0 &&
+           S_ISLNK(st.st_mode);
+}
+
 /* What kind of target is this, and may it be written? */
 static int examine(const char *path, OutMode mode, OutKind *kind, char final[PATH_MAX], mode_t *permissions) {
     char name[SHOWN];
@@ -385,8 +394,8 @@ static int examine(const char *path, OutMode mode, OutKind *kind, char final[PAT
     if (stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode))
             return fail(ERR_USAGE, "%s: is a folder, not a file that can be written", show(name, path));
-        /* Below /dev (also /dev/stdout led into a file) things are written where they are. */
-        if (!S_ISREG(st.st_mode) || strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0) {
+        /* devices, pipes, and what is open already are written where they are */
+        if (!S_ISREG(st.st_mode) || is_opened_elsewhere(path)) {
             if (access(path, W_OK) != 0)
                 return fail(ERR_USAGE, "%s: cannot be written: %s", show(name, path), strerror(errno));
             *kind = TO_PLACE;

@@ -266,6 +266,32 @@ static void devices_and_pipes_are_written_in_place(void **state) {
     assert_non_null(strstr(err_sentence(), "closed by its reader"));
 }
 
+/* What is open already has no name of its own to be refused by; a file that somebody put into /dev/shm has. */
+static void files_below_dev(void **state) {
+    (void)state;
+    const char *path = in(scratch_folder("file_dev"), "out");
+    char opened[64], memory[64];
+    Out *out;
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    snprintf(opened, sizeof opened, "/dev/fd/%d", fd);
+    assert_int_equal(out_open(opened, OUT_NEW, &out), 0);
+    assert_int_equal(out_write(out, "through", 7), 0);
+    assert_int_equal(out_commit(&out), 0);
+    close(fd);
+    holds(path, "through");
+    if (access("/dev/shm", W_OK) != 0) return;
+    snprintf(memory, sizeof memory, "/dev/shm/panum_test_%d", (int)getpid());
+    put(memory, "mine");
+    assert_int_equal(out_open(memory, OUT_NEW, &out), ERR_USAGE);
+    assert_int_equal(out_open(memory, OUT_OVERWRITE, &out), 0);
+    assert_int_equal(out_write(out, "new", 3), 0);
+    holds(memory, "mine"); /* until it is whole */
+    assert_int_equal(out_commit(&out), 0);
+    holds(memory, "new");
+    unlink(memory);
+}
+
 static void only_dead_part_files_are_swept(void **state) {
     (void)state;
     const char *folder = scratch_folder("file_sweep");
@@ -297,6 +323,7 @@ int main(void) {
         cmocka_unit_test(two_names_of_one_output),
         cmocka_unit_test(full_disk_keeps_the_old_file),
         cmocka_unit_test(devices_and_pipes_are_written_in_place),
+        cmocka_unit_test(files_below_dev),
         cmocka_unit_test(only_dead_part_files_are_swept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
