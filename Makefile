@@ -136,7 +136,7 @@ $(BUILD)/tests/cuda/libcuda_fake.so: tests/cuda/fake_driver.c
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -fPIC -shared -o $@ $<
-$(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache $(BUILD)/tests/cuda/test_trust $(BUILD)/tests/cuda/test_kept: $(BUILD)/tests/cuda/libcuda_fake.so
+$(BUILD)/tests/cuda/test_driver $(BUILD)/tests/cuda/test_cache $(BUILD)/tests/cuda/test_trust $(BUILD)/tests/cuda/test_kept $(BUILD)/tests/cuda/test_verbs: $(BUILD)/tests/cuda/libcuda_fake.so
 
 # A driver, and an NVRTC, behind which stands the emulated device.
 EMULATED_DRIVER := tests/cuda/emulated_driver.c tests/cuda/simt/emulated.c tests/cuda/simt/simt.c \
@@ -196,7 +196,7 @@ test: all layers $(TEST_BIN) $(F64_TESTS) $(REPLAY_BIN) $(BUILD)/install/libpanu
 # Tests of the GPU code that run on a GPU as they do on the emulated device; the others plant faults or ask the fake driver.
 # GPU=cuda:1 names another device.
 GPU ?= cuda
-NOT_ON_A_GPU := operators watchers driver cache nvrtc headers trust kept emulated_driver
+NOT_ON_A_GPU := operators watchers driver cache nvrtc headers trust kept verbs emulated_driver
 GPU_TESTS := $(filter-out $(NOT_ON_A_GPU:%=$(BUILD)/tests/cuda/test_%),$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
 .PHONY: test-gpu gpu-tests
 gpu-tests: all $(GPU_TESTS)

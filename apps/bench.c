@@ -47,7 +47,9 @@ static const Option options[] = {
      .standard = "cpu",
      AT(device),
      .group = "What",
-     .help = "cuda or cuda:N measures a GPU instead: its copies, s2m2-XS and a step of its training, kernel by kernel"},
+     .help =
+         "cuda or cuda:N measures a GPU instead: its copies and multiply-adds, s2m2-XS and a step of its training, as "
+         "one graph and kernel by kernel; --only then names what begins so, as \"s2m2-XS 640x480\" or train"},
     OPTION_THREADS(BenchOptions, threads, "What"),
     {.name = "rounds",
      .kind = OPTION_WHOLE,
@@ -55,7 +57,7 @@ static const Option options[] = {
      .least = 1,
      .most = 50,
      AT(rounds),
-     .shown = "7, more for quick ones",
+     .shown = "7, more for quick ones; 20 on a GPU",
      .group = "What",
      .help = "how often each is run after a first round that does not count"},
     {.name = "interactive",
@@ -185,10 +187,9 @@ int app_bench(int argc, char **argv) {
     if (o.weights && !o.interactive) rc = usage_error(&verb_bench, "--weights needs --interactive");
     DeviceChoice where = {DEVICE_CPU, 0};
     if (!rc) rc = device_option(&verb_bench, o.device, &where);
-    if (!rc && where.kind != DEVICE_CPU && (o.only || o.interactive || o.json || o.rounds))
-        rc = usage_error(&verb_bench, "--only, --interactive, --json and --rounds are for the CPU");
+    if (!rc && where.kind != DEVICE_CPU && o.interactive) rc = usage_error(&verb_bench, "--interactive is for the CPU");
     if (!rc && where.kind != DEVICE_CPU) {
-        rc = bench_device(where, o.networks);
+        rc = bench_device(where, (DeviceBenchOptions){o.networks, o.json, o.only, (int)o.rounds});
         parsed_free(&parsed);
         return rc;
     }

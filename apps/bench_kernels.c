@@ -313,7 +313,7 @@ static int measure(Bench *bench, Player *player, bool bf16, bool network) {
     PlanFacts facts = plan_facts(player->plan);
     BenchRow *row;
     int rc = bench_run(bench, player->kernel, player->shape, facts.flops, facts.traffic, play, player, &row);
-    if (!rc) row->bf16 = bf16;
+    if (!rc) row->half = bf16;
     if (!rc && network)
         snprintf(row->note, sizeof row->note, "%.0f MiB working, %.0f weights, %.0f packed",
                  (double)facts.bytes / 1048576, weight_bytes(player->program) / 1048576,
@@ -423,7 +423,7 @@ static int answer_peak(Pool *pool) {
     int rc = bench_measure_peaks(bench, pool);
     if (!rc)
         printf("{\"peak_gflops\":%.2f,\"peak_gflops_bf16\":%.2f,\"peak_gbytes\":%.2f}\n", bench->peak_gflops,
-               bench->peak_gflops_bf16, bench->peak_gbytes);
+               bench->peak_gflops_half, bench->peak_gbytes);
     mem_free(bench);
     return rc;
 }

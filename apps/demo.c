@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 
 typedef struct {
-    const char *output;
+    const char *output, *device;
     bool overwrite, json;
     int model;
     int64_t width, seed, threads;
@@ -65,6 +65,7 @@ static const Option options[] = {
      .at = offsetof(DemoOptions, model),
      .group = "Scene",
      .help = "who matches: " MATCHER_MODELS "; auto takes the one that panum match takes"},
+    OPTION_DEVICE(DemoOptions, device, "Machine"),
     OPTION_THREADS(DemoOptions, threads, "Machine"),
     OPTIONS_TALK(DemoOptions, talk),
 };
@@ -274,10 +275,11 @@ int app_demo(int argc, char **argv) {
     memset(&d, 0, sizeof d);
     Matcher *matcher = NULL;
     rc = talk_begin(&o.talk);
-    if (!rc) rc = prepare_folder(&o, parsed.arena);
     MatcherOptions how = matcher_defaults();
     how.model = (MatcherModel)o.model;
     how.threads = (int)o.threads;
+    if (!rc) rc = matcher_device_option(&verb_demo, o.device, how.model, &how.device);
+    if (!rc) rc = prepare_folder(&o, parsed.arena);
     if (!rc) rc = matcher_open(&how, &matcher);
     if (!rc && matcher_weights(matcher))
         say("%s matches, with the weights %s", matcher_model_name(matcher_model(matcher)),

@@ -196,6 +196,7 @@ static const Option options[] = {
              "multiples of 32, no check, no rejection, anchors in the frames' own disparities/ reused; frames are "
              "picked by its rule with our own chance"},
 
+    OPTION_DEVICE(GtOptions, device, "Machine"),
     OPTION_THREADS(GtOptions, threads, "Machine"),
     OPTION_MAX_MEMORY(GtOptions, max_memory),
     OPTION_PROGRESS(GtOptions, progress),
@@ -278,6 +279,7 @@ static MatcherOptions matcher_options(const GtOptions *o) {
     how.behaviour = (MatcherBehaviour)o->behaviour;
     how.precision = (MatcherPrecision)o->precision;
     how.refine_iter = (int)o->refine_iter;
+    how.device = o->where;
     return how;
 }
 
@@ -340,7 +342,7 @@ static void note_settings(const Gt *gt, Settings *s) {
         setting(s, "--range", "%s", "");
     setting(s, "--positive", "%d", o->positive);
     setting(s, "--behaviour", "r%d", o->behaviour + 1);
-    setting(s, "--precision", "%s", o->precision ? "bf16" : "f32");
+    setting(s, "--precision", "%s", matcher_precision_name((MatcherPrecision)o->precision));
     setting(s, "--refine-iter", "%d", (int)o->refine_iter);
     setting(s, "--reference", "%d", o->reference);
     setting(s, "--max-memory", "%lld", (long long)o->max_memory);
@@ -536,6 +538,7 @@ int app_gt(int argc, char **argv) {
     if (!rc && o.range.given && o.model >= MODEL_S2M2_XS)
         rc =
             usage_error(&verb_gt, "--range is for sgm; %s looks everywhere", matcher_model_name((MatcherModel)o.model));
+    if (!rc) rc = matcher_device_option(&verb_gt, o.device, (MatcherModel)o.model, &o.where);
     if (!rc) rc = talk_begin(&o.talk);
     if (!rc) {
         gt->o = &o;

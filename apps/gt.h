@@ -6,6 +6,7 @@
 #ifndef PANUM_APPS_GT_H
 #define PANUM_APPS_GT_H
 #include "apps/lib/anchor.h"
+#include "apps/lib/device_choice.h"
 #include "apps/lib/journal.h"
 #include "apps/lib/options.h"
 #include "apps/lib/progress.h"
@@ -14,7 +15,8 @@
 #include "data/film_set.h"
 
 typedef struct {
-    const char *output, *reuse, *weights, *reject;
+    const char *output, *reuse, *weights, *reject, *device;
+    DeviceChoice where;
     OptionList full;
     bool overwrite, dry_run, json, meta, resume, swap_eyes, shots, check, reference, positive, ignore_crc, lenient;
     int model, precision, behaviour, layout, pictures, progress;

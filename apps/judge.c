@@ -22,7 +22,8 @@ enum { JUDGES_MAX = 8, PLANES_MAX = 16 };
 #define JUDGE_SEED 0x6a75646765u
 
 typedef struct {
-    const char *folder, *weights, *planes, *beside, *size, *output;
+    const char *folder, *weights, *planes, *beside, *size, *output, *device;
+    DeviceChoice where; /* of networks: sgm runs on the CPU */
     OptionList models, require;
     int64_t count, seed, threads;
     bool json, overwrite;
@@ -112,6 +113,7 @@ static const Option options[] = {
          "pair on the scale of its truth"},
     OPTION_OVERWRITE(JudgeOptions, overwrite, "Output"),
     {.name = "json", .kind = OPTION_FLAG, AT(json), .group = "Output", .help = "one JSON object on standard output"},
+    OPTION_DEVICE(JudgeOptions, device, "Machine"),
     OPTION_THREADS(JudgeOptions, threads, "Machine"),
     OPTION_PROGRESS(JudgeOptions, progress),
     OPTIONS_TALK(JudgeOptions, talk),
@@ -206,7 +208,7 @@ static int open_matchers(Judge *j) {
         MatcherOptions how = matcher_defaults();
         how.model = j->model[i];
         how.threads = (int)j->o->threads;
-        if (how.model != MODEL_SGM) how.weights = j->o->weights;
+        if (how.model != MODEL_SGM) how.weights = j->o->weights, how.device = j->o->where;
         rc = matcher_open(&how, &j->matcher[i]);
         if (!rc && matcher_weights(j->matcher[i]))
             say("%s is judged with the weights %s", matcher_model_name(matcher_model(j->matcher[i])),
@@ -551,6 +553,7 @@ int app_judge(int argc, char **argv) {
             rc = usage_error(&verb_judge, "--%s is for panum judge synthetic", only[i]);
     if (!rc && synthetic && o.folder) rc = usage_error(&verb_judge, "--folder is for a list of pairs");
     for (int i = 0; !rc && i < o.require.count; i++) rc = check_limit(o.require.items[i], NULL, true);
+    if (!rc) rc = device_option(&verb_judge, o.device, &o.where);
     if (!rc) rc = parse_planes(j, synthetic);
     if (!rc) rc = choose_models(j);
     if (!rc) rc = read_beside(j);

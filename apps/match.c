@@ -605,9 +605,7 @@ int app_match(int argc, char **argv) {
     if (!rc && o.range.given && o.model >= MODEL_S2M2_XS)
         rc = usage_error(&verb_match, "--range is for sgm; %s looks everywhere",
                          matcher_model_name((MatcherModel)o.model));
-    if (!rc) rc = device_option(&verb_match, o.device, &o.where);
-    if (!rc && o.where.kind == DEVICE_CUDA && o.model == MODEL_SGM)
-        rc = usage_error(&verb_match, "--device %s is for the s2m2 models; sgm runs on the CPU", o.device);
+    if (!rc) rc = matcher_device_option(&verb_match, o.device, (MatcherModel)o.model, &o.where);
     if (!rc && o.calib && o.fov > 0) rc = usage_error(&verb_match, "--calib and --fov exclude each other");
     if (!rc && o.align && !o.eye_test)
         rc = usage_error(&verb_match, "--align needs the measurement that --no-eye-test leaves out");

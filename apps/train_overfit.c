@@ -80,7 +80,7 @@ static int run_steps(const TrainOptions *o, Trainer *trainer, Loader *loader) {
     return run_stopped() ? run_stop("nothing is kept of a quick test") : 0;
 }
 
-static int overfit(const TrainOptions *o, Pool *pool, Frames *frames) {
+static int overfit(const TrainOptions *o, Device *device, Pool *pool, Frames *frames) {
     static const char *const encoder[] = TRAIN_ENCODER;
     const S2m2Size *size = &s2m2_sizes[o->size];
     GraphOptions graph = {.network = {.channels = size->channels,
@@ -103,21 +103,26 @@ static int overfit(const TrainOptions *o, Pool *pool, Frames *frames) {
                               .optim = {.decay = o->decay, .clip = o->clip, .group = &group, .groups = o->init ? 1 : 0},
                               .schedule = {.shape = RATE_CONSTANT, .rate = o->rate, .steps = o->steps},
                               .loss_scale = {.scale = 1},
-                              .seed = (uint64_t)o->seed};
+                              .seed = (uint64_t)o->seed,
+                              .device = device};
     SampleSource source = {make_frame, frames};
     Trainer *trainer = NULL;
     FilmJudge *judge = NULL;
     Loader *loader = NULL;
     FilmResult before, after;
     int code = trainer_make(&options, pool, &trainer);
+    if (code && device_fall_back(device, code)) code = trainer_make(&options, pool, &trainer);
+    if (!code && device->gpu)
+        say("on %s: %s of its memory", device_name(device), show_bytes((double)trainer_device_bytes(trainer)));
     if (!code && o->init) code = trainer_load_weights(trainer, o->init, size->name);
     graph.part = GRAPH_LOSSES;
-    if (!code) code = film_judge_make(&graph, &source, frames->count, pool, NULL, &judge);
+    if (!code) code = film_judge_make(&graph, &source, frames->count, pool, device, &judge);
     if (!code) code = film_judge_run(judge, trainer_parameters(trainer), trainer_weights(trainer), &before);
     if (!code) print_match(&before.match);
     LoaderOptions how = {.position = 1}; /* the reference's first step takes the second frame */
     if (!code) code = loader_make(&loader, &source, &how);
     if (!code) code = run_steps(o, trainer, loader);
+    if (!code) code = trainer_sync(trainer);
     if (!code) code = film_judge_run(judge, trainer_parameters(trainer), trainer_weights(trainer), &after);
     if (!code) print_table(trainer_graph(trainer), &before, &after);
     loader_drop(loader);
@@ -129,9 +134,15 @@ static int overfit(const TrainOptions *o, Pool *pool, Frames *frames) {
 int train_overfit(const Verb *verb, const TrainOptions *o, const int crop[2], Arena *arena) {
     if (o->overfit.count > FRAMES_MAX) return usage_error(verb, "--overfit: at most %d frames", FRAMES_MAX);
     Frames *frames = arena_alloc(arena, sizeof *frames);
+    DeviceChoice where;
+    int code = device_option(verb, o->device, &where);
+    if (code) return code;
+    Device device = {0};
     Pool *pool = pool_make((int)o->threads);
-    int code = frames && pool ? read_frames(o, crop, arena, frames) : (int)ERR_MEMORY;
-    if (!code) code = overfit(o, pool, frames);
+    code = frames && pool ? read_frames(o, crop, arena, frames) : (int)ERR_MEMORY;
+    if (!code) code = device_open(where, DEVICE_TRAINING, &device);
+    if (!code) code = overfit(o, &device, pool, frames);
+    device_close(&device);
     for (int i = 0; frames && i < frames->count; i++) sample_free(&frames->frame[i]);
     pool_drop(pool);
     return code;

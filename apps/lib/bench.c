@@ -78,7 +78,7 @@ int bench_measure_peaks(Bench *bench, Pool *pool) {
     bench->peak_gflops = sum_of(peak.rate, threads);
     peak.bf16 = true;
     if (cpu_has_bf16()) pool_run(pool, threads, compute_tile, &peak);
-    bench->peak_gflops_bf16 = cpu_has_bf16() ? sum_of(peak.rate, threads) : 0;
+    bench->peak_gflops_half = cpu_has_bf16() ? sum_of(peak.rate, threads) : 0;
     pool_run(pool, threads, stream_tile, &peak);
     bench->peak_gbytes = sum_of(peak.rate, threads);
     mem_block_unmap(memory, bytes);
@@ -95,6 +95,16 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+BenchRow *bench_add(Bench *bench, const char *kernel, const char *shape, double flops, double bytes, double ms_min,
+                    double ms_median) {
+    BUG_IF(bench->count == BENCH_ROWS_MAX, "more than %d rows in a bench", BENCH_ROWS_MAX);
+    BenchRow *r = &bench->rows[bench->count++];
+    *r = (BenchRow){.flops = flops, .bytes = bytes, .ms_min = ms_min, .ms_median = ms_median};
+    snprintf(r->kernel, sizeof r->kernel, "%s", kernel);
+    snprintf(r->shape, sizeof r->shape, "%s", shape);
+    return r;
+}
+
 int bench_run(Bench *bench, const char *kernel, const char *shape, double flops, double bytes,
               int (*run)(void *context), void *context, BenchRow **row) {
     enum { LEAST = 7, MOST = 50 };
@@ -108,19 +118,16 @@ int bench_run(Bench *bench, const char *kernel, const char *shape, double flops,
         times[n] = clock_seconds() - t;
     }
     if (rc) return rc;
-    BUG_IF(bench->count == BENCH_ROWS_MAX, "more than %d rows in a bench", BENCH_ROWS_MAX);
     qsort(times, (size_t)n, sizeof *times, by_value);
-    BenchRow *r = &bench->rows[bench->count++];
-    *r = (BenchRow){.flops = flops, .bytes = bytes, .ms_min = times[0] * 1e3, .ms_median = times[n / 2] * 1e3};
-    snprintf(r->kernel, sizeof r->kernel, "%s", kernel);
-    snprintf(r->shape, sizeof r->shape, "%s", shape);
+    BenchRow *r = bench_add(bench, kernel, shape, flops, bytes, times[0] * 1e3, times[n / 2] * 1e3);
     if (row) *row = r;
     return 0;
 }
 
 /* The larger of the two shares: what bounds the kernel. */
-static double share(const Bench *bench, const BenchRow *r) {
-    double peak = r->bf16 ? bench->peak_gflops_bf16 : bench->peak_gflops;
+double bench_share(const Bench *bench, const BenchRow *r) {
+    double peak = r->half ? bench->peak_gflops_half : bench->peak_gflops;
+    if (!(peak > 0) || !(bench->peak_gbytes > 0) || !(r->ms_min > 0)) return 0;
     double compute = r->flops / r->ms_min * 1e-6 / peak, memory = r->bytes / r->ms_min * 1e-6 / bench->peak_gbytes;
     return compute > memory ? compute : memory;
 }
@@ -145,7 +152,7 @@ static void print_memory(const Bench *bench, FILE *to) {
 void bench_print(const Bench *bench, FILE *to) {
     fprintf(to, "%s, %s, %d thread%s: peak %.0f GFLOP/s, bf16 %.0f, memory %.1f GB/s, measured just now\n", cpu_model(),
             cpu_level_name(cpu_level()), pool_threads(bench->pool), pool_threads(bench->pool) == 1 ? "" : "s",
-            bench->peak_gflops, bench->peak_gflops_bf16, bench->peak_gbytes);
+            bench->peak_gflops, bench->peak_gflops_half, bench->peak_gbytes);
     print_memory(bench, to);
     if (!bench->count) return;
     fprintf(to, "%-20s %-28s %9s %9s %9s %8s %6s\n", "kernel", "shape", "min ms", "median", "GFLOP/s", "GB/s", "peak");
@@ -154,19 +161,39 @@ void bench_print(const Bench *bench, FILE *to) {
         char gflops[32] = "-", gbytes[32] = "-", peak[32] = "-";
         if (r->flops > 0) snprintf(gflops, sizeof gflops, "%.1f", r->flops / r->ms_min * 1e-6);
         if (r->bytes > 0) snprintf(gbytes, sizeof gbytes, "%.1f", r->bytes / r->ms_min * 1e-6);
-        if (r->flops > 0 || r->bytes > 0) snprintf(peak, sizeof peak, "%.0f %%", 100 * share(bench, r));
+        if (r->flops > 0 || r->bytes > 0) snprintf(peak, sizeof peak, "%.0f %%", 100 * bench_share(bench, r));
         fprintf(to, "%-20s %-28s %9.3f %9.3f %9s %8s %6s  %s\n", r->kernel, r->shape, r->ms_min, r->ms_median, gflops,
                 gbytes, peak, r->note);
     }
 }
 
-void bench_print_json(const Bench *bench, FILE *to) {
-    char model[256], kernel[128], shape[160], note[160];
-    fprintf(to,
-            "{\"version\":\"" PANUM_VERSION "\",\"cpu\":%s,\"instructions\":\"%s\",\"threads\":%d,\"peak_gflops\":%.1f,"
-            "\"peak_gflops_bf16\":%.1f,\"peak_gbytes\":%.2f,\"rows\":[",
+static void print_json_cpu(const Bench *bench, FILE *to) {
+    char model[256];
+    fprintf(to, "\"cpu\":%s,\"instructions\":\"%s\",\"threads\":%d,\"peak_gflops\":%.1f,\"peak_gflops_bf16\":%.1f,",
             json_quote(model, sizeof model, cpu_model()), cpu_level_name(cpu_level()), pool_threads(bench->pool),
-            bench->peak_gflops, bench->peak_gflops_bf16, bench->peak_gbytes);
+            bench->peak_gflops, bench->peak_gflops_half);
+}
+
+static void print_json_gpu(const Bench *bench, FILE *to) {
+    char name[300], compiler[600];
+    const GpuFacts *f = bench->gpu;
+    fprintf(to,
+            "\"gpu\":%s,\"arch\":%d,\"multiprocessors\":%d,\"driver\":%d,\"compiler\":%s,\"gbytes_up\":%.2f,"
+            "\"gbytes_down\":%.2f,\"peak_gflops\":%.1f,\"peak_gflops_f16\":%.1f,",
+            json_quote(name, sizeof name, f->name), f->arch, f->multiprocessors, f->driver,
+            json_quote(compiler, sizeof compiler, f->compiler), bench->gbytes_up, bench->gbytes_down,
+            bench->peak_gflops, bench->peak_gflops_half);
+}
+
+/* The same for both devices but for what the device is. */
+void bench_print_json(const Bench *bench, FILE *to) {
+    char kernel[128], shape[160], note[240];
+    fprintf(to, "{\"version\":\"" PANUM_VERSION "\",");
+    if (bench->gpu)
+        print_json_gpu(bench, to);
+    else
+        print_json_cpu(bench, to);
+    fprintf(to, "\"peak_gbytes\":%.2f,\"rows\":[", bench->peak_gbytes);
     for (int i = 0; i < bench->count; i++) {
         const BenchRow *r = &bench->rows[i];
         fprintf(to,
@@ -175,7 +202,7 @@ void bench_print_json(const Bench *bench, FILE *to) {
                 "\"note\":%s}",
                 i ? ",\n" : "\n", json_quote(kernel, sizeof kernel, r->kernel),
                 json_quote(shape, sizeof shape, r->shape), r->ms_min, r->ms_median, r->flops / r->ms_min * 1e-6,
-                r->bytes / r->ms_min * 1e-6, share(bench, r), json_quote(note, sizeof note, r->note));
+                r->bytes / r->ms_min * 1e-6, bench_share(bench, r), json_quote(note, sizeof note, r->note));
     }
     fprintf(to, "],\"memory\":[");
     for (int i = 0; i < bench->memory_count; i++) {

@@ -7,14 +7,15 @@
 #ifndef PANUM_APPS_LIB_BENCH_H
 #define PANUM_APPS_LIB_BENCH_H
 #include "base/pool.h"
+#include "cuda/gpu.h"
 #include <stdbool.h>
 #include <stdio.h>
 
 typedef struct {
     char kernel[48], shape[64];
-    char note[64];       /* a figure of its own kind, "312 million disparities a second" */
+    char note[96];       /* a figure of its own kind, "312 million disparities a second" */
     double flops, bytes; /* of one run, as the source says it should compute and move; 0: not counted */
-    bool bf16;           /* its share is of the bf16 peak */
+    bool half;           /* its share is of the peak of 16-bit products */
     double ms_min, ms_median;
 } BenchRow;
 
@@ -26,13 +27,16 @@ typedef struct {
     double measured;                 /* high-water mark less start */
 } BenchMemory;
 
-enum { BENCH_ROWS_MAX = 256, BENCH_MEMORY_MAX = 8 };
+enum { BENCH_ROWS_MAX = 512, BENCH_MEMORY_MAX = 8 };
 typedef struct {
     Pool *pool;
     const char *filter;                   /* only kernels whose name begins so; NULL: all */
     int rounds;                           /* 0: as the protocol says */
-    double peak_gflops, peak_gflops_bf16; /* of all threads of the pool together; bf16: 0 where it cannot */
-    double peak_gbytes;
+    const GpuFacts *gpu;                  /* what is measured is this GPU; NULL: the CPU */
+    double peak_gflops, peak_gflops_half; /* of all threads of the pool, or of the GPU; half: bf16 on the CPU, f16 on a
+                                             GPU, 0 where it cannot */
+    double peak_gbytes;                   /* read; on a GPU read and written by copies */
+    double gbytes_up, gbytes_down;        /* of copies to a GPU and from it */
     int count;
     BenchRow rows[BENCH_ROWS_MAX];
     int memory_count;
@@ -48,6 +52,11 @@ bool bench_wants(const Bench *bench, const char *kernel);
  * be completed by the caller afterwards. */
 int bench_run(Bench *bench, const char *kernel, const char *shape, double flops, double bytes,
               int (*run)(void *context), void *context, BenchRow **row);
+/* A row measured elsewhere. */
+BenchRow *bench_add(Bench *bench, const char *kernel, const char *shape, double flops, double bytes, double ms_min,
+                    double ms_median);
+/* The larger of a row's two shares of what bounds it. */
+double bench_share(const Bench *bench, const BenchRow *row);
 void bench_print(const Bench *bench, FILE *to);
 void bench_print_json(const Bench *bench, FILE *to);
 

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINES_MAX = 256 };
-
 void gpu_report_launches(const GpuPlan *gpu, const Plan *plan, FILE *to) {
     int launches = gpu_plan_facts(gpu).launches;
     fprintf(to, "%5s %-20s %-28s %-20s %-16s %7s %7s  %s\n", "step", "operator", "kernel", "blocks", "of", "shared",
@@ -20,14 +18,8 @@ void gpu_report_launches(const GpuPlan *gpu, const Plan *plan, FILE *to) {
     }
 }
 
-typedef struct {
-    const char *kernel, *define;
-    int launches;
-    double seconds, flops, bytes;
-} Line;
-
 static int slowest_first(const void *a, const void *b) {
-    const Line *x = a, *y = b;
+    const KernelLine *x = a, *y = b;
     if (x->seconds != y->seconds) return x->seconds < y->seconds ? 1 : -1;
     return y->launches - x->launches;
 }
@@ -36,24 +28,21 @@ static bool same_text(const char *a, const char *b) {
     return a == b || (a && b && !strcmp(a, b));
 }
 
-static Line *line_of(Line *line, int *lines, GpuLaunchFacts l) {
+static KernelLine *line_of(KernelLine *line, int *lines, GpuLaunchFacts l) {
     int k = 0;
     while (k < *lines && !(same_text(line[k].kernel, l.kernel) && same_text(line[k].define, l.define))) k++;
-    if (k == LINES_MAX) return &line[k - 1];
-    if (k == *lines) line[(*lines)++] = (Line){.kernel = l.kernel, .define = l.define};
+    if (k == KERNEL_LINES_MAX) return &line[k - 1];
+    if (k == *lines) line[(*lines)++] = (KernelLine){.kernel = l.kernel, .define = l.define};
     return &line[k];
 }
 
-void gpu_report_kernels(const GpuPlan *gpu, const Plan *plan, FILE *to) {
-    Line line[LINES_MAX];
+int gpu_report_lines(const GpuPlan *gpu, const Plan *plan, KernelLine *line) {
     int lines = 0, launches = gpu_plan_facts(gpu).launches, last = -1;
-    double total = 0;
     for (int i = 0; i < launches; i++) {
         GpuLaunchFacts l = gpu_plan_launch(gpu, i);
-        Line *at = line_of(line, &lines, l);
+        KernelLine *at = line_of(line, &lines, l);
         at->launches++;
         at->seconds += l.seconds;
-        total += l.seconds;
         if (l.step == last) continue;
         last = l.step;
         StepFacts s = plan_step(plan, l.step);
@@ -61,10 +50,18 @@ void gpu_report_kernels(const GpuPlan *gpu, const Plan *plan, FILE *to) {
         at->bytes += s.bytes;
     }
     qsort(line, (size_t)lines, sizeof *line, slowest_first);
+    return lines;
+}
+
+void gpu_report_kernels(const GpuPlan *gpu, const Plan *plan, FILE *to) {
+    KernelLine line[KERNEL_LINES_MAX];
+    int lines = gpu_report_lines(gpu, plan, line), launches = gpu_plan_facts(gpu).launches;
+    double total = 0;
+    for (int k = 0; k < lines; k++) total += line[k].seconds;
     fprintf(to, "%-40s %8s %10s %6s %10s %10s %9s %9s\n", "kernel", "launches", "ms", "%", "GFLOP", "GFLOP/s", "GB",
             "GB/s");
     for (int k = 0; k < lines; k++) {
-        const Line *l = &line[k];
+        const KernelLine *l = &line[k];
         char name[100];
         snprintf(name, sizeof name, "%s%s%s", l->kernel, l->define ? " " : "", l->define ? l->define : "");
         fprintf(to, "%-40s %8d", name, l->launches);

@@ -66,6 +66,12 @@ MatcherModel matcher_choice(const MatcherOptions *options) {
     return MODEL_SGM;
 }
 
+int matcher_device_option(const Verb *verb, const char *text, MatcherModel model, DeviceChoice *where) {
+    int code = device_option(verb, text, where);
+    if (code || where->kind != DEVICE_CUDA || model != MODEL_SGM) return code;
+    return usage_error(verb, "--device %s is for the s2m2 models; sgm runs on the CPU", text);
+}
+
 /* Weights that nobody named did not do: the way out belongs into the sentence. */
 static int refuse_found(int code) {
     char sentence[1024];
@@ -82,6 +88,10 @@ int matcher_open(const MatcherOptions *options, Matcher **matcher) {
     }
     const bool found = model == MODEL_AUTO;
     if (found) model = matcher_choice(options);
+    if (model == MODEL_SGM && options->device.kind == DEVICE_CUDA)
+        return fail(ERR_USAGE,
+                    "a GPU is asked for, and sgm matches here, which runs on the CPU: %s, or leave --device out",
+                    options->ranged ? "leave --range out" : "name one of the s2m2 models");
     const MatcherBackend *backend = backends[model];
     if (!backend)
         return fail(ERR_WEIGHTS, "the model %s is not in this build; use --model sgm, which needs no weights",

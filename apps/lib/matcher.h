@@ -59,6 +59,8 @@ typedef enum {
     }
 
 const char *matcher_model_name(MatcherModel model);
+/* The option --device of a verb that matches with `model`: ERR_USAGE for what is no device, and for a GPU with sgm. */
+int matcher_device_option(const Verb *verb, const char *text, MatcherModel model, DeviceChoice *where);
 
 typedef enum { BEHAVIOUR_R1, BEHAVIOUR_R2, BEHAVIOUR_R3 } MatcherBehaviour;
 typedef enum { PRECISION_F32, PRECISION_BF16, PRECISION_F16 } MatcherPrecision;

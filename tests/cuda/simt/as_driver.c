@@ -23,7 +23,7 @@ int __wrap_cuda_count(const CudaLibraries *libraries, int *devices) {
 int __wrap_cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
     (void)libraries;
     if (index) return fail(ERR_DEVICE, "there is no GPU %d: one is emulated", index);
-    return emulated_open((Emulated){.unwatched = true, .memory = (size_t)4 << 30}, gpu);
+    return emulated_open((Emulated){.unwatched = true}, gpu);
 }
 
 int __wrap_cuda_facts(const CudaLibraries *libraries, int index, GpuFacts *facts) {
