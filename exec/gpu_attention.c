@@ -56,15 +56,18 @@ static bool tiled(const GpuPlan *p, const AttentionArgs *a, bool half, char defi
     return grid->shared <= gpu_device(p)->shared_a_block;
 }
 
-/* The same on tensor cores, where q, k and v are half-size and there is no relative term. */
+/* The same on tensor cores, where q, k and v are half-size. */
 static bool tensor_cores(const GpuPlan *p, const AttentionArgs *a, char define[96], GpuGrid *grid) {
     const int wide = (a->width + 15) / 16 * 16;
     const bool pieces = in_pieces(a->q, 8) && in_pieces(a->k, 8) && in_pieces(a->v, 8) && a->width % 8 == 0;
-    if (wide > 256 || a->relative.h) return false;
+    if (wide > 256) return false;
     *grid = (GpuGrid){.x = gpu_blocks(a->queries, ATTENTION_MMA_QUERIES) * a->batches * a->heads,
                       .threads = 128,
                       .shared = ATTENTION_MMA_BYTES((size_t)wide)};
-    snprintf(define, 96, "-DWIDTH=%d%s%s", wide, pieces ? " -DPIECES" : "",
+    if (a->relative.h)
+        grid->shared +=
+            ATTENTION_MMA_GRID_FLOATS((size_t)wide, (size_t)a->relative.w + (size_t)a->relative.h) * sizeof(float);
+    snprintf(define, 96, "-DWIDTH=%d%s%s%s", wide, pieces ? " -DPIECES" : "", a->relative.h ? " -DRELATIVE" : "",
              gpu_device(p)->arch < 80 && wide > 96 ? " -DBLOCKS=2" : "");
     return grid->shared <= gpu_device(p)->shared_a_block;
 }

@@ -78,4 +78,7 @@ typedef struct {
 #define ATTENTION_BACK_MMA_KEYS(width) ((width) > 96 ? 16 : 32) /* what registers hold */
 #define ATTENTION_BACK_MMA_BYTES(width) \
     ((2 * ATTENTION_MMA_QUERIES + 2 * ATTENTION_BACK_MMA_KEYS(width)) * ((width) + 8) * 2)
+/* With the relative term as many floats more: weights, what they fade by, and sums by grid column and row. */
+#define ATTENTION_MMA_WEIGHT_PITCH(width) (ATTENTION_MMA_KEYS(width) + 4)
+#define ATTENTION_MMA_GRID_FLOATS(width, grid) (ATTENTION_MMA_QUERIES * (ATTENTION_MMA_WEIGHT_PITCH(width) + (grid)))
 #endif

@@ -1,15 +1,17 @@
-/* cuda/kernels/attention_mma.cu - attention by heads of half-size numbers on the tensor cores, without the relative
- * term: products of f16 or bf16 (-DHALF_IS_F16, -DHALF_IS_BF16), everything else in f32. For -DWIDTH columns of a head,
- * a multiple of 16 up to 256, and -DPIECES where tokens can be copied by 16 bytes.
+/* cuda/kernels/attention_mma.cu - attention by heads of half-size numbers on the tensor cores: products of f16 or bf16
+ * (-DHALF_IS_F16, -DHALF_IS_BF16), everything else in f32. For -DWIDTH columns of a head, a multiple of 16 up to 256,
+ * and -DPIECES where tokens can be copied by 16 bytes.
  *
  * A block takes 64 queries of a head, a warp 16 of them; keys come 64 at a time (32 above 128 columns), values beside
  * them, and while one of the two is used the other is on its way. Scores, weights and results stay in registers: the
  * registers in which a product leaves scores are those in which the next one takes weights (Dao et al. 2022).
  *
  * Computes 4 queries x keys x width flops a head on the tensor cores, and an exponential for each score. Reads queries
- * once, keys and values once a block: 1/32 of a byte from L2 for a flop. Scores are sums of exact products in f32;
- * weights, at most 1, and results are rounded once: against exact attention of the same half-size q, k, v the error is
- * below 2^-10 (f16) or 2^-7 (bf16) of the largest |v|, and what sums in f32 add. A weight below 2^-25 in f16 is 0.
+ * once, keys and values once a block: 1/32 of a byte from L2 for a flop. The relative term (-DRELATIVE; attend_grid.h)
+ * adds each weight to two sums on the ordinary units: 2 queries x keys additions a head, from shared memory. Scores are
+ * sums of exact products in f32; weights, at most 1, and results are rounded once: against exact attention of the same
+ * half-size q, k, v the error is below 2^-10 (f16) or 2^-7 (bf16) of the largest |v|, and what sums in f32 add. A
+ * weight below 2^-25 in f16 is 0.
  *
  * NaN where a score is NaN or +infinity, and where all are -infinity, as in attention.cu. */
 #ifndef WIDTH /* compiled by itself, as a test does */
@@ -21,9 +23,16 @@
 #include "cuda/device/pointwise.h"
 #include "cuda/device/value.h"
 #include "cuda/kernels/attention.h"
+#ifdef RELATIVE
+#include "cuda/device/attend_grid.h"
+#endif
 
 #ifndef BLOCKS /* sm_75 wants 2 above 96 columns: its copies go through registers */
+#ifdef RELATIVE
+#define BLOCKS (WIDTH > 64 ? 2 : 3)
+#else
 #define BLOCKS (WIDTH > 128 ? 2 : 3)
+#endif
 #endif
 #define QUERIES ATTENTION_MMA_QUERIES
 #define THREADS 128
@@ -40,10 +49,25 @@ DEVICE void store(float v, i64 row, i64 column, const AttentionArgs *a) {
 #endif
 }
 
+/* A row's weights and what sums before them fade by, to shared memory: for the relative term. */
+#ifdef RELATIVE
+#define WEIGHT_PITCH ATTENTION_MMA_WEIGHT_PITCH(WIDTH)
+DEVICE void leave_weights(float *p, float s[KEYS / 8][4], int half, float fade) {
+    int lane = lane_x();
+    UNROLL
+    for (int n = 0; n < KEYS / 8; n++) {
+        UNROLL
+        for (int i = 0; i < 2; i++) p[8 * n + lane % 4 * 2 + i] = s[n][2 * half + i];
+    }
+    if (lane % 4 == 0) p[KEYS] = fade;
+}
+#endif
+
 /* Scores of the first (half 0: elements 0 and 1) or second row (half 1: 2 and 3) of this lane become weights to the
- * largest so far; what was summed before fades. `here`: keys there are, from this lane's first on. */
-DEVICE void soften(float s[KEYS / 8][4], float o[WIDTH / 8][4], float *most, float *total, int half, int here,
-                   float by) {
+ * largest so far; what was summed before fades, by what is returned. `here`: keys there are, from this lane's first on.
+ */
+DEVICE float soften(float s[KEYS / 8][4], float o[WIDTH / 8][4], float *most, float *total, int half, int here,
+                    float by) {
     float largest = MINUS_INFINITY;
     UNROLL
     for (int n = 0; n < KEYS / 8; n++) {
@@ -71,6 +95,7 @@ DEVICE void soften(float s[KEYS / 8][4], float o[WIDTH / 8][4], float *most, flo
         o[n][2 * half] *= fade;
         o[n][2 * half + 1] *= fade;
     }
+    return fade;
 }
 
 /* grid: batches x heads x blocks of 64 queries, the last running fastest */
@@ -89,6 +114,13 @@ KERNEL_BLOCKS(attention_mma, THREADS, BLOCKS, AttentionArgs, a) {
         UNROLL
         for (int i = 0; i < 4; i++) o[n][i] = 0;
     }
+#ifdef RELATIVE
+    /* of this warp's rows */
+    int grid = a.relative.w + a.relative.h;
+    float *p = stage + ATTENTION_MMA_BYTES(WIDTH) / 4 + warp_x() * 16 * WEIGHT_PITCH;
+    float *sums = stage + ATTENTION_MMA_BYTES(WIDTH) / 4 + QUERIES * WEIGHT_PITCH + warp_x() * 16 * grid;
+    for (int i = lane; i < 16 * grid; i += 32) sums[i] = 0;
+#endif
     fetch(q, QUERIES, tq, first, queries, a.width);
     fetch(k, KEYS, tk, 0, keys, a.width);
     copy_commit();
@@ -112,8 +144,20 @@ KERNEL_BLOCKS(attention_mma, THREADS, BLOCKS, AttentionArgs, a) {
         block_sync(); /* the keys have been used */
         if (j + KEYS < keys) fetch(k, KEYS, tk, j + KEYS, keys, a.width);
         copy_commit();
-        soften(s, o, &most[0], &total[0], 0, keys - j - lane % 4 * 2, by);
-        soften(s, o, &most[1], &total[1], 1, keys - j - lane % 4 * 2, by);
+        UNROLL
+        for (int half = 0; half < 2; half++) {
+            float fade = soften(s, o, &most[half], &total[half], half, keys - j - lane % 4 * 2, by);
+#ifdef RELATIVE
+            leave_weights(p + (lane / 4 + 8 * half) * WEIGHT_PITCH, s, half, fade);
+#else
+            (void)fade;
+#endif
+        }
+#ifdef RELATIVE
+        warp_sync(); /* two lanes add up each row of the warp's sixteen */
+        add_to_grid(sums + lane / 2 * grid, p + lane / 2 * WEIGHT_PITCH, p[lane / 2 * WEIGHT_PITCH + KEYS], j,
+                    keys - j < KEYS ? keys - j : KEYS, &a.relative, lane % 2, 2);
+#endif
         copy_wait(1);
         block_sync(); /* the values are there */
         UNROLL
@@ -134,12 +178,29 @@ KERNEL_BLOCKS(attention_mma, THREADS, BLOCKS, AttentionArgs, a) {
             to[8 * n] = o[n][2 * half] * share;
             to[8 * n + 1] = o[n][2 * half + 1] * share;
         }
+#ifdef RELATIVE
+        if (lane % 4 == 0) p[(lane / 4 + 8 * half) * WEIGHT_PITCH + KEYS] = share;
+#endif
     }
+#ifdef RELATIVE
+    warp_sync();
+    UNROLL_BY(1)
+    for (int r = lane / 16; r < 16; r += 2) {
+        int query = first + warp_x() * 16 + r;
+        if (query < queries)
+            position_of(p + r * WEIGHT_PITCH, sums + r * grid, p[r * WEIGHT_PITCH + KEYS], query, &a.relative,
+                        lane % 16);
+    }
+#endif
     block_sync();
     UNROLL_BY(1)
     for (int i = thread_x(); i < QUERIES * WIDTH; i += THREADS) {
         int row = i / WIDTH, c = i % WIDTH;
-        if (first + row < queries && c < a.width)
-            store(stage[row * STAGE_PITCH + c], batch * a.queries + first + row, column + c, &a);
+        if (first + row >= queries || c >= a.width) continue;
+        float v = stage[row * STAGE_PITCH + c];
+#ifdef RELATIVE
+        v = with_position(v, stage + ATTENTION_MMA_BYTES(WIDTH) / 4 + row * WEIGHT_PITCH, c, &a.relative);
+#endif
+        store(v, batch * a.queries + first + row, column + c, &a);
     }
 }

@@ -21,6 +21,7 @@
 #endif
 
 #include "cuda/device/attend.h"
+#include "cuda/device/attend_grid.h"
 
 #define CHUNKS (KEY_CHUNKS + VALUE_CHUNKS) /* of 64 keys */
 
@@ -40,39 +41,6 @@ DEVICE void fetch_chunk(float *to, Side k, Side v, int n, int keys, int width) {
     else
         fetch_rows(to, v, first, keys, part - KEY_CHUNKS, width);
 }
-
-/* ---- the relative term: weights summed by grid column and by grid row of their keys ---- */
-#ifdef RELATIVE
-/* The sums of a row fade by p[KEYS]; the weights of keys first .. first + 63 are added. */
-DEVICE void add_to_grid(float *sums, const float *p, int first, int keys, const Relative *g) {
-    int lane = thread_x() % LANES, here = keys - first < KEYS ? keys - first : KEYS, column = first % g->w;
-    float fade = p[KEYS];
-    for (int x = lane; x < g->w; x += LANES) {
-        float sum = sums[x] * fade;
-        for (int j = x >= column ? x - column : x - column + g->w; j < here; j += g->w) sum += p[j];
-        sums[x] = sum;
-    }
-    for (int y = lane; y < g->h; y += LANES) {
-        float sum = sums[g->w + y] * fade;
-        int from = y * g->w - first, to = from + g->w < here ? from + g->w : here;
-        for (int j = from > 0 ? from : 0; j < to; j++) sum += p[j];
-        sums[g->w + y] = sum;
-    }
-}
-
-/* This lane's elements of 1/2 [sum_x sums[x] T_x(x_i - x), sum_y sums[y] T_y(y_i - y)] times the row's share p[KEYS]
- * into p[lane] and p[16 + lane]. */
-DEVICE void position_of(float *p, const float *sums, int query, const Relative *g) {
-    int lane = thread_x() % LANES;
-    const float *x = g->table_x + (query % g->w + g->w - 1) * ATTENTION_PE_HALF + lane;
-    const float *y = g->table_y + (query / g->w + g->h - 1) * ATTENTION_PE_HALF + lane;
-    float by_x = 0, by_y = 0;
-    for (int i = 0; i < g->w; i++) by_x = fma_f32(sums[i], x[-i * ATTENTION_PE_HALF], by_x);
-    for (int i = 0; i < g->h; i++) by_y = fma_f32(sums[g->w + i], y[-i * ATTENTION_PE_HALF], by_y);
-    p[lane] = 0.5f * p[KEYS] * by_x;
-    p[LANES + lane] = 0.5f * p[KEYS] * by_y;
-}
-#endif
 
 /* Scores become weights to the largest so far; what was summed before fades. */
 DEVICE void soften(float s[ROWS][4], float o[ROWS][COLUMNS], float *most, float *total, float *p, int here, float by) {
@@ -149,8 +117,12 @@ KERNEL_BLOCKS(attention_tiled, THREADS, THREADS == 256 ? 2 : 3, AttentionArgs, a
 #ifdef RELATIVE
             warp_sync(); /* a row belongs to sixteen threads of one warp */
             UNROLL_BY(1)
-            for (int r = 0; r < ROWS; r++)
-                add_to_grid(sums + row_of(r) * grid, p + row_of(r) * WEIGHT_PITCH, tile * KEYS, keys, &a.relative);
+            for (int r = 0; r < ROWS; r++) {
+                const float *weights = p + row_of(r) * WEIGHT_PITCH;
+                int left = keys - tile * KEYS;
+                add_to_grid(sums + row_of(r) * grid, weights, weights[KEYS], tile * KEYS, left < KEYS ? left : KEYS,
+                            &a.relative, thread_x() % LANES, LANES);
+            }
 #endif
         }
         block_sync(); /* it has been used */
@@ -170,9 +142,11 @@ KERNEL_BLOCKS(attention_tiled, THREADS, THREADS == 256 ? 2 : 3, AttentionArgs, a
 #ifdef RELATIVE
     warp_sync();
     UNROLL_BY(1)
-    for (int r = 0; r < ROWS; r++)
+    for (int r = 0; r < ROWS; r++) {
+        float *own = p + row_of(r) * WEIGHT_PITCH;
         if (first + row_of(r) < queries)
-            position_of(p + row_of(r) * WEIGHT_PITCH, sums + row_of(r) * grid, first + row_of(r), &a.relative);
+            position_of(own, sums + row_of(r) * grid, own[KEYS], first + row_of(r), &a.relative, thread_x() % LANES);
+    }
 #endif
     block_sync();
     UNROLL_BY(1)
@@ -181,10 +155,7 @@ KERNEL_BLOCKS(attention_tiled, THREADS, THREADS == 256 ? 2 : 3, AttentionArgs, a
         if (first + row >= queries || c >= a.width) continue;
         float v = q[row * QUERY_PITCH + c];
 #ifdef RELATIVE
-        const float *weight = a.relative.weight + c * ATTENTION_PE_WIDTH;
-        UNROLL_BY(4)
-        for (int d = 0; d < ATTENTION_PE_WIDTH; d++) v = fma_f32(weight[d], p[row * WEIGHT_PITCH + d], v);
-        v += a.relative.bias[c];
+        v = with_position(v, p + row * WEIGHT_PITCH, c, &a.relative);
 #endif
         store(v, batch * a.queries + first + row, column + c, &a);
     }

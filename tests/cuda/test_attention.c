@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "cuda/kernels/attention.h"
+#include "nn/net.h"
 #include "tensor/ops/ops.h"
 #include "tests/cuda/simt/device_case.h"
 #include "tests/cuda/simt/plan_case.h"
@@ -295,7 +296,7 @@ static void test_halves(void **state) {
             if (cases[i].arch >= 80 || type == 0) check_half(&cases[i], &halves[type]);
 }
 
-/* In plans: rows of a map, heads that do not divide by 8 columns, in every kernel; the relative term stays f32. */
+/* In plans: rows of a map, heads that do not divide by 8 columns, in every kernel. */
 static void test_half_plans(void **state) {
     (void)state;
     for (int way = 0; way < 3; way++) {
@@ -354,11 +355,45 @@ static void test_half_gradient(void **state) {
     }
 }
 
+/* The relative term on tensor cores: one and several blocks of keys and of queries, rows of the grid shorter and longer
+ * than a block, heads whose columns are pieces of 16 bytes and not; and too little shared memory for it, so that the
+ * f32 rung reads halves. */
+static void test_half_relative(void **state) {
+    (void)state;
+    static const struct {
+        int64_t batch, h, w, width;
+        int heads;
+        GpuStorage storage;
+        size_t shared;
+    } cases[] = {{2, 3, 4, 8, 2, GPU_F16, 0},
+                 {1, 7, 11, 20, 1, GPU_F16, 0},
+                 {1, 2, 70, 8, 2, GPU_BF16, 0},
+                 {1, 2, 70, 8, 2, GPU_F16, 44000}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int64_t width = cases[i].width, tokens = cases[i].h * cases[i].w, c = width * cases[i].heads;
+        Program *program = program_make();
+        Net net = {program};
+        Tensor *x = program_input(program, "x", DTYPE_F32, 3, (int64_t[]){cases[i].batch, tokens, c});
+        Tensor *q = t_affine(x, 2, 0.5), *k = t_affine(x, -1.5, 0.25), *v = t_affine(x, 1, -0.125);
+        Tensor *weight = nn_parameter(&net, "weight", 2, (int64_t[]){width, 32});
+        Tensor *bias = nn_parameter(&net, "bias", 1, &width);
+        program_output(program, "o",
+                       t_attention_relative(q, k, v, weight, bias, cases[i].heads, cases[i].h, cases[i].w));
+        compare_plan(cases[i].shared ? "relative in 16 bits, f32 rung" : "relative in 16 bits", program,
+                     (PlanWay){{.halves = gpu_halves},
+                               {.storage = cases[i].storage},
+                               {.order = (unsigned)i % 3, .shared_a_block = cases[i].shared}},
+                     cases[i].storage == GPU_F16 ? 2e-3 : 1.6e-2);
+        program_drop(program);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),     cmocka_unit_test(test_views),
-                                       cmocka_unit_test(test_relative),   cmocka_unit_test(test_holes),
-                                       cmocka_unit_test(test_infinite),   cmocka_unit_test(test_halves),
-                                       cmocka_unit_test(test_half_plans), cmocka_unit_test(test_half_gradient),
-                                       cmocka_unit_test(test_gradient),   cmocka_unit_test(test_relative_gradient)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_shapes),           cmocka_unit_test(test_views),
+                                       cmocka_unit_test(test_relative),         cmocka_unit_test(test_holes),
+                                       cmocka_unit_test(test_infinite),         cmocka_unit_test(test_halves),
+                                       cmocka_unit_test(test_half_plans),       cmocka_unit_test(test_half_gradient),
+                                       cmocka_unit_test(test_half_relative),    cmocka_unit_test(test_gradient),
+                                       cmocka_unit_test(test_relative_gradient)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
