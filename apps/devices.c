@@ -1,17 +1,19 @@
 /* apps/devices.c - what this machine offers: processor, instruction set, threads, memory, GPUs. */
+#include "apps/lib/device.h"
 #include "apps/lib/options.h"
 #include "apps/lib/run.h"
 #include "base/cpu.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/pool.h"
+#include "cuda/cache.h"
 #include "cuda/driver.h"
 
 #include <string.h>
 #include <unistd.h>
 
 typedef struct {
-    bool json;
+    bool json, cache, clear;
 } DevicesOptions;
 
 static const Option options[] = {
@@ -20,6 +22,16 @@ static const Option options[] = {
      .at = offsetof(DevicesOptions, json),
      .group = "Output",
      .help = "one JSON object on standard output"},
+    {.name = "cache",
+     .kind = OPTION_FLAG,
+     .at = offsetof(DevicesOptions, cache),
+     .group = "Compiled kernels",
+     .help = "say how many are kept, where, and how large they are"},
+    {.name = "clear-cache",
+     .kind = OPTION_FLAG,
+     .at = offsetof(DevicesOptions, clear),
+     .group = "Compiled kernels",
+     .help = "remove them, and what is known of how GPUs did when they were tried; nothing else is touched"},
 };
 
 int app_devices(int argc, char **argv);
@@ -32,7 +44,8 @@ const Verb verb_devices = {
         "on (its affinity), not those the machine has. Of a GPU it says what the driver says, and what makes code of "
         "the "
         "kernels: NVRTC, NVRTC and the driver by way of PTX, or the driver of those that come with panum; where "
-        "something is missing, what to install.",
+        "something is missing, what to install.\n\n"
+        "What is compiled is kept for the next time, 256 MiB at most and 180 days after its last use.",
     .least = 0,
     .most = 0,
     .run = app_devices,
@@ -117,6 +130,23 @@ static void print_gpus_json(const Gpus *g) {
     printf("],\"gpu_note\":%s", note[0] ? json_quote(text, sizeof text, note) : "null");
 }
 
+static void look_at_cache(const DevicesOptions *o) {
+    static const CacheLimits nothing = {0, 0};
+    char line[2100], folder[2200];
+    CacheSum stay, gone;
+    const char *path = device_cache();
+    cache_prune(path, o->clear ? &nothing : NULL, &stay, &gone);
+    if (o->json) {
+        printf(",\"cache\":{\"folder\":%s,\"files\":%lld,\"bytes\":%lld,\"removed_files\":%lld}",
+               path ? json_quote(folder, sizeof folder, path) : "null", (long long)stay.files, (long long)stay.bytes,
+               (long long)gone.files);
+        return;
+    }
+    printf("compiled kernels: %lld files, %s in %s\n", (long long)stay.files, show_bytes((double)stay.bytes),
+           path ? err_printable(line, sizeof line, path) : "no folder: neither XDG_CACHE_HOME nor HOME is set");
+    if (o->clear) printf("     %lld files removed, %s\n", (long long)gone.files, show_bytes((double)gone.bytes));
+}
+
 int app_devices(int argc, char **argv) {
     DevicesOptions o = {0};
     Parsed parsed;
@@ -137,6 +167,7 @@ int app_devices(int argc, char **argv) {
                online, (long long)memory, (long long)available,
                gpus.gpus && gpus.gpu[0].arch >= GPU_ARCH_LEAST ? "true" : "false");
         print_gpus_json(&gpus);
+        if (o.cache || o.clear) look_at_cache(&o);
         printf("}\n");
     } else {
         printf("cpu: %s\n", cpu_model());
@@ -145,6 +176,7 @@ int app_devices(int argc, char **argv) {
         if (memory > 0 && available > 0)
             printf("     %s of memory, %s available\n", show_bytes((double)memory), show_bytes((double)available));
         print_gpus(&gpus);
+        if (o.cache || o.clear) look_at_cache(&o);
     }
     parsed_free(&parsed);
     return 0;

@@ -3,12 +3,15 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A file: this head, then the code. The format's number is in the magic and in the key. */
@@ -129,6 +132,15 @@ static bool read_file(int file, const CacheKey *key, void **code, size_t *bytes)
     return false;
 }
 
+enum { DAY = 24 * 60 * 60 };
+const CacheLimits cache_limits = {(int64_t)256 << 20, (int64_t)180 * DAY};
+
+/* When it was last used is its date, renewed once a day. */
+static void note_use(int file) {
+    struct stat seen;
+    if (fstat(file, &seen) == 0 && time(NULL) - seen.st_mtime > DAY) (void)futimens(file, NULL);
+}
+
 bool cache_read(const char *folder, const CacheKey *key, void **code, size_t *bytes) {
     char path[PATH_MAX];
     *code = NULL;
@@ -137,6 +149,7 @@ bool cache_read(const char *folder, const CacheKey *key, void **code, size_t *by
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (file < 0) return false;
     bool good = read_file(file, key, code, bytes);
+    if (good) note_use(file);
     close(file);
     return good;
 }
@@ -154,4 +167,72 @@ void cache_write(const char *folder, const CacheKey *key, const void *code, size
         (void)out_commit(&out);
     }
     if (chmod(path, 0600)) return;
+}
+
+/* ---- what stays ---- */
+
+typedef struct {
+    char name[80];
+    int64_t bytes, used;
+} CacheFile;
+
+/* 64 hexadecimal digits and one of the endings. */
+static bool is_name(const char *name) {
+    if (strspn(name, "0123456789abcdef") != 64 || name[64] != '.') return false;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (!strcmp(name + 65, ends[i])) return true;
+    return false;
+}
+
+static int latest_first(const void *a, const void *b) {
+    const CacheFile *x = a, *y = b;
+    if (x->used != y->used) return x->used < y->used ? 1 : -1;
+    return strcmp(x->name, y->name);
+}
+
+/* The files of the folder that are ours by name, kind and owner. NULL: none, or no memory. */
+static CacheFile *list(DIR *folder, int64_t *count) {
+    CacheFile *all = NULL;
+    int64_t room = 0;
+    *count = 0;
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        struct stat seen;
+        if (!is_name(entry->d_name) || fstatat(dirfd(folder), entry->d_name, &seen, AT_SYMLINK_NOFOLLOW) ||
+            !S_ISREG(seen.st_mode) || seen.st_uid != geteuid())
+            continue;
+        if (*count == room) {
+            CacheFile *grown = mem_grow(all, (size_t)(room += 256) * sizeof *grown);
+            if (!grown) break;
+            all = grown;
+        }
+        CacheFile *file = &all[(*count)++];
+        *file = (CacheFile){.bytes = seen.st_size, .used = seen.st_mtime};
+        snprintf(file->name, sizeof file->name, "%.79s", entry->d_name);
+    }
+    return all;
+}
+
+static void count_in(CacheSum *sum, const CacheFile *file) {
+    if (!sum) return;
+    sum->files++;
+    sum->bytes += file->bytes;
+}
+
+void cache_prune(const char *path, const CacheLimits *limits, CacheSum *stay, CacheSum *gone) {
+    if (stay) *stay = (CacheSum){0, 0};
+    if (gone) *gone = (CacheSum){0, 0};
+    DIR *folder = path ? opendir(path) : NULL;
+    if (!folder) return;
+    int64_t count, bytes = 0, now = time(NULL);
+    CacheFile *file = list(folder, &count);
+    if (count) qsort(file, (size_t)count, sizeof *file, latest_first);
+    for (int64_t i = 0; i < count; i++) {
+        bytes += file[i].bytes;
+        bool keep = !limits || (bytes <= limits->bytes && now - file[i].used <= limits->seconds);
+        if (limits && !limits->bytes) keep = false;
+        if (!keep) keep = unlinkat(dirfd(folder), file[i].name, 0) != 0;
+        count_in(keep ? stay : gone, &file[i]);
+    }
+    mem_free(file);
+    closedir(folder);
 }

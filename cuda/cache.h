@@ -24,4 +24,17 @@ bool cache_has(const char *folder, const CacheKey *key); /* without looking insi
 bool cache_read(const char *folder, const CacheKey *key, void **code, size_t *bytes);
 /* What cannot be kept is not: the next process compiles again. */
 void cache_write(const char *folder, const CacheKey *key, const void *code, size_t bytes);
+
+/* What stays: so many bytes in all, of files that somebody has used within so many seconds. Use is known to a day. */
+typedef struct {
+    int64_t bytes, seconds;
+} CacheLimits;
+extern const CacheLimits cache_limits; /* 256 MiB, 180 days: kept to whenever kernels have been compiled */
+typedef struct {
+    int64_t files, bytes;
+} CacheSum;
+/* Removes what is beyond the limits, those first that have not been used for longest; limits of 0 remove all, NULL
+ * nothing. Only files that this header's names are for and that are ours: whatever else lies there stays. Sums of what
+ * stays and of what went; either may be NULL. */
+void cache_prune(const char *folder, const CacheLimits *limits, CacheSum *stay, CacheSum *gone);
 #endif

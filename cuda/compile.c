@@ -201,5 +201,6 @@ int compile_ahead(const Nvrtc *nvrtc, const CompileHelp *help, const GpuSource *
     for (int i = 0; i < shares; i++)
         while (process[i] && waitpid(process[i], NULL, 0) < 0 && errno == EINTR) continue;
     mem_free(missing);
+    if (n && cache) cache_prune(help->cache, &cache_limits, NULL, NULL);
     return 0;
 }

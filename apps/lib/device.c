@@ -29,8 +29,7 @@ int device_option(const Verb *verb, const char *text, DeviceChoice *choice) {
     return usage_error(verb, "--device: '%s' is not auto, cpu, cuda or cuda:N", show_path(text));
 }
 
-/* Where compiled kernels are kept: $XDG_CACHE_HOME/panum/kernels, or below ~/.cache. NULL: nowhere. */
-static const char *cache_folder(void) {
+const char *device_cache(void) {
     static char folder[2048];
     const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int n = -1;
@@ -46,7 +45,7 @@ static void told(int kernels, int arch) {
 }
 
 static int open_gpu(DeviceChoice choice, Device *device) {
-    CudaLibraries libraries = {.compile = {cache_folder(), "/proc/self/exe", pool_cpus(), told}};
+    CudaLibraries libraries = {.compile = {device_cache(), "/proc/self/exe", pool_cpus(), told}};
     int code = cuda_open(&libraries, choice.index, &device->gpu);
     if (code) return code;
     const GpuFacts *f = &device->gpu->facts;
@@ -110,7 +109,7 @@ static void word_on(const Device *device, const DeviceCheck *check, char *text, 
 
 void device_keep_verdict(const Device *device, DeviceUse use, const DeviceCheck *check) {
     char text[600];
-    const char *folder = cache_folder();
+    const char *folder = device_cache();
     if (!cache_usable(folder)) return;
     const CacheKey key = verdict_key(&device->gpu->facts, use);
     word_on(device, check, text, sizeof text);
@@ -123,7 +122,7 @@ static int try_once(const Device *device, DeviceUse use) {
     void *kept = NULL;
     size_t bytes = 0;
     DeviceCheck check;
-    const char *folder = cache_folder();
+    const char *folder = device_cache();
     const CacheKey key = verdict_key(&device->gpu->facts, use);
     bool known = cache_usable(folder) && cache_read(folder, &key, &kept, &bytes);
     if (known) snprintf(text, sizeof text, "%.*s", (int)(bytes < sizeof text ? bytes : sizeof text - 1), (char *)kept);

@@ -23,6 +23,8 @@ int device_open(DeviceChoice choice, DeviceUse use, Device *device);
 /* Keeps what a check said of this device for the next `auto`. */
 struct DeviceCheck;
 void device_keep_verdict(const Device *device, DeviceUse use, const struct DeviceCheck *check);
+/* Where compiled kernels and verdicts are kept: $XDG_CACHE_HOME/panum/kernels, or below ~/.cache. NULL: nowhere. */
+const char *device_cache(void);
 void device_close(Device *device); /* after everything made from it */
 /* "NVIDIA H200, cuda:0" or "the CPU" */
 const char *device_name(const Device *device);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static char fake_path[300], folder[400];
@@ -294,9 +295,84 @@ static void test_processes(void **state) {
     assert_int_equal(run_command(out, sizeof out, "'%s' " COMPILE_WORD " </dev/null", panum_program()), ERR_INPUT);
 }
 
+/* A file as the cache names them, so old and so large. */
+static void put_file(const char *name, int64_t bytes, int days) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (int64_t i = 0; i < bytes; i++) fputc(0, file);
+    fclose(file);
+    struct timespec when[2] = {{.tv_sec = time(NULL) - (time_t)days * 86400},
+                               {.tv_sec = time(NULL) - (time_t)days * 86400}};
+    assert_int_equal(utimensat(AT_FDCWD, path, when, 0), 0);
+}
+
+static bool there(const char *name) {
+    char path[600];
+    struct stat seen;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return lstat(path, &seen) == 0;
+}
+
+#define HEX(c) c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c c
+#define NAME(c) HEX(c) HEX(c)
+
+/* The longest unused go first, then what is too old; what is not of the cache stays whatever its age. */
+static void test_prune(void **state) {
+    (void)state;
+    new_folder("cache_prune");
+    assert_true(cache_usable(folder));
+    put_file(NAME("1") ".cubin", 100, 0), put_file(NAME("2") ".cubin", 100, 3), put_file(NAME("3") ".verdict", 100, 2);
+    put_file(NAME("4") ".cubin", 100, 400);
+    static const char *const foreign[] = {"notes.txt",       NAME("5") ".png",   NAME("5"),
+                                          HEX("6") ".cubin", NAME("G") ".cubin", NAME("7") ".cubin.old"};
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) put_file(foreign[i], 1000, 4000);
+    char link[600];
+    snprintf(link, sizeof link, "%s/%s.cubin", folder, NAME("8"));
+    assert_int_equal(symlink("notes.txt", link), 0);
+    CacheSum stay, gone;
+    cache_prune(folder, NULL, &stay, &gone);
+    assert_true(stay.files == 4 && stay.bytes == 400 && gone.files == 0);
+    cache_prune(folder, &cache_limits, &stay, &gone);
+    assert_true(stay.files == 3 && gone.files == 1 && gone.bytes == 100 && !there(NAME("4") ".cubin"));
+    cache_prune(folder, &(CacheLimits){200, 1000000}, &stay, &gone);
+    assert_true(stay.files == 2 && !there(NAME("2") ".cubin") && there(NAME("3") ".verdict"));
+    cache_prune(folder, &(CacheLimits){0, 0}, &stay, &gone);
+    assert_true(stay.files == 0 && gone.files == 2);
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) assert_true(there(foreign[i]));
+    assert_true(there(NAME("8") ".cubin"));
+    cache_prune("no/folder", &cache_limits, &stay, &gone);
+    assert_true(stay.files == 0 && gone.files == 0);
+    cache_prune(NULL, &cache_limits, NULL, NULL);
+}
+
+/* Use renews the date, once a day. */
+static void test_use(void **state) {
+    (void)state;
+    new_folder("cache_use");
+    Gpu *gpu = open_fake(NULL);
+    assert_int_equal(load(gpu, simple), 0);
+    const Nvrtc *nvrtc;
+    assert_int_equal(nvrtc_open(fake_path, &nvrtc), 0);
+    CacheKey key = cache_key(nvrtc, &simple, 86, COMPILE_PLAIN);
+    char path[600];
+    struct stat seen;
+    snprintf(path, sizeof path, "%s/%s.cubin", folder, key.hex);
+    for (int days = 0; days < 3; days += 2) {
+        const time_t then = time(NULL) - (time_t)days * 86400 - 100;
+        assert_int_equal(utimensat(AT_FDCWD, path, (struct timespec[]){{.tv_sec = then}, {.tv_sec = then}}, 0), 0);
+        assert_int_equal(load(gpu, simple), 0);
+        assert_int_equal(stat(path, &seen), 0);
+        assert_int_equal(seen.st_mtime == then, days == 0);
+    }
+    gpu_close(gpu);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_kept),   cmocka_unit_test(test_keys),
                                        cmocka_unit_test(test_damage), cmocka_unit_test(test_folders),
+                                       cmocka_unit_test(test_prune),  cmocka_unit_test(test_use),
                                        cmocka_unit_test(test_races),  cmocka_unit_test(test_processes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
