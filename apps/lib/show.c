@@ -47,7 +47,8 @@ int show_weights(const Weights *w, bool json, bool tensors) {
         printf("  %s: %s\n", show_path(key), show_path(value));
     }
     if (weights_skipped(w))
-        printf("  %lld values beside the tensors were passed over\n", (long long)weights_skipped(w));
+        printf("  passed over beside the tensors: %lld value%s\n", (long long)weights_skipped(w),
+               weights_skipped(w) == 1 ? "" : "s");
     for (int i = 0; tensors && i < weights_count(w); i++) print_tensor(weights_entry(w, i));
     return 0;
 }
