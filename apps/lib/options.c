@@ -584,9 +584,9 @@ static int parse_all(Parser *p, const Arguments *list) {
                            count ? "an argument is missing" : "nothing to work on", p->verb->name, p->verb->operands);
     char shown[200];
     if (p->verb->most >= 0 && count > p->verb->most)
-        return usage_error(p->verb, "'%s' is one argument too many: usage is panum %s [options] %s",
+        return usage_error(p->verb, "'%s' is one argument too many: usage is panum %s [options]%s%s",
                            err_printable(shown, sizeof shown, operands[p->verb->most]), p->verb->name,
-                           p->verb->operands);
+                           *p->verb->operands ? " " : "", p->verb->operands);
     return 0;
 }
 
