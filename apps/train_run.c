@@ -198,12 +198,16 @@ static GraphOptions graph_of(const Training *r, const Phase *p) {
                           .recompute_count = o->recompute.count};
 }
 
-/* What was asked for where there is a GPU; training on the CPU is f32. */
-static void set_precision(const Training *r, TrainerOptions *options) {
+/* What was asked for where there is a GPU; training on the CPU is f32. That --device auto would go there because the
+ * GPU has no bf16 is nothing to do in silence. */
+static int set_precision(const Training *r, TrainerOptions *options) {
     const GpuStorage wanted = (GpuStorage)r->o->precision;
+    if (r->device.gpu && wanted == GPU_BF16 && r->device.gpu->facts.arch < 80)
+        return usage_error(r->verb, "%s has no bf16; --precision f16 or f32", device_name(&r->device));
     options->storage = r->device.gpu ? wanted : GPU_F32;
     options->loss_scale = options->storage == GPU_F16 ? trainer_loss_scale : (LossScale){.scale = 1};
     if (options->storage != wanted) say("in f32: %s is for a GPU", wanted == GPU_F16 ? "f16" : "bf16");
+    return 0;
 }
 
 static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
@@ -223,11 +227,11 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
                               .skip_spikes = o->skip_spikes,
                               .seed = (uint64_t)o->seed,
                               .device = &r->device};
-    set_precision(r, &options);
-    int code = trainer_make(&options, r->pool, &r->trainer);
+    int code = set_precision(r, &options);
+    if (!code) code = trainer_make(&options, r->pool, &r->trainer);
     if (code && device_fall_back(&r->device, code)) {
-        set_precision(r, &options);
-        code = trainer_make(&options, r->pool, &r->trainer);
+        code = set_precision(r, &options);
+        if (!code) code = trainer_make(&options, r->pool, &r->trainer);
     }
     if (code) return code;
     char all[GROUPED_SIZE], trained[GROUPED_SIZE];

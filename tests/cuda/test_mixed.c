@@ -1,10 +1,12 @@
 /* Mixed precision: programs with their gradients in 16 bits on the emulated device against the f32 CPU, by the names of
- * the parameters; ten steps of AdamW in f16 beside f32; a loss scale that is far too large. bf16 and the plain rungs
- * with the argument "all", as make test-emulated and make operators have it. */
+ * the parameters; steps of S2M2 with every loss, planned; ten steps of AdamW in f16 beside f32; a loss scale that is
+ * far too large. bf16 and the plain rungs with the argument "all", as make test-emulated and make operators have it. */
 #include "apps/lib/train_device.h"
+#include "apps/lib/train_graph.h"
 #include "autograd/backward.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "cuda/paper.h"
 #include "exec/steps.h"
 #include "nn/net.h"
 #include "nn/store.h"
@@ -145,6 +147,72 @@ static void test_more_gradients(void **state) {
     compare("bf16", record(4, 6, 24), (PlanWay){{0}, {.storage = GPU_BF16}, {.order = 1}}, 1, 5e-2);
     compare("f16, plain rungs", record(4, 6, 24),
             (PlanWay){{.interpret = true}, {.rung = RUNG_PLAIN, .storage = GPU_F16}, {.order = 7}}, 1024, 6e-3);
+}
+
+/* ---- training of S2M2 ---- */
+
+/* What a gradient of a weight goes through is f32: sums of several are not rounded on the way. */
+static void check_weight_gradients(const Program *program, const Plan *plan) {
+    int gradients = 0;
+    for (int i = 0; i < program_nodes(program); i++) {
+        const Node *node = program_node(program, i);
+        for (int k = 0; k < node->inputs; k++) {
+            const Node *from = node->input[k] ? node->input[k]->base->node : NULL;
+            if (!from || !strstr(from->op->name, "_weight_gradient")) continue;
+            assert_false(plan_half(plan, node->input[k]->base) || plan_half(plan, node->output[0]->base));
+            gradients++;
+        }
+    }
+    assert_true(gradients > 50);
+}
+
+static void plan_step_of(const CinematicWeights *films, LossRule rule, GpuStorage storage, int arch) {
+    const S2m2Size *xs = s2m2_size("XS");
+    GraphOptions o = {.network = {.channels = xs->channels,
+                                  .blocks = xs->blocks,
+                                  .refine_iterations = 3,
+                                  .cinematic_occlusion = films != NULL},
+                      .part = GRAPH_LOSSES,
+                      .width = 128,
+                      .height = 96,
+                      .pairs = 1,
+                      .cinematic = films,
+                      .rule = rule};
+    TrainGraph graph;
+    must(graph_record(&o, NULL, &graph));
+    ParameterList *list = parameters_of(graph.program);
+    graph_drop(&graph);
+    o.part = GRAPH_TRAIN;
+    must(graph_record(&o, list, &graph));
+    ParameterStore *store;
+    must(store_make_seeded(&store));
+    WeightSource source = store_source(store);
+    Plan *plan, *f32;
+    Gpu *gpu;
+    GpuPlan *on_gpu;
+    must(plan_make(graph.program, NULL, NULL, (PlanOptions){.shape_only = true}, &f32));
+    must(plan_make(graph.program, NULL, NULL, (PlanOptions){.shape_only = true, .halves = gpu_halves}, &plan));
+    must(paper_open(arch, &gpu));
+    must(gpu_plan_make(plan, &source, gpu, (GpuPlanOptions){.storage = storage}, &on_gpu));
+    check_weight_gradients(graph.program, plan);
+    const double share = (double)plan_facts(plan).bytes / (double)plan_facts(f32).bytes;
+    printf("  sm_%d: %d launches, %.2f of the memory of f32\n", arch, gpu_plan_facts(on_gpu).launches, share);
+    assert_true(share < 0.55);
+    gpu_plan_drop(on_gpu);
+    gpu_close(gpu);
+    plan_drop(plan), plan_drop(f32);
+    graph_drop(&graph);
+    parameters_drop(list);
+    store_close(store);
+}
+
+/* Every loss: each operator of a step has a kernel that takes what it is given, and nearly all of it is in 16 bits. */
+static void test_losses(void **state) {
+    (void)state;
+    plan_step_of(NULL, LOSS_OURS, GPU_F16, 75);
+    plan_step_of(NULL, LOSS_OURS, GPU_BF16, 80);
+    plan_step_of(&cinematic_phase_3, LOSS_OURS, GPU_BF16, 90);
+    plan_step_of(&cinematic_phase_1, LOSS_REFERENCE, GPU_F16, 120);
 }
 
 /* ---- steps ---- */
@@ -292,7 +360,8 @@ static void test_steps(void **state) {
 }
 
 int main(int argc, char **argv) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_gradients), cmocka_unit_test(test_steps)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_losses), cmocka_unit_test(test_gradients),
+                                       cmocka_unit_test(test_steps)};
     const struct CMUnitTest more[] = {cmocka_unit_test(test_more_gradients)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     if (argc > 1 && strcmp(argv[1], "all") == 0) failed += cmocka_run_group_tests(more, NULL, NULL);
