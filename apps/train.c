@@ -178,7 +178,8 @@ static const Option options[] = {
      AT(anchors),
      .shown = "ROOT/disparities",
      .group = TRAIN_FILMS,
-     .help = "a teacher's maps, frame_000123.npz with disparity, confidence, occlusion"},
+     .help = "a teacher's maps, frame_000123.npz with disparity, confidence, occlusion; where there is such a folder, "
+             "frames without one are left out: panum gt has none for what it rejects"},
     {.name = "positive-anchors",
      .kind = OPTION_FLAG,
      AT(positive_anchors),
@@ -257,8 +258,9 @@ static const Option options[] = {
      .group = TRAIN_FILMS,
      .help =
          "the losses as s2m2cinematic published them: block matching of the opposite sign, without zero and without "
-         "tests, and all parameters learn; to compare with; films "
-         "are divided as ever, not frame by frame as there"},
+         "tests, and all parameters learn; frames are drawn one by one to judge with, as there, neighbours of those "
+         "that "
+         "are learned from; to compare with"},
     {.name = "output",
      .letter = 'o',
      .kind = OPTION_PATH,

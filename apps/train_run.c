@@ -776,7 +776,9 @@ static int prepare(Training *r, const Checkpoint *from) {
         code = usage_error(r->verb, "--skip-spikes needs --device cpu: on a GPU the weights change before the loss is "
                                     "looked at");
     if (code) return code;
-    code = o->films ? train_films_open(o->films, o->anchors, FILM_JUDGING_SHARE, (uint64_t)o->seed, &r->films) : 0;
+    code = o->films ? train_films_open(o->films, o->anchors, o->reference ? FILMS_BY_FRAME : FILMS_BY_FILM,
+                                       FILM_JUDGING_SHARE, (uint64_t)o->seed, &r->films)
+                    : 0;
     if (!code) code = o->films ? plan_films(r) : plan_truth(r);
     int64_t phase = 0, first = 0;
     if (!code && from) code = checkpoint_whole(from, "phase", 0, r->phases - 1, &phase);

@@ -184,7 +184,7 @@ static int list_pictures(FilmSet *set, const char *folder) {
 }
 
 /* Pairs up, numbers, assigns and, where something is missing, rejects. */
-static int settle(FilmSet *set, const char *rights, const char *anchors, bool need_anchors, bool structured) {
+static int settle(FilmSet *set, const char *rights, const char *anchors, const FilmSetOptions *o, bool structured) {
     if (set->frame_count) qsort(set->frames, (size_t)set->frame_count, sizeof *set->frames, by_name);
     int64_t kept = 0;
     for (int64_t i = 0; i < set->frame_count; i++) {
@@ -204,9 +204,13 @@ static int settle(FilmSet *set, const char *rights, const char *anchors, bool ne
             f.anchor = arena_format(set->arena, "%s/%.*s.npz", anchors, (int)(dot - name), name);
             if (!is_file(f.anchor)) f.anchor = NULL;
         }
-        if (!why && need_anchors && !f.anchor) why = "it has no anchor";
+        if (!why && o->need_anchors && !f.anchor) why = "it has no anchor";
         if (why && reject(set, f.path, why)) return err_code();
-        if (!why) set->frames[kept++] = f;
+        if (why) continue;
+        if (o->taught_only && anchors && !f.anchor)
+            set->untaught++;
+        else
+            set->frames[kept++] = f;
     }
     set->frame_count = kept;
     if (kept) qsort(set->frames, (size_t)kept, sizeof *set->frames, by_number);
@@ -238,7 +242,9 @@ int film_set_find(const char *root, const FilmSetOptions *options, FilmSet *set)
     int code = arena_failed(set->arena) ? err_code() : 0;
     if (!code && structured) code = read_structure(set, structure);
     if (!code) code = list_pictures(set, folder);
-    if (!code) code = settle(set, rights, anchors, options && options->need_anchors, structured);
+    if (!code) code = settle(set, rights, anchors, options ? options : &(FilmSetOptions){0}, structured);
+    if (!code && !set->frame_count && set->untaught)
+        code = fail(ERR_INPUT, "%s: none of its frames has an anchor", err_printable(name, sizeof name, root));
     if (!code && !set->frame_count)
         code = set->rejected_count
                    ? fail(ERR_INPUT, "%s: none of %lld pictures can be used; of the first, %s",
@@ -280,4 +286,75 @@ void film_set_split(const FilmSet *set, double share, uint64_t seed, uint8_t *us
     int64_t from = shuffled(seed, n - wanted + 1, 0);
     for (int64_t i = from - margin; i < from + wanted + margin; i++)
         if (i >= 0 && i < n) use[i] = i >= from && i < from + wanted ? FRAME_JUDGES : FRAME_NEITHER;
+}
+
+/* ---- divided frame by frame, as published ---- */
+
+/* Mersenne Twister MT19937 (Matsumoto and Nishimura, ACM TOMACS 8, 1998), seeded by one number as they do. */
+enum { TWISTER_WORDS = 624, TWISTER_AHEAD = 397 };
+typedef struct {
+    uint32_t word[TWISTER_WORDS];
+    int at;
+} Twister;
+
+static Twister twister_of(uint32_t seed) {
+    Twister t = {.at = TWISTER_WORDS};
+    t.word[0] = seed;
+    for (uint32_t i = 1; i < TWISTER_WORDS; i++) t.word[i] = 1812433253u * (t.word[i - 1] ^ t.word[i - 1] >> 30) + i;
+    return t;
+}
+
+static uint32_t twister_next(Twister *t) {
+    if (t->at == TWISTER_WORDS) {
+        for (int i = 0; i < TWISTER_WORDS; i++) {
+            uint32_t y = (t->word[i] & 0x80000000u) | (t->word[(i + 1) % TWISTER_WORDS] & 0x7fffffffu);
+            t->word[i] = t->word[(i + TWISTER_AHEAD) % TWISTER_WORDS] ^ y >> 1 ^ (y & 1 ? 0x9908b0dfu : 0);
+        }
+        t->at = 0;
+    }
+    uint32_t y = t->word[t->at++];
+    y ^= y >> 11;
+    y ^= y << 7 & 0x9d2c5680u;
+    y ^= y << 15 & 0xefc60000u;
+    return y ^ y >> 18;
+}
+
+/* Of 0..most, each as likely: numbers of as many bits as `most` has, until one is not above it. */
+static uint32_t twister_below(Twister *t, uint32_t most) {
+    uint32_t mask = most, value;
+    for (int shift = 1; shift < 32; shift *= 2) mask |= mask >> shift;
+    do value = twister_next(t) & mask;
+    while (value > most);
+    return value;
+}
+
+typedef struct {
+    const char *name;
+    int64_t index;
+} FrameName;
+
+static int by_frame_name(const void *a, const void *b) {
+    return strcmp(((const FrameName *)a)->name, ((const FrameName *)b)->name);
+}
+
+int film_set_split_frames(const FilmSet *set, uint8_t *use) {
+    int64_t n = set->frame_count, judges = n / 10 > 1 ? n / 10 : 1;
+    FrameName *frames = mem_array((size_t)n + 1, sizeof *frames);
+    if (!frames) return err_code();
+    memset(use, FRAME_TRAINS, (size_t)n);
+    for (int64_t i = 0; i < n; i++) {
+        const char *slash = strrchr(set->frames[i].path, '/');
+        frames[i] = (FrameName){slash ? slash + 1 : set->frames[i].path, i};
+    }
+    qsort(frames, (size_t)n, sizeof *frames, by_frame_name);
+    Twister twister = twister_of(42);
+    for (int64_t i = n - 1; i > 0; i--) {
+        uint32_t other = twister_below(&twister, (uint32_t)i);
+        FrameName kept = frames[i];
+        frames[i] = frames[other];
+        frames[other] = kept;
+    }
+    for (int64_t i = n > judges ? n - judges : 0; i < n; i++) use[frames[i].index] = FRAME_JUDGES;
+    mem_free(frames);
+    return 0;
 }

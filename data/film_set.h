@@ -45,14 +45,15 @@ typedef struct {
     FilmRange *films; /* in the order of their numbers */
     FilmFrame *frames;
     FilmRejected *rejected;
-    int64_t film_count, frame_count, rejected_count;
+    int64_t film_count, frame_count, rejected_count, untaught;
     Arena *arena;
 } FilmSet;
 
-/* `anchors`: folder, NULL for ROOT/disparities when it is there. `need_anchors`: frames without one are rejected. */
+/* `anchors`: folder, NULL for ROOT/disparities when it is there. `need_anchors`: frames without one are rejected;
+ * `taught_only`: where there is such a folder, they are left out and counted as untaught. */
 typedef struct {
     const char *anchors;
-    bool need_anchors;
+    bool need_anchors, taught_only;
 } FilmSetOptions;
 int film_set_find(const char *root, const FilmSetOptions *options, FilmSet *set);
 void film_set_free(FilmSet *set);
@@ -64,6 +65,9 @@ int film_structure_parse(FilmSet *set, const uint8_t *text, size_t size);
  * judge, about; at least one film trains. `use` has frame_count places. */
 typedef enum { FRAME_TRAINS, FRAME_JUDGES, FRAME_NEITHER } FrameUse;
 void film_set_split(const FilmSet *set, double share, uint64_t seed, uint8_t *use);
+/* As s2m2cinematic divides them, to compare with: the frames in the order of their names as text are shuffled as
+ * NumPy's RandomState(42) shuffles a list, and the last tenth, at least one, judges. Neighbours stand on both sides. */
+int film_set_split_frames(const FilmSet *set, uint8_t *use);
 
 /* A frame as a sample at the size of its anchor, or of an eye when it has none. The anchor is in `left`: valid is its
  * confidence, 0..1, and 0 where it has no value. An anchor made from the eye's upper left corner cut to multiples of 32

@@ -107,10 +107,11 @@ static int check_pairs(Check *check, const char *path) {
 
 static int check_films(Check *check, const char *root) {
     FilmSet set;
-    FilmSetOptions options = {.anchors = check->o->anchors};
+    FilmSetOptions options = {.anchors = check->o->anchors, .taught_only = true};
     int code = film_set_find(root, &options, &set);
     if (code) return code;
     say("%s: %" PRId64 " frames", show_path(root), set.frame_count);
+    if (set.untaught) say("%s: %" PRId64 " without an anchor are left out", show_path(root), set.untaught);
     check->left_out += set.rejected_count;
     for (int64_t i = 0; i < set.rejected_count; i++)
         print_finding(check, set.rejected[i].path, "left out", set.rejected[i].why);

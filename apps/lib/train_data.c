@@ -107,7 +107,7 @@ struct TrainFilms {
     uint64_t seed;
 };
 
-static int split(TrainFilms *f, const char *root, double judging_share) {
+static int split(TrainFilms *f, const char *root, FilmsDivision division, double judging_share) {
     int64_t frames = f->set.frame_count;
     uint8_t *use = mem_zero((size_t)frames + 1, 1);
     for (int k = 0; k < 2; k++) f->frames[k] = mem_array((size_t)frames + 1, sizeof *f->frames[k]);
@@ -115,7 +115,15 @@ static int split(TrainFilms *f, const char *root, double judging_share) {
         mem_free(use);
         return ERR_MEMORY;
     }
-    film_set_split(&f->set, judging_share, f->seed, use);
+    int code = 0;
+    if (division == FILMS_BY_FRAME)
+        code = film_set_split_frames(&f->set, use);
+    else
+        film_set_split(&f->set, judging_share, f->seed, use);
+    if (code) {
+        mem_free(use);
+        return code;
+    }
     for (int64_t i = 0; i < frames; i++) {
         if (use[i] == FRAME_TRAINS) f->frames[FILMS_TRAIN][f->count[FILMS_TRAIN]++] = i;
         if (use[i] == FRAME_JUDGES) f->frames[FILMS_JUDGE][f->count[FILMS_JUDGE]++] = i;
@@ -123,6 +131,7 @@ static int split(TrainFilms *f, const char *root, double judging_share) {
     mem_free(use);
     say("%s: %" PRId64 " frames, %" PRId64 " to learn from and %" PRId64 " to judge with", show_path(root), frames,
         f->count[FILMS_TRAIN], f->count[FILMS_JUDGE]);
+    if (f->set.untaught) say("%s: %" PRId64 " without an anchor are left out", show_path(root), f->set.untaught);
     if (f->set.rejected_count)
         say("%s: %" PRId64 " are left out, the first: %s, %s", show_path(root), f->set.rejected_count,
             show_path(f->set.rejected[0].path), f->set.rejected[0].why);
@@ -131,14 +140,17 @@ static int split(TrainFilms *f, const char *root, double judging_share) {
     return 0;
 }
 
-int train_films_open(const char *root, const char *anchors, double judging_share, uint64_t seed, TrainFilms **out) {
+int train_films_open(const char *root, const char *anchors, FilmsDivision division, double judging_share, uint64_t seed,
+                     TrainFilms **out) {
     *out = NULL;
     TrainFilms *f = mem_zero(1, sizeof *f);
     if (!f) return ERR_MEMORY;
     f->seed = seed;
-    FilmSetOptions options = {.anchors = anchors};
+    /* A frame that a teacher's folder passes over was rejected, or is yet to be done: swapped eyes, one picture twice.
+     */
+    FilmSetOptions options = {.anchors = anchors, .taught_only = true};
     int code = film_set_find(root, &options, &f->set);
-    if (!code) code = split(f, root, judging_share);
+    if (!code) code = split(f, root, division, judging_share);
     if (code)
         train_films_close(f);
     else

@@ -25,10 +25,14 @@ const char *train_data_name(const TrainData *data, uint64_t index, char *text, s
 int64_t train_data_pairs(const TrainData *data); /* without synthetic ones */
 void train_data_close(TrainData *data);          /* NULL is fine */
 
-/* Frames of films with anchors: those that train and those that judge, never of one film. */
+/* Frames of films with anchors: those that train and those that judge, never of one film; or drawn one by one, as
+ * s2m2cinematic does (data/film_set.h). */
 typedef struct TrainFilms TrainFilms;
 typedef enum { FILMS_TRAIN, FILMS_JUDGE } FilmsUse;
-int train_films_open(const char *root, const char *anchors, double judging_share, uint64_t seed, TrainFilms **films);
+typedef enum { FILMS_BY_FILM, FILMS_BY_FRAME } FilmsDivision;
+/* Where there is a folder of anchors (NULL: ROOT/disparities), frames without one are left out. `judging_share` and what the seed draws of the division count for FILMS_BY_FILM only. */
+int train_films_open(const char *root, const char *anchors, FilmsDivision division, double judging_share, uint64_t seed,
+                     TrainFilms **films);
 void train_films_close(TrainFilms *films); /* NULL is fine */
 int64_t train_films_count(const TrainFilms *films, FilmsUse use);
 /* Whole pictures at one size, each pass in another order; those that train change as the published recipe says. Valid

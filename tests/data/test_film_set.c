@@ -133,6 +133,11 @@ static void test_found(void **state) {
     }
     assert_true(no_film == 2 && no_anchor == 1 && no_number == 1);
 
+    FilmSet taught;
+    assert_int_equal(film_set_find(root, &(FilmSetOptions){.taught_only = true}, &taught), 0);
+    assert_true(taught.frame_count == set.frame_count && taught.rejected_count == 3 && taught.untaught == 1);
+    film_set_free(&taught);
+
     /* whole films judge, never all of them */
     for (uint64_t seed = 0; seed < 8; seed++) {
         uint8_t use[9];
@@ -222,6 +227,39 @@ static void test_refused(void **state) {
     sample_free(&s);
 }
 
+/* The frames that NumPy draws: x = list(range(n)); RandomState(42).shuffle(x); x[-max(1, n // 10):]. */
+static void test_divided_frame_by_frame(void **state) {
+    (void)state;
+    enum { MOST = 5000 };
+    static const struct {
+        int count, judges, drawn[10];
+    } cases[] = {{10, 1, {6}},
+                 {103, 10, {14, 20, 51, 60, 71, 74, 82, 86, 92, 102}},
+                 {5000, 500, {860, 3772, 3092, 466, 4426, 3444}}};
+    static FilmFrame frames[MOST];
+    static char names[MOST][32];
+    static uint8_t use[MOST];
+    for (int k = 0; k < 3; k++) {
+        FilmSet set = {.frames = frames, .frame_count = cases[k].count};
+        int judged = 0;
+        for (int i = 0; i < cases[k].count; i++) {
+            snprintf(names[i], sizeof names[i], "/frames/frame_%06d.jpg", i);
+            frames[i].path = names[i];
+        }
+        assert_int_equal(film_set_split_frames(&set, use), 0);
+        for (int i = 0; i < cases[k].count; i++) judged += use[i] == FRAME_JUDGES;
+        assert_int_equal(judged, cases[k].judges);
+        for (int i = 0; i < 10 && (i == 0 || cases[k].drawn[i]); i++)
+            assert_int_equal(use[cases[k].drawn[i]], FRAME_JUDGES);
+    }
+    /* as text 1037074 stands before 200000; three are shuffled to what they were */
+    static FilmFrame three[3] = {
+        {.path = "s/frame_200000.jpg"}, {.path = "s/frame_300000.jpg"}, {.path = "s/frame_1037074.jpg"}};
+    FilmSet set = {.frames = three, .frame_count = 3};
+    assert_int_equal(film_set_split_frames(&set, use), 0);
+    assert_true(use[0] == FRAME_TRAINS && use[1] == FRAME_JUDGES && use[2] == FRAME_TRAINS);
+}
+
 /* Each eye in a folder of its own; and one film alone is divided into stretches. */
 static void test_folders(void **state) {
     (void)state;
@@ -236,6 +274,10 @@ static void test_folders(void **state) {
     FilmSet set;
     assert_int_equal(film_set_find(root, NULL, &set), 0);
     assert_true(set.frame_count == MANY - 1 && set.rejected_count == 1);
+    FilmSet taught; /* there is no teacher: all may be learned from */
+    assert_int_equal(film_set_find(root, &(FilmSetOptions){.taught_only = true}, &taught), 0);
+    assert_true(taught.frame_count == MANY - 1 && taught.untaught == 0);
+    film_set_free(&taught);
     Sample s = {0};
     assert_int_equal(film_frame_read(&set.frames[0], NULL, &s), 0);
     assert_memory_equal(s.right.rgb, views.right.bytes, 3 * W * H);
@@ -259,6 +301,7 @@ int main(void) {
         cmocka_unit_test(test_found),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_folders),
+        cmocka_unit_test(test_divided_frame_by_frame),
     };
     return cmocka_run_group_tests(tests, draw_views, free_views);
 }
