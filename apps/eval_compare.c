@@ -87,6 +87,8 @@ static int list_maps(Arena *arena, const char *folder, bool integers, Named **li
     int64_t n = 0, room = 0;
     int rc = 0;
     Named *items = NULL;
+    int length = (int)strlen(folder);
+    while (length > 1 && folder[length - 1] == '/') length--;
     if (!dir) return fail(ERR_INPUT, "%s: cannot be opened as a folder", show_path(folder));
     for (struct dirent *e; !rc && (e = readdir(dir));) {
         bool whole = integers && (ends_in(e->d_name, ".png") || ends_in(e->d_name, ".pgm"));
@@ -99,7 +101,7 @@ static int list_maps(Arena *arena, const char *folder, bool integers, Named **li
             if (rc) break;
             items = grown;
         }
-        items[n++] = (Named){stem, arena_format(arena, "%s/%s", folder, e->d_name)};
+        items[n++] = (Named){stem, arena_format(arena, "%.*s/%s", length, folder, e->d_name)};
     }
     closedir(dir);
     if (!rc && arena_failed(arena)) rc = err_code();
@@ -295,10 +297,11 @@ static void paste(Image *to, int x, int y, const Image *from) {
                3 * (size_t)from->width);
 }
 
-/* Cut at the panel's edge by leaving characters out at the end. */
+/* Smaller where it is too long for the panel; if it still is, characters at its end are left out. */
 static void write_caption(Image *to, int x, int y, int width, int scale, const char *text) {
     char cut[300];
     snprintf(cut, sizeof cut, "%s", text);
+    while (scale > 1 && font_width(cut, scale) > width) scale--;
     for (size_t n = strlen(cut); n && font_width(cut, scale) > width; n--) cut[n - 1] = 0;
     font_draw(to, x, y, scale, ink, cut);
 }

@@ -468,7 +468,8 @@ static int check_precision(const TrainOptions *o, const Parsed *parsed) {
 static int train(int argc, char **argv, TrainOptions *o, Parsed *parsed) {
     int lock;
     bool was_there = access(o->output, F_OK) == 0;
-    int code = folder_lock(o->output, o->output, &lock);
+    int made = 0, code = folder_make_above(o->output, &made);
+    if (!code) code = folder_lock(o->output, o->output, &lock);
     if (code) return code;
     out_sweep(o->output);
     Checkpoint *from = NULL;
@@ -478,7 +479,7 @@ static int train(int argc, char **argv, TrainOptions *o, Parsed *parsed) {
     if (!code) code = train_stereo(&verb_train, o, parsed->arena, from);
     checkpoint_close(from);
     if (merged.arena) parsed_free(&merged);
-    if (code && !was_there) folder_unmake(o->output);
+    if (code && !was_there) folder_unmake(o->output, made);
     close(lock);
     return code;
 }

@@ -720,6 +720,9 @@ static int run_phase(Training *r, Progress *progress) {
     int code = 0;
     while (!code && state->step < end && !run_stopped() && !out_of_time(r) && !is_stale(r))
         code = take_step(r, progress);
+    if (!code && state->step < end && is_stale(r))
+        say("%s ends here: not better in %" PRId64 " measurements in a row (--patience)", r->phase[state->phase].name,
+            state->stale);
     if (!code && !r->measured) code = measure(r);
     if (!code) code = save(r);
     return code;

@@ -1,16 +1,18 @@
 /* data/pairs.h - stereo pairs with truth, as the public benchmarks lay them out, or named one by one in a list.
  *
  * Folders that are recognised (NAME stands for anything):
- *   Middlebury   NAME/ with im0 and im1 and disp0GT.pfm or disp0.pfm (2014, ETH3D; mask0nocc.png: 255 seen by both, 128
- *                hidden), with view1 and view5 and disp1.png, disp5.png (2005, 2006), or with im2, im6, disp2, disp6
- * (2003) KITTI 2012   image_0 (or colored_0) and image_1, disp_occ, disp_noc; 2015: image_2, image_3, disp_occ_0,
- * disp_noc_0; with or without `training` above Sintel       clean_left (or final_left), clean_right, disparities,
- * occlusions, outofframe; or `training` above SceneFlow    frames_cleanpass (or
- * frames_finalpass)/.../left|right/NAME.png, disparity/.../left|right/NAME.pfm A list is a text file whose first line
- * names columns separated by tabs, of `left`, `right`, `truth`, and if wanted `truth_right`, `scale`, `mask`,
- * `truth_seen`, `name`, `group`; each further line is a pair, paths count from the list's folder. `scale` is how many
- * steps of an integer map make a pixel, `mask` a picture as Middlebury's, `truth_seen` a second map of truth that has
- * values only where both eyes see, as KITTI's.
+ *
+ * - Middlebury: NAME/ with im0 and im1 and disp0GT.pfm or disp0.pfm (2014, ETH3D; mask0nocc.png: 255 seen by both, 128
+ *   hidden), with view1 and view5 and disp1.png, disp5.png (2005, 2006), or with im2, im6, disp2, disp6 (2003);
+ * - KITTI 2012: image_0 (or colored_0) and image_1, disp_occ, disp_noc; 2015: image_2, image_3, disp_occ_0, disp_noc_0;
+ *   with or without `training` above;
+ * - Sintel: clean_left (or final_left), clean_right, disparities, occlusions, outofframe; or `training` above;
+ * - SceneFlow: frames_cleanpass (or frames_finalpass)/.../left|right/NAME.png, disparity/.../left|right/NAME.pfm.
+ *
+ * A list is a text file whose first line names columns separated by tabs, of `left`, `right`, `truth`, and if wanted
+ * `truth_right`, `scale`, `mask`, `truth_seen`, `name`, `group`; each further line is a pair, paths count from the
+ * list's folder. `scale` is how many steps of an integer map make a pixel, `mask` a picture as Middlebury's,
+ * `truth_seen` a second map of truth that has values only where both eyes see, as KITTI's.
  *
  * What is incomplete is not passed over in silence: it is counted among the rejected, with the reason of the first
  * ones. Truth that is missing is valid 0. Whether a point is hidden comes from the benchmark's own mask, else from

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,13 +51,47 @@ int folder_lock(const char *folder, const char *output, int *descriptor) {
     return fail(ERR_FAILED, "%s: cannot be locked", show_path(path));
 }
 
-void folder_unmake(const char *folder) {
+/* The next folder above, in place; false: there is none that could be made. */
+static bool go_up(char *path) {
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') n--;
+    while (n > 0 && path[n - 1] != '/') n--;
+    while (n > 1 && path[n - 1] == '/') n--;
+    path[n] = 0;
+    return n > 0 && strcmp(path, "/") != 0;
+}
+
+static int make_above(char *path, int *made) {
+    char above[PATH_MAX];
+    snprintf(above, sizeof above, "%s", path);
+    if (!go_up(above) || access(above, F_OK) == 0) return 0;
+    int code = make_above(above, made);
+    if (code) return code;
+    if (mkdir(above, 0777) != 0 && errno != EEXIST)
+        return fail(errno == ENOSPC ? ERR_MEMORY : ERR_USAGE, "%s: cannot be made: %s", show_path(above),
+                    strerror(errno));
+    ++*made;
+    return 0;
+}
+
+int folder_make_above(const char *folder, int *made) {
+    char path[PATH_MAX];
+    *made = 0;
+    if ((size_t)snprintf(path, sizeof path, "%s", folder) >= sizeof path)
+        return fail(ERR_USAGE, "%s: the name is too long", show_path(folder));
+    return make_above(path, made);
+}
+
+void folder_unmake(const char *folder, int made) {
     DIR *dir = opendir(folder);
     if (!dir) return;
     int others = 0;
     for (struct dirent *entry; (entry = readdir(dir));)
         others +=
             strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && strcmp(entry->d_name, "lock") != 0;
-    if (!others && unlinkat(dirfd(dir), "lock", 0) == 0) rmdir(folder);
+    bool gone = !others && unlinkat(dirfd(dir), "lock", 0) == 0 && rmdir(folder) == 0;
     closedir(dir);
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", folder);
+    while (gone && made-- > 0 && go_up(path)) gone = rmdir(path) == 0;
 }

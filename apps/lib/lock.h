@@ -6,6 +6,9 @@
  * work by. ERR_USAGE with the number of the other process when it is taken. The lock ends with close(*descriptor), or
  * with the process, however that ends. */
 int folder_lock(const char *folder, const char *output, int *descriptor);
-/* Removes a locked folder in which there is nothing but the lock; any other stays as it is. */
-void folder_unmake(const char *folder);
+/* Makes what is missing of the folders above `folder`; *made is how many those are. */
+int folder_make_above(const char *folder, int *made);
+/* Removes a locked folder in which there is nothing but the lock, and then `made` folders above it; what holds anything
+ * else stays as it is. */
+void folder_unmake(const char *folder, int made);
 #endif

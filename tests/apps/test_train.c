@@ -178,20 +178,26 @@ static void wrong_use_is_told(void **state) {
     expect(folder, "--batch 3 --micro-batch 2", 2, "--micro-batch");
     expect(folder, "--steps 0", 2, "--steps");
     expect(folder, "--init nothing.safetensors", 4, "nothing.safetensors");
+    /* folders above are made, and go again when nothing came into them */
+    char deep[700];
+    snprintf(deep, sizeof deep, "%s/not/there", folder);
+    expect(deep, "--init nothing.safetensors", 4, "nothing.safetensors");
+    run_command(output, sizeof output, "test ! -e %s/not && echo gone", folder);
+    assert_string_equal(output, "gone\n");
     int code = run_command(output, sizeof output, "%s train mono", panum_program());
     assert_int_equal(code, 2);
     expect(folder, "--precision f16 --device cpu", 2, "--precision f16 is for a GPU");
     expect(folder, "--precision bf16 --overfit frame.ppm", 2, "--overfit runs on the CPU, in f32");
     /* other settings than it was begun with; the precision is remembered, and free to change as the device is */
-    train(folder, "--crop 64x64 --batch 1 --validate-samples 1 --steps 1 --lr 1e-4 --precision bf16");
-    expect(folder, "--lr 1e-3", 2, "(--lr was 0.0001 and is 0.001)");
-    expect(folder, "--lr 1e-3 --resume-anyway --device cpu", 0, "in f32: bf16 is for a GPU");
+    train(deep, "--crop 64x64 --batch 1 --validate-samples 1 --steps 1 --lr 1e-4 --precision bf16");
+    expect(deep, "--lr 1e-3", 2, "(--lr was 0.0001 and is 0.001)");
+    expect(deep, "--lr 1e-3 --resume-anyway --device cpu", 0, "in f32: bf16 is for a GPU");
     assert_non_null(strstr(output, "goes on from"));
-    expect(folder, "--lr 1e-3 --resume-anyway --precision f32", 0, "goes on from");
+    expect(deep, "--lr 1e-3 --resume-anyway --precision f32", 0, "goes on from");
     assert_null(strstr(output, "for a GPU"));
     /* nothing is begun anew in silence */
-    run_command(output, sizeof output, "for f in %s/checkpoint_*; do echo broken > $f; done", folder);
-    expect(folder, "", 4, "none of its");
+    run_command(output, sizeof output, "for f in %s/checkpoint_*; do echo broken > $f; done", deep);
+    expect(deep, "", 4, "none of its");
 }
 
 /* A rate that throws the weights away: the steps that cannot be taken are told, and after twenty it ends. */
