@@ -200,6 +200,9 @@ NOT_ON_A_GPU := operators watchers driver cache nvrtc headers trust kept verbs e
 GPU_TESTS := $(filter-out $(NOT_ON_A_GPU:%=$(BUILD)/tests/cuda/test_%),$(filter $(BUILD)/tests/cuda/%,$(TEST_BIN)))
 .PHONY: test-gpu gpu-tests
 gpu-tests: all $(GPU_TESTS)
+.PHONY: gpu-tests-list
+gpu-tests-list:
+	@echo $(GPU_TESTS)
 test-gpu: gpu-tests ## kernels, plans and training on a GPU (GPU=cuda:1) against the CPU, compute-sanitizer; into bench/results/
 	@sh tools/test_gpu.sh $(BUILD) $(GPU) $(GPU_TESTS)
 

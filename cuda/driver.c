@@ -88,6 +88,9 @@ static bool can_drop(Device *d) {
 
 static int load(const char *path, Driver *driver) {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const char *why = library ? "" : dlerror();
+    if (!library && why && !strstr(why, "No such file"))
+        return fail(ERR_DEVICE, "the NVIDIA driver cannot be loaded (%s); until then everything runs on the CPU", why);
     if (!library)
         return fail(ERR_DEVICE,
                     "there is no NVIDIA driver on this machine (%s is not found); without a GPU everything "

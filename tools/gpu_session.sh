@@ -2,7 +2,8 @@
 # tools/gpu_session.sh - an hour on a machine that has a GPU, and perhaps nothing to build with.
 #
 #   tools/gpu_session.sh pack FOLDER            here: builds, and puts the programs and what they need into FOLDER
-#   tools/gpu_session.sh tests FOLDER OUT       there: which device, the tests of make test-gpu, the self-test
+#   tools/gpu_session.sh tests FOLDER OUT       there: which device, the tests of make test-gpu, the self-test; at most
+#                                               ten minutes (TEST_SECONDS, SANITIZER_SECONDS: tools/test_gpu.sh)
 #   tools/gpu_session.sh bench FOLDER OUT       there: what the kernels reach
 #   tools/gpu_session.sh train FOLDER OUT MINUTES [OPTION...]
 #                                               there: trains by weights/recipe-gpu.args for so long, and packs the folder
@@ -31,6 +32,7 @@ need() {
 
 # Programs find their kernels' compiler by its usual names; a Python environment often has one when the system has none.
 there() {
+    folder=$(cd "$folder" && pwd)
     LD_LIBRARY_PATH=$folder/lib:$(python3 -c 'import glob, sys
 found = [f for p in sys.path for f in glob.glob(p + "/nvidia/**/libnvrtc.so.1[23]", recursive=True)]
 print(found[0].rsplit("/", 1)[0] if found else "")' 2>/dev/null):$LD_LIBRARY_PATH:/usr/local/nvidia/lib64:/usr/local/cuda/lib64
@@ -44,10 +46,9 @@ case $what in
 pack)
     need "$folder"
     make -s gpu-tests
+    rm -rf "$folder/bin" "$folder/lib"
     mkdir -p "$folder/bin/tests/cuda" "$folder/lib"
-    for program in build/panum build/tests/cuda/test_*; do
-        [ -x "$program" ] && [ -f "$program" ] || continue
-        case $program in *.d | *.o | */test_watchers | */test_driver | */test_cache | */test_headers) continue ;; esac
+    for program in build/panum $(make -s gpu-tests-list); do
         strip -o "$folder/bin/${program#build/}" "$program"
     done
     ldd build/tests/cuda/test_plan | awk '/libcmocka/ { print $3 }' | xargs -I{} cp -L {} "$folder/lib/"
@@ -57,20 +58,16 @@ pack)
 tests)
     need "$out"
     there
-    "$folder/bin/panum" devices | tee "$out/devices.txt"
-    tests=
-    for t in "$folder"/bin/tests/cuda/test_*; do
-        case $t in */test_nvrtc) continue ;; esac
-        tests="$tests $t"
-    done
-    # shellcheck disable=SC2086
-    RESULTS=$out sh tools/test_gpu.sh "$folder/bin" "$GPU" $tests || echo "some tests failed"
-    "$folder/bin/panum" selftest --device "$GPU" 2>&1 | tee "$out/selftest.txt" || echo "the self-test failed"
+    { "$folder/bin/panum" devices && nvidia-smi; } 2>&1 | tee "$out/devices.txt"
+    RESULTS=$out TEST_SECONDS=${TEST_SECONDS:-120} SANITIZER_SECONDS=${SANITIZER_SECONDS:-150} \
+        sh tools/test_gpu.sh "$folder/bin" "$GPU" "$folder"/bin/tests/cuda/test_* || echo "some tests failed"
+    timeout 100 "$folder/bin/panum" selftest --device "$GPU" >"$out/selftest.txt" 2>&1 || echo "the self-test failed"
+    cat "$out/selftest.txt"
     ;;
 bench)
     need "$out"
     there
-    "$folder/bin/panum" bench --device "$GPU" 2>&1 | tee "$out/bench.txt"
+    timeout "${BENCH_SECONDS:-500}" "$folder/bin/panum" bench --device "$GPU" 2>&1 | tee "$out/bench.txt"
     ;;
 train)
     minutes=$4

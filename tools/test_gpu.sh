@@ -3,9 +3,10 @@
 # emulated device. Without a GPU it says why and is content. What it finds goes to bench/results/ with date, device and
 # driver; RESULTS names another folder.
 #
-# A GPU may be lent by the minute: the words of the vocabulary come first, and if they do not run nothing else does; then
-# the other tests, JOBS at a time (half the processors), none longer than TEST_SECONDS (300); then compute-sanitizer where
-# there is one, in SANITIZER_SECONDS (240) for all of it; NO_SANITIZER=1 leaves it out.
+# A GPU may be lent by the minute: the words of the vocabulary come first, and if not one of them runs nothing else does;
+# then the tests that measure its memory or take all of it, alone; then the others, JOBS at a time (half the processors),
+# none longer than TEST_SECONDS (300); then compute-sanitizer where there is one, in SANITIZER_SECONDS (240) for all of
+# it; NO_SANITIZER=1 leaves it out. The page of results grows as this goes on, so that what was done is there if it ends.
 build=$1 device=$2
 shift 2
 results=${RESULTS:-bench/results}
@@ -66,40 +67,58 @@ timeout -k 5 "$3" "$t" >"$log" 2>&1
 code=$?
 printf "took %s\nexit %s\n" "$(($(date +%s) - begun))" "$code" >>"$log"'
 
-words= others=
+words= alone= others=
 for t in "$@"; do
     case $t in
     */test_words) words=$t ;;
-    */test_s2m2_device | */test_trainer | */test_train_device) others="$t $others" ;; # the long ones first
+    */test_s2m2_device | */test_train_device) alone="$alone $t" ;;
+    */test_trainer) others="$t $others" ;; # the longest first
     *) others="$others $t" ;;
     esac
 done
 rc=0
+
+# What tests have said goes to the page.
+report() {
+    for t in "$@"; do
+        echo
+        echo "== ${t##*/test_}"
+        grep -vE '^\[ RUN |^took |^exit ' "$(log_of "$t")"
+    done >>"$file"
+}
+
 if [ -n "$words" ]; then
     sh -c "$one" one "$words" "$(log_of "$words")" "$seconds"
-    summary "$words" | tee "$build/test_gpu.log"
-    if ! grep -q '^ok' "$build/test_gpu.log"; then
-        tail -n 60 "$(log_of "$words")" | tee -a "$file"
-        echo "the words do not run here as they should: nothing else is tried" | tee -a "$file"
+    summary "$words"
+    report "$words"
+    if ! grep -q '^\[       OK \] test_p' "$(log_of "$words")"; then
+        tail -n 60 "$(log_of "$words")"
+        echo "not even the simplest kernel runs here: nothing else is tried" | tee -a "$file"
         exit 1
     fi
 fi
+for t in $alone; do
+    sh -c "$one" one "$t" "$(log_of "$t")" "$seconds"
+    summary "$t"
+    report "$t"
+done
 for t in $others; do
     printf '%s\n%s\n%s\n' "$t" "$(log_of "$t")" "$seconds"
 done | xargs -n 3 -P "$jobs" sh -c "$one" one
 # shellcheck disable=SC2086
-summary $words $others | tee "$build/test_gpu.log"
+{
+    report $others
+    others="$words $alone $others"
+    summary $others | tee "$build/test_gpu.log"
+}
 grep -q '^FAILED' "$build/test_gpu.log" && rc=1
 {
+    echo
+    echo "== how they ended"
     cat "$build/test_gpu.log"
-    for t in $words $others; do # the differences that were found
-        echo
-        echo "== ${t##*/test_}"
-        grep -vE '^\[ RUN |^took |^exit ' "$(log_of "$t")"
-    done
     echo
 } >>"$file"
-for t in $words $others; do
+for t in $others; do
     tail -n 1 "$(log_of "$t")" | grep -qx 'exit 0' || { echo "--- $t" && tail -n 40 "$(log_of "$t")"; }
 done
 
@@ -113,7 +132,7 @@ if [ -n "$sanitizer" ] && [ -z "$NO_SANITIZER" ]; then
     list=$build/sanitizer.list
     : >"$list"
     for tool in memcheck racecheck synccheck; do
-        for t in $words $others; do
+        for t in $others; do
             case $t in */test_words | */test_train_device | */test_stereo | */test_attention | */test_panels) ;; *) continue ;; esac
             printf '%s\n%s\n%s\n%s\n%s\n' "$t" $tool "$build/logs/$tool.$(basename "$t").log" "$((${SANITIZER_SECONDS:-240} / 2))" "$sanitizer" >>"$list"
         done

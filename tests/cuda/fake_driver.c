@@ -93,7 +93,7 @@ IN_CONTEXT(cuGraphLaunch, (void *e, void *s), UNUSED(s); UNUSED(e); return 0;)
 IN_CONTEXT(cuGraphExecDestroy, (void *e), UNUSED(e); return 0;)
 IN_CONTEXT(cuGraphDestroy, (void *g), UNUSED(g); return 0;)
 
-CALL(nvrtcVersion, (int *a, int *b), *a = 13; *b = 0; return 0;)
+CALL(nvrtcVersion, (int *a, int *b), *a = told("nvrtc", 130) / 10; *b = told("nvrtc", 130) % 10; return 0;)
 CALL(nvrtcGetNumSupportedArchs, (int *n), *n = told("archs", 3); return 0;)
 CALL(nvrtcGetSupportedArchs, (int *a), a[0] = 75; a[1] = 86; a[2] = 90; return 0;)
 CALL(nvrtcCreateProgram, (void **p, const char *t, const char *n, int h, const char *const *a, const char *const *b),

@@ -84,31 +84,41 @@ static void test_kept(void **state) {
     gpu_close(gpu);
 }
 
-/* Whatever goes into a kernel is in its key. */
+/* Whatever goes into a kernel is in its key: text and its name, headers and theirs, definitions in their order,
+ * options, architecture, NVRTC's version, and the very library by its size and by its date. The format's number is in
+ * the head of each file as well (test_damage changes it). */
 static void test_keys(void **state) {
     (void)state;
     Gpu *gpu = open_fake(NULL);
     const Nvrtc *nvrtc;
     assert_int_equal(nvrtc_open(fake_path, &nvrtc), 0);
-    GpuSource s[] = {simple, simple, simple, simple, simple, simple, simple};
+    GpuSource s[] = {simple, simple, simple, simple, simple, simple, simple, simple, simple};
     s[1].name = "y.cu";
     s[2].text = "y";
     s[3].define = "-DA";
     s[4].headers = 1, s[4].header_name[0] = "h", s[4].header_text[0] = "t";
     s[5].headers = 1, s[5].header_name[0] = "h", s[5].header_text[0] = "u";
     s[6].headers = 1, s[6].header_name[0] = "ht", s[6].header_text[0] = "";
+    s[7].define = "-DA -DB", s[8].define = "-DB -DA";
     CacheKey key[16];
     int n = 0;
-    for (int i = 0; i < 7; i++) key[n++] = cache_key(nvrtc, &s[i], 86, COMPILE_PLAIN);
+    for (int i = 0; i < 9; i++) key[n++] = cache_key(nvrtc, &s[i], 86, COMPILE_PLAIN);
     key[n++] = cache_key(nvrtc, &simple, 87, COMPILE_PLAIN);
     key[n++] = cache_key(nvrtc, &simple, 86, COMPILE_STRICT);
-    /* another library of the same version */
+    setenv("FAKE_CUDA", "nvrtc=128", 1);
+    key[n++] = cache_key(nvrtc, &simple, 86, COMPILE_PLAIN);
+    setenv("FAKE_CUDA", "", 1);
+    /* other libraries of the same version */
     char copy[400], command[900];
     snprintf(copy, sizeof copy, "%s/libnvrtc.so", scratch_folder("cache_keys"));
     snprintf(command, sizeof command, "cp '%s' '%s' && echo >>'%s'", fake_path, copy, copy);
     assert_int_equal(system(command), 0);
     assert_int_equal(nvrtc_open(copy, &nvrtc), 0);
     key[n++] = cache_key(nvrtc, &simple, 86, COMPILE_PLAIN);
+    snprintf(command, sizeof command, "touch -d 2001-02-03 '%s'", copy);
+    assert_int_equal(system(command), 0);
+    key[n++] = cache_key(nvrtc, &simple, 86, COMPILE_PLAIN);
+    assert_true(n <= 16);
     for (int i = 0; i < n; i++)
         for (int k = 0; k < i; k++) assert_string_not_equal(key[i].hex, key[k].hex);
     assert_int_equal(nvrtc_open(fake_path, &nvrtc), 0);

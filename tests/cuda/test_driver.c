@@ -59,6 +59,13 @@ static void test_opening(void **state) {
     expect(cuda_open(&libraries, 0, &gpu), ERR_DEVICE, "there is no NVIDIA driver on this machine");
     libraries = fake("");
     expect(cuda_open(&libraries, 3, &gpu), ERR_DEVICE, "there is no GPU 3: the driver finds 1");
+    /* one that is there and cannot be loaded says why */
+    char broken[500], made[1200];
+    snprintf(broken, sizeof broken, "%s/libcuda.so.1", scratch_folder("broken_driver"));
+    snprintf(made, sizeof made, "echo 'what an installation left behind' >'%s'", broken);
+    assert_int_equal(system(made), 0);
+    libraries.driver = broken;
+    expect(cuda_open(&libraries, 0, &gpu), ERR_DEVICE, "cannot be loaded");
     libraries.driver = "libm.so.6";
     expect(cuda_open(&libraries, 0, &gpu), ERR_DEVICE, "no NVIDIA driver");
 }

@@ -132,6 +132,30 @@ static double bytes_of(const Program *program, const Plan *plan, bool half) {
     return bytes;
 }
 
+static size_t memory_left(Gpu *gpu) {
+    size_t left;
+    must(gpu->call->memory_left(gpu, &left));
+    return left;
+}
+
+/* What was promised against what is gone: to the byte on the emulated device. A GPU's driver gives whole pieces of 2 MiB,
+ * and keeps kernels and graphs beside them; a second run takes nothing more there either. */
+static void check_memory(Gpu *gpu, GpuPlan *device, size_t before, size_t made) {
+    const GpuPlanFacts facts = gpu_plan_facts(device);
+    const size_t promised = facts.block + facts.weights + facts.extra, taken = before - made;
+    if (test_device_is_real()) {
+        const size_t ran = memory_left(gpu);
+        must(gpu_plan_run(device));
+        print_message("  memory: %.1f MiB promised, %.1f measured, %.1f more in the first run\n",
+                      (double)promised / 1048576, (double)taken / 1048576, ((double)made - (double)ran) / 1048576);
+        assert_int_equal(memory_left(gpu), ran);
+        assert_true(taken >= promised / 2 && taken <= promised + ((size_t)512 << 20));
+    } else {
+        assert_int_equal(taken, promised);
+        assert_int_equal(memory_left(gpu), made);
+    }
+}
+
 typedef void Fill(const Case *c, Program *program, const Plan *plan);
 
 static void compare(const char *what, const Case *c, Program *program, Fill *fill, PlanWay way, Bounds bound) {
@@ -148,7 +172,9 @@ static void compare(const char *what, const Case *c, Program *program, Fill *fil
     way.plan.halves = mixed ? gpu_halves : NULL;
     must(plan_make(program, &source, NULL, way.plan, &shape));
     must(test_device_open(way.device, &gpu));
+    const size_t before = memory_left(gpu);
     must(gpu_plan_make(shape, &source, gpu, way.gpu, &device));
+    const size_t made = memory_left(gpu);
     fill(c, program, cpu);
     for (int i = 0; i < program_tensors(program); i++) {
         const Tensor *t = program_tensor(program, i);
@@ -158,6 +184,7 @@ static void compare(const char *what, const Case *c, Program *program, Fill *fil
     if (mixed) must(gpu_plan_write(device, program_find(program, "loss_scale"), &scale));
     must(plan_run(cpu));
     must(gpu_plan_run(device));
+    check_memory(gpu, device, before, made);
 
     Judgement j = {.bound = bound, .scale = (double)scale};
     const char *name;
