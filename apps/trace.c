@@ -14,7 +14,7 @@
 #include <string.h>
 
 typedef struct {
-    bool program, steps, memory, kernels, time, exact, interpret, positive, json;
+    bool program, steps, memory, kernels, kept, time, exact, interpret, positive, json;
     int64_t refine, threads, arch;
     int precision;
 } TraceOptions;
@@ -81,6 +81,11 @@ static const Option options[] = {
      .most = 64,
      .group = "How",
      .help = "local refinements"},
+    {.name = "no-compiler",
+     .kind = OPTION_FLAG,
+     AT(kept),
+     .group = "How",
+     .help = "with --kernels: a machine without NVRTC, which runs those that come with panum"},
     {.name = "arch",
      .kind = OPTION_WHOLE,
      .value = "SM",
@@ -206,19 +211,21 @@ static void print_totals(const S2m2Size *size, const Program *program, const Pla
 }
 
 /* The launches of a GPU that is only a description: none is needed for that. */
-static int print_kernels(const Plan *plan, const WeightSource *source, int arch) {
+static int print_kernels(const Plan *plan, const WeightSource *source, int arch, GpuForm form) {
     Gpu *gpu;
     GpuPlan *launches = NULL;
     int rc = paper_open(arch, &gpu);
     if (rc) return rc;
+    gpu->facts.form = form;
     rc = gpu_plan_make(plan, source, gpu, (GpuPlanOptions){0}, &launches);
     if (!rc) {
         GpuPlanFacts f = gpu_plan_facts(launches);
         gpu_report_launches(launches, plan, stdout);
         printf("\n");
         gpu_report_kernels(launches, plan, stdout);
-        printf("on sm_%d: %d launches; %.1f MiB for tensors, %.1f for weights, %.1f for tables and scratch\n", arch,
-               f.launches, (double)f.block / 1048576, (double)f.weights / 1048576, (double)f.extra / 1048576);
+        printf("on sm_%d%s: %d launches; %.1f MiB for tensors, %.1f for weights, %.1f for tables and scratch\n", arch,
+               form == GPU_EMBEDDED ? " without a compiler" : "", f.launches, (double)f.block / 1048576,
+               (double)f.weights / 1048576, (double)f.extra / 1048576);
     }
     gpu_plan_drop(launches);
     gpu_close(gpu);
@@ -265,7 +272,7 @@ int app_trace(int argc, char **argv) {
         if (!rc && o.memory) plan_print_memory(plan, stdout);
         if (!rc && o.kernels && o.time)
             rc = usage_error(&verb_trace, "--kernels is of a GPU and --time of the CPU; give one of them");
-        if (!rc && o.kernels) rc = print_kernels(plan, &source, (int)o.arch);
+        if (!rc && o.kernels) rc = print_kernels(plan, &source, (int)o.arch, o.kept ? GPU_EMBEDDED : GPU_COMPILES);
         if (!rc && o.time) rc = time_it(plan, pictures);
         if (!rc) print_totals(size, program, plan, w, h, o.json);
     }

@@ -13,7 +13,7 @@ enum { WEIGHT_ALIGNMENT = 256 };
 
 typedef struct {
     int entry; /* in the store of kernels */
-    const char *name, *define;
+    const char *name, *define, *why;
     bool region;
     int step;
     double seconds;          /* the least measured; 0: none */
@@ -47,6 +47,7 @@ struct GpuPlan {
     bool sizing;                              /* launchers are asked a first time, for what they need beside tensors */
     char *extra;                              /* device memory: tables, one after another, then one piece of scratch */
     size_t tables_bytes, scratch_bytes, next; /* `next`: where the next table lies */
+    const char *why;                          /* of the launches to come in this step */
     Packed *pack;                             /* copies of weights in other layouts, among the tables */
     int packs, packs_room;
 };
@@ -172,6 +173,10 @@ const char *gpu_values(GpuPlan *p, const char *define, bool load_half, bool stor
     return both ? both : define; /* without memory the arena has failed, and the launch after this sees it */
 }
 
+void gpu_because(GpuPlan *p, const char *why) {
+    p->why = why;
+}
+
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes) {
     if (grid.x > INT32_MAX || grid.y > GPU_GRID_Y_MAX || grid.z > GPU_GRID_Z_MAX) return gpu_too_large(step);
     if (p->sizing) return 0;
@@ -186,6 +191,7 @@ int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const v
         .name = arena_format(p->arena, "%s", code.kernel), .arguments = arena_alloc(p->arena, bytes), .bytes = bytes};
     launch->define = code.define ? arena_format(p->arena, "%s", code.define) : NULL;
     launch->region = code.region != NULL;
+    launch->why = p->why;
     launch->step = p->step;
     if (!launch->arguments || !launch->name || (code.define && !launch->define)) return ERR_MEMORY;
     memcpy(launch->arguments, arguments, bytes);
@@ -215,6 +221,7 @@ static const GpuOperator *find_operator(const Node *node) {
 }
 
 static int prepare(GpuPlan *p, const Step *step) {
+    p->why = NULL;
     if (!step->node) return gpu_launch_region(p, step, step->strip);
     if (step->node->output[0]->dtype != DTYPE_F32) return gpu_no_kernel(step->node, " of such a type");
     const GpuOperator *row = find_operator(step->node);
@@ -383,7 +390,7 @@ GpuPlanFacts gpu_plan_facts(const GpuPlan *p) {
 GpuLaunchFacts gpu_plan_launch(const GpuPlan *p, int launch) {
     const Launch *l = p->launch;
     while (!is_part(p, l, RUN) || launch-- > 0) l++;
-    return (GpuLaunchFacts){l->name, l->define, l->region, l->step, l->how, l->seconds};
+    return (GpuLaunchFacts){l->name, l->define, l->why, l->region, l->step, l->how, l->seconds};
 }
 
 static int measure(GpuPlan *p, GpuEvent **event) {

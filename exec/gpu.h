@@ -72,6 +72,7 @@ GpuPlanFacts gpu_plan_facts(const GpuPlan *plan);
 /* A launch of a run; its texts are the plan's. */
 typedef struct {
     const char *kernel, *define; /* NULL: not specialised */
+    const char *why;             /* it is this kernel and not the fastest one, or this form; NULL: nothing to say */
     bool region;                 /* the text of a region is compiled with it */
     int step;                    /* of the plan, that it belongs to */
     GpuLaunch how;

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { PLAIN_WARPS = 4, PLAIN_SHARED = 48 * 1024 /* what every block may have */ };
 
@@ -111,6 +112,9 @@ static int launch_attention(GpuPlan *p, const Step *step) {
         which.file = "cuda/kernels/attention_mma.cu", which.kernel = "attention_mma";
     else if (fast && tiled(p, &a, half, define, &grid))
         which.file = "cuda/kernels/attention_tiled.cu", which.kernel = "attention_tiled";
+    if (fast && !which.file) gpu_because(p, "heads too wide for a block's shared memory");
+    if (fast && half && which.file && strcmp(which.kernel, "attention_mma") != 0)
+        gpu_because(p, "heads too wide for tensor cores");
     which.define = gpu_values(p, which.file ? define : NULL, half, store_half);
     if (which.file) return gpu_launch(p, step, which, grid, &a, sizeof a);
     which.file = "cuda/kernels/attention.cu", which.kernel = "attention_plain";

@@ -35,6 +35,7 @@ static int launch_box(GpuPlan *p, const Step *step, bool backward) {
     };
     GpuCode code = {"cuda/kernels/box.cu", "box_plain", NULL, gpu_values(p, NULL, gpu_half(p, x), gpu_half(p, out))};
     GpuGrid grid = {.x = gpu_blocks(out->size[3] * out->size[1], GPU_BLOCK), .y = out->size[2], .z = out->size[0]};
+    if (gpu_rung(p) != RUNG_PLAIN && box->kernel <= PLAIN_MOST) gpu_because(p, "a small window");
     if (gpu_rung(p) == RUNG_PLAIN || box->kernel <= PLAIN_MOST) return gpu_launch(p, step, code, grid, &a, sizeof a);
     a.sums = gpu_scratch(p, (size_t)(out->size[0] * x->size[2] * out->size[3] * out->size[1]) * sizeof(float));
     code.kernel = "box_rows";

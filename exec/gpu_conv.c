@@ -93,6 +93,10 @@ static int launch_turned(GpuPlan *p, const Step *step, ConvTurn turn) {
         return gpu_launch(
             p, step, (GpuCode){"cuda/kernels/conv.cu", "conv_plain", step->strip, gpu_values(p, NULL, half, to_half)},
             (GpuGrid){.x = gpu_blocks(a.rows * a.columns, GPU_BLOCK)}, &a, sizeof a);
+    if (!panels && gpu_rung(p) == RUNG_FAST)
+        gpu_because(p, weight->base->kind != TENSOR_WEIGHT
+                           ? "a weight that is computed: no panels"
+                           : "channels that do not lie in pieces of 16 bytes: no panels");
     if (!panels)
         return gpu_launch(
             p, step, (GpuCode){"cuda/kernels/conv.cu", "conv_tiled", step->strip, gpu_values(p, NULL, half, to_half)},
@@ -101,6 +105,7 @@ static int launch_turned(GpuPlan *p, const Step *step, ConvTurn turn) {
     const int64_t rows = out->size[0] * gpu_blocks(a.out_h, a.transposed ? a.stride : 1) *
                          gpu_blocks(a.out_w, a.transposed ? a.stride : 1); /* of the largest lattice */
     const GpuPanel panel = gpu_panel(p, rows, a.columns, lattices);
+    gpu_because(p, panel.why);
     return gpu_launch(
         p, step,
         (GpuCode){"cuda/kernels/conv_panel.cu", "conv_panel", step->strip, gpu_values(p, panel.define, half, to_half)},

@@ -7,14 +7,16 @@
 enum { TILE = 64 /* device/tile.h */ };
 
 GpuPanel gpu_panel(const GpuPlan *p, int64_t rows, int64_t columns, int64_t times) {
-    static const GpuPanel panel[] = {{128, 128, NULL},
-                                     {128, 64, "-DPANEL_ROWS=128 -DPANEL_COLUMNS=64"},
-                                     {64, 64, "-DPANEL_ROWS=64 -DPANEL_COLUMNS=64"}};
+    static const char few[] = "smaller panels, so that every multiprocessor has one";
+    static const GpuPanel panel[] = {{128, 128, NULL, NULL},
+                                     {128, 64, "-DPANEL_ROWS=128 -DPANEL_COLUMNS=64", few},
+                                     {64, 64, "-DPANEL_ROWS=64 -DPANEL_COLUMNS=64", few}};
+    static const GpuPanel narrow = {128, 64, "-DPANEL_ROWS=128 -DPANEL_COLUMNS=64", "64 channels or fewer come out"};
     int i = columns > 64 ? 0 : 1;
     while (i < 2 && gpu_blocks(rows, panel[i].rows) * gpu_blocks(columns, panel[i].columns) * times <
                         gpu_device(p)->multiprocessors)
         i++;
-    return panel[i];
+    return i == 1 && columns <= 64 ? narrow : panel[i];
 }
 
 bool gpu_panel_reads(const void *at, int piece, int strides, const int64_t *stride) {
@@ -45,12 +47,15 @@ static int launch_product(GpuPlan *p, const Step *step, int64_t batches, MatmulA
             p, step,
             (GpuCode){"cuda/kernels/matmul.cu", "matmul_plain", step->strip, gpu_values(p, NULL, half, to_half)},
             (GpuGrid){.x = gpu_blocks(a->m * a->n, GPU_BLOCK), .z = batches}, a, sizeof *a);
-    if (gpu_rung(p) == RUNG_KEPT || !panels_fit(a, half ? 8 : 4))
+    const bool fit = panels_fit(a, half ? 8 : 4);
+    if (!fit) gpu_because(p, "rows that do not lie in pieces of 16 bytes: no panels");
+    if (gpu_rung(p) == RUNG_KEPT || !fit)
         return gpu_launch(
             p, step,
             (GpuCode){"cuda/kernels/matmul.cu", "matmul_tiled", step->strip, gpu_values(p, NULL, half, to_half)},
             (GpuGrid){gpu_blocks(a->m, TILE), gpu_blocks(a->n, TILE), batches, 0, 0}, a, sizeof *a);
     const GpuPanel panel = gpu_panel(p, a->m, a->n, batches);
+    gpu_because(p, panel.why);
     return gpu_launch(p, step,
                       (GpuCode){"cuda/kernels/matmul_panel.cu", "matmul_panel", step->strip,
                                 gpu_values(p, panel.define, half, to_half)},

@@ -77,6 +77,9 @@ void *gpu_scratch(GpuPlan *p, size_t bytes);
 typedef enum { PACK_F32, PACK_HALF } GpuPack;
 int gpu_pack(GpuPlan *p, const Step *step, const CopyBoxArgs *how, GpuPack to, const void **at);
 
+/* Why the launches that follow in this step are not the fastest of their ladder, or which of its forms they take: for
+ * those who read the plan (GpuLaunchFacts.why). A text that stays; NULL: there is nothing to say. */
+void gpu_because(GpuPlan *p, const char *why);
 /* Adds a launch to the plan. Arguments are copied. More blocks than a grid can have are refused with the step's name.
  */
 int gpu_launch(GpuPlan *p, const Step *step, GpuCode code, GpuGrid grid, const void *arguments, size_t bytes);
@@ -97,6 +100,7 @@ int gpu_sum_tiles(GpuPlan *p, const Step *step, const double *part, int64_t tile
 typedef struct {
     int rows, columns;
     const char *define; /* for GpuCode */
+    const char *why;    /* of this size */
 } GpuPanel;
 GpuPanel gpu_panel(const GpuPlan *p, int64_t rows, int64_t columns, int64_t times);
 /* Can panels read it: are the first element and all steps from row to row, in elements of which `piece` are 16 bytes,

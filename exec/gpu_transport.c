@@ -55,6 +55,10 @@ static int launch_rows(GpuPlan *p, const Step *step, Form form, TransportArgs *t
     if (least > room) return gpu_no_kernel(step->node, " of so many columns for this device's shared memory");
     if (gpu_rung(p) == RUNG_KEPT) code.define = KEPT_PLAIN;
     t->on_chip = matrix <= room - least;
+    if (!t->on_chip)
+        gpu_because(p, "rows too long for shared memory: the matrix is streamed");
+    else if (gpu_rung(p) == RUNG_FAST && code.kernel == form.plain)
+        gpu_because(p, "rows too long for the fast rung");
     grid.shared = least + (t->on_chip ? matrix : 0);
     return gpu_launch(p, step, code, grid, arguments, bytes);
 }

@@ -5,16 +5,16 @@
 
 void gpu_report_launches(const GpuPlan *gpu, const Plan *plan, FILE *to) {
     int launches = gpu_plan_facts(gpu).launches;
-    fprintf(to, "%5s %-20s %-28s %-20s %-16s %7s %7s  %s\n", "step", "operator", "kernel", "blocks", "of", "shared",
-            "hole", "scope");
+    fprintf(to, "%5s %-20s %-24s %-14s %7s %7s %5s  %-32s %s\n", "step", "operator", "kernel", "blocks", "threads",
+            "shared", "hole", "scope", "compiled with; why this one");
     for (int i = 0; i < launches; i++) {
         GpuLaunchFacts l = gpu_plan_launch(gpu, i);
         StepFacts s = plan_step(plan, l.step);
-        char kernel[80], grid[40];
-        snprintf(kernel, sizeof kernel, "%s%s%s", l.kernel, l.define ? " " : "", l.define ? l.define : "");
+        char grid[40];
         snprintf(grid, sizeof grid, "%ux%ux%u", l.how.grid[0], l.how.grid[1], l.how.grid[2]);
-        fprintf(to, "%5d %-20s %-28s %-20s %-16u %7zu %7s  %s\n", l.step, s.name, kernel, grid, l.how.threads,
-                l.how.shared, l.region ? "yes" : "-", s.scope);
+        fprintf(to, "%5d %-20s %-24s %-14s %7u %7zu %5s  %-32s %s%s%s\n", l.step, s.name, l.kernel, grid, l.how.threads,
+                l.how.shared, l.region ? "yes" : "-", s.scope && *s.scope ? s.scope : "-", l.define ? l.define : "",
+                l.define && l.why ? "; " : "", l.why ? l.why : "");
     }
 }
 
@@ -57,21 +57,27 @@ void gpu_report_kernels(const GpuPlan *gpu, const Plan *plan, FILE *to) {
     KernelLine line[KERNEL_LINES_MAX];
     int lines = gpu_report_lines(gpu, plan, line), launches = gpu_plan_facts(gpu).launches;
     double total = 0;
-    for (int k = 0; k < lines; k++) total += line[k].seconds;
-    fprintf(to, "%-40s %8s %10s %6s %10s %10s %9s %9s\n", "kernel", "launches", "ms", "%", "GFLOP", "GFLOP/s", "GB",
-            "GB/s");
+    static const char all[] = "all, one by one";
+    int width = sizeof all - 1; /* of the longest name */
+    for (int k = 0; k < lines; k++) {
+        total += line[k].seconds;
+        const int length = (int)(strlen(line[k].kernel) + (line[k].define ? strlen(line[k].define) + 1 : 0));
+        if (length > width) width = length;
+    }
+    fprintf(to, "%-*s %8s %10s %6s %10s %10s %9s %9s\n", width, "kernel", "launches", "ms", "%", "GFLOP", "GFLOP/s",
+            "GB", "GB/s");
     for (int k = 0; k < lines; k++) {
         const KernelLine *l = &line[k];
-        char name[100];
+        char name[200];
         snprintf(name, sizeof name, "%s%s%s", l->kernel, l->define ? " " : "", l->define ? l->define : "");
-        fprintf(to, "%-40s %8d", name, l->launches);
+        fprintf(to, "%-*s %8d", width, name, l->launches);
         if (total > 0)
             fprintf(to, " %10.3f %6.1f %10.3f %10.0f %9.4f %9.0f\n", 1e3 * l->seconds, 100 * l->seconds / total,
                     l->flops / 1e9, l->flops / l->seconds / 1e9, l->bytes / 1e9, l->bytes / l->seconds / 1e9);
         else
             fprintf(to, " %10s %6s %10.3f %10s %9.4f %9s\n", "-", "-", l->flops / 1e9, "-", l->bytes / 1e9, "-");
     }
-    fprintf(to, "%-40s %8d", "all, one by one", launches);
+    fprintf(to, "%-*s %8d", width, all, launches);
     if (total > 0) fprintf(to, " %10.3f", 1e3 * total);
     fprintf(to, "\n");
 }

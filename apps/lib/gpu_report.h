@@ -5,7 +5,8 @@
 #include "exec/gpu.h"
 #include <stdio.h>
 
-/* A line a launch: step, operator, scope, kernel, definitions, grid, threads, shared memory. */
+/* A line a launch: step, operator, kernel, grid, threads, shared memory, whether a region is in its hole, scope, what
+ * it is compiled with and why it is this kernel. */
 void gpu_report_launches(const GpuPlan *gpu, const Plan *plan, FILE *to);
 /* What the launches of one kernel come to. Its texts are the plan's. */
 typedef struct {

@@ -55,12 +55,15 @@ static void test_device_option(void **state) {
          "the GPU has no room"},
         {"arch=61", "train stereo --overfit sbs.png --crop 64x64 --steps 1 --refine-iter 1", 0,
          "on the CPU: Fake GPU is too old"},
+        {"", "trace s2m2-XS 96x64 --kernels --arch 120", 0,
+         "channels that do not lie in pieces of 16 bytes: no panels"},
+        {"", "trace s2m2-XS 96x64 --kernels --no-compiler", 0, "on sm_90 without a compiler: 700 launches"},
         {"", "bench --device cuda --only nothing --rounds 1", 2, "nothing that is measured on a GPU begins so"},
         {"devices=0", "bench --device auto --rounds 1", 5, "there is no GPU to measure"},
         {"", "bench --device cuda --interactive", 2, "--interactive is for the CPU"},
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
-        char out[16000];
+        static char out[1 << 18];
         int code = run(out, sizeof out, row[i].told, row[i].command);
         if (code != row[i].code || !strstr(out, row[i].words))
             fail_msg("%s %s: exit %d, said:\n%s", row[i].told, row[i].command, code, out);
