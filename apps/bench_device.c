@@ -298,9 +298,13 @@ static int time_steps(const DeviceBench *b, const char *what, const char *shape,
     return code ? code : tell(b, what, shape, gpu, plan, train_device_bytes(d), taken);
 }
 
-static int bench_training(const DeviceBench *b, const char *name, int width, int height, int pairs) {
+/* In 16 bits the rows end in -f16 or -bf16. */
+static int bench_training(const DeviceBench *b, const char *name, int width, int height, int pairs,
+                          GpuStorage storage) {
+    static const char *const ends[] = {"", "-f16", "-bf16"};
     char what[32], shape[48];
-    snprintf(what, sizeof what, "train-%s", name);
+    if (storage == GPU_BF16 && b->device.gpu->facts.arch < 80) return 0;
+    snprintf(what, sizeof what, "train-%s%s", name, ends[storage]);
     snprintf(shape, sizeof shape, "%dx%d, %d pair%s", width, height, pairs, pairs == 1 ? "" : "s");
     if (!wanted(b, what, shape)) return 0;
     Taken taken = {0};
@@ -325,12 +329,14 @@ static int bench_training(const DeviceBench *b, const char *name, int width, int
     code = graph_record(&options, list, &graph);
     WeightSource source = store_source(store);
     double began = clock_seconds();
-    if (!code) code = plan_make(graph.program, &source, NULL, (PlanOptions){.shape_only = true}, &plan);
+    const PlanOptions shapes = {.shape_only = true, .halves = storage == GPU_F32 ? NULL : gpu_halves};
+    if (!code) code = plan_make(graph.program, &source, NULL, shapes, &plan);
     OptimOptions adamw = {.method = OPTIM_ADAMW, .decay = 1e-4, .clip = 1, .average = 0.999};
     if (!code) code = optim_make(list, &adamw, store_block(store), &optim);
     const Tensor *scalar[] = {graph.loss};
     TrainDeviceOptions there = {.program = graph.program,
                                 .plan = plan,
+                                .storage = storage,
                                 .kernels = b->device.kernels,
                                 .list = list,
                                 .gradient = graph.gradient,
@@ -360,11 +366,13 @@ static int bench_all(DeviceBench *b, bool networks) {
     if (!code) code = bench_forward(b, "s2m2-XS", 64, 32);
     if (!code) code = bench_forward(b, "s2m2-XS", 640, 480);
     if (!code) code = bench_forward(b, "s2m2-XS", 1920, 1056);
-    if (!code) code = bench_training(b, "s2m2-XS", 256, 128, 4);
+    for (int s = GPU_F32; !code && s <= GPU_BF16; s++) code = bench_training(b, "s2m2-XS", 256, 128, 4, (GpuStorage)s);
     if (!code && networks) code = bench_forward(b, "s2m2-S", 736, 480);
     if (!code && networks) code = bench_forward(b, "s2m2-L", 736, 480);
-    if (!code && networks) code = bench_training(b, "s2m2-XS", 256, 128, 16);
-    if (!code && networks) code = bench_training(b, "s2m2-S", 320, 256, 4);
+    for (int s = GPU_F32; !code && networks && s <= GPU_F16; s++) {
+        code = bench_training(b, "s2m2-XS", 256, 128, 16, (GpuStorage)s);
+        if (!code) code = bench_training(b, "s2m2-S", 320, 256, 4, (GpuStorage)s);
+    }
     return code;
 }
 

@@ -459,7 +459,6 @@ static int merge(const Checkpoint *from, int argc, char **argv, TrainOptions *o,
 static int check_precision(const TrainOptions *o, const Parsed *parsed) {
     DeviceChoice device;
     if (!o->precision || !option_given(&verb_train, parsed, "precision")) return 0;
-    if (o->overfit.count) return usage_error(&verb_train, "--overfit runs on the CPU, in f32: leave out --precision");
     if (!device_choice(o->device, &device) || device.kind != DEVICE_CPU) return 0;
     return usage_error(&verb_train, "--precision %s is for a GPU; training on the CPU is f32",
                        o->precision == GPU_F16 ? "f16" : "bf16");

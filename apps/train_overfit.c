@@ -80,7 +80,7 @@ static int run_steps(const TrainOptions *o, Trainer *trainer, Loader *loader) {
     return run_stopped() ? run_stop("nothing is kept of a quick test") : 0;
 }
 
-static int overfit(const TrainOptions *o, Device *device, Pool *pool, Frames *frames) {
+static int overfit(const Verb *verb, const TrainOptions *o, Device *device, Pool *pool, Frames *frames) {
     static const char *const encoder[] = TRAIN_ENCODER;
     const S2m2Size *size = &s2m2_sizes[o->size];
     GraphOptions graph = {.network = {.channels = size->channels,
@@ -102,16 +102,13 @@ static int overfit(const TrainOptions *o, Device *device, Pool *pool, Frames *fr
                               .batch = 1,
                               .optim = {.decay = o->decay, .clip = o->clip, .group = &group, .groups = o->init ? 1 : 0},
                               .schedule = {.shape = RATE_CONSTANT, .rate = o->rate, .steps = o->steps},
-                              .loss_scale = {.scale = 1},
-                              .seed = (uint64_t)o->seed,
-                              .device = device};
+                              .seed = (uint64_t)o->seed};
     SampleSource source = {make_frame, frames};
     Trainer *trainer = NULL;
     FilmJudge *judge = NULL;
     Loader *loader = NULL;
     FilmResult before, after;
-    int code = trainer_make(&options, pool, &trainer);
-    if (code && device_fall_back(device, code)) code = trainer_make(&options, pool, &trainer);
+    int code = train_make_trainer(verb, o, device, pool, &options, &trainer);
     if (!code && device->gpu)
         say("on %s: %s of its memory", device_name(device), show_bytes((double)trainer_device_bytes(trainer)));
     if (!code && o->init) code = trainer_load_weights(trainer, o->init, size->name);
@@ -141,7 +138,7 @@ int train_overfit(const Verb *verb, const TrainOptions *o, const int crop[2], Ar
     Pool *pool = pool_make((int)o->threads);
     code = frames && pool ? read_frames(o, crop, arena, frames) : (int)ERR_MEMORY;
     if (!code) code = device_open(where, DEVICE_TRAINING, &device);
-    if (!code) code = overfit(o, &device, pool, frames);
+    if (!code) code = overfit(verb, o, &device, pool, frames);
     device_close(&device);
     for (int i = 0; frames && i < frames->count; i++) sample_free(&frames->frame[i]);
     pool_drop(pool);

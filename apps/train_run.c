@@ -200,14 +200,25 @@ static GraphOptions graph_of(const Training *r, const Phase *p) {
 
 /* What was asked for where there is a GPU; training on the CPU is f32. That --device auto would go there because the
  * GPU has no bf16 is nothing to do in silence. */
-static int set_precision(const Training *r, TrainerOptions *options) {
-    const GpuStorage wanted = (GpuStorage)r->o->precision;
-    if (r->device.gpu && wanted == GPU_BF16 && r->device.gpu->facts.arch < 80)
-        return usage_error(r->verb, "%s has no bf16; --precision f16 or f32", device_name(&r->device));
-    options->storage = r->device.gpu ? wanted : GPU_F32;
+static int set_precision(const Verb *verb, const TrainOptions *o, const Device *device, TrainerOptions *options) {
+    const GpuStorage wanted = (GpuStorage)o->precision;
+    if (device->gpu && wanted == GPU_BF16 && device->gpu->facts.arch < 80)
+        return usage_error(verb, "%s has no bf16; --precision f16 or f32", device_name(device));
+    options->storage = device->gpu ? wanted : GPU_F32;
     options->loss_scale = options->storage == GPU_F16 ? trainer_loss_scale : (LossScale){.scale = 1};
     if (options->storage != wanted) say("in f32: %s is for a GPU", wanted == GPU_F16 ? "f16" : "bf16");
     return 0;
+}
+
+int train_make_trainer(const Verb *verb, const TrainOptions *o, Device *device, Pool *pool, TrainerOptions *options,
+                       Trainer **trainer) {
+    int code;
+    do {
+        options->device = device;
+        code = set_precision(verb, o, device, options);
+        if (!code) code = trainer_make(options, pool, trainer);
+    } while (code && device_fall_back(device, code));
+    return code;
 }
 
 static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
@@ -225,14 +236,8 @@ static int make_trainer(Training *r, const Phase *p, int64_t first_step) {
                               .schedule = p->schedule,
                               .first_step = first_step,
                               .skip_spikes = o->skip_spikes,
-                              .seed = (uint64_t)o->seed,
-                              .device = &r->device};
-    int code = set_precision(r, &options);
-    if (!code) code = trainer_make(&options, r->pool, &r->trainer);
-    if (code && device_fall_back(&r->device, code)) {
-        code = set_precision(r, &options);
-        if (!code) code = trainer_make(&options, r->pool, &r->trainer);
-    }
+                              .seed = (uint64_t)o->seed};
+    int code = train_make_trainer(r->verb, o, &r->device, r->pool, &options, &r->trainer);
     if (code) return code;
     char all[GROUPED_SIZE], trained[GROUPED_SIZE];
     PlanFacts facts = plan_facts(trainer_plan(r->trainer));

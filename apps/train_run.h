@@ -72,6 +72,10 @@ int settings_compare(const Verb *verb, const void *values, const Checkpoint *wit
 
 /* ---- train_run.c ---- */
 int train_stereo(const Verb *verb, const TrainOptions *options, Arena *arena, const Checkpoint *from);
+/* On `device`, in --precision where it is a GPU; with --device auto on the CPU where the GPU could not. Fills those
+ * fields of `how`. */
+int train_make_trainer(const Verb *verb, const TrainOptions *options, Device *device, Pool *pool, TrainerOptions *how,
+                       Trainer **trainer);
 
 /* ---- train_overfit.c ---- */
 /* `crop` 0x0: as large as the frames are. */

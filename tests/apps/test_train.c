@@ -187,7 +187,7 @@ static void wrong_use_is_told(void **state) {
     int code = run_command(output, sizeof output, "%s train mono", panum_program());
     assert_int_equal(code, 2);
     expect(folder, "--precision f16 --device cpu", 2, "--precision f16 is for a GPU");
-    expect(folder, "--precision bf16 --overfit frame.ppm", 2, "--overfit runs on the CPU, in f32");
+    expect(folder, "--precision bf16 --device cpu --overfit frame.ppm", 2, "--precision bf16 is for a GPU");
     /* other settings than it was begun with; the precision is remembered, and free to change as the device is */
     train(deep, "--crop 64x64 --batch 1 --validate-samples 1 --steps 1 --lr 1e-4 --precision bf16");
     expect(deep, "--lr 1e-3", 2, "(--lr was 0.0001 and is 0.001)");
