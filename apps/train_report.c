@@ -201,8 +201,11 @@ static int show_sample(Html *html, const TrainReport *r, int index) {
 
 static int show_truth(Html *html, const TrainReport *r) {
     html_heading(html, "How right it is now");
-    html_text(html, "Best held-out error so far %.3f px at step %lld; semi-global matching has %.3f px there.",
-              r->state->best, (long long)r->state->best_step, r->sgm->epe);
+    html_text(html,
+              "Best held-out error of what both eyes see so far %.3f px at step %lld; semi-global matching has %.3f px "
+              "there.",
+              r->state->best, (long long)r->state->best_step,
+              r->sgm->figures.value[METRIC_VISIBLE][METRIC_ANYWHERE][FIGURE_EPE]);
     metrics_html(
         html, &r->result->figures,
         "Held-out samples together. EPE is the mean error in pixels; bad x the share of pixels more than x pixels "
