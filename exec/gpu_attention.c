@@ -59,10 +59,10 @@ static bool tiled(const GpuPlan *p, const AttentionArgs *a, bool half, char defi
 
 /* The same on tensor cores, where q, k and v are half-size. */
 static bool tensor_cores(const GpuPlan *p, const AttentionArgs *a, char define[96], GpuGrid *grid) {
-    const int wide = (a->width + 15) / 16 * 16;
+    const int wide = a->width > 256 ? (a->width + 31) / 32 * 32 : (a->width + 15) / 16 * 16;
     const bool pieces = in_pieces(a->q, 8) && in_pieces(a->k, 8) && in_pieces(a->v, 8) && a->width % 8 == 0;
-    if (wide > 256) return false;
-    *grid = (GpuGrid){.x = gpu_blocks(a->queries, ATTENTION_MMA_QUERIES) * a->batches * a->heads,
+    if (wide > (a->relative.h ? 256 : ATTENTION_MMA_WIDEST)) return false;
+    *grid = (GpuGrid){.x = gpu_blocks(a->queries, ATTENTION_MMA_ROWS(wide)) * a->batches * a->heads,
                       .threads = 128,
                       .shared = ATTENTION_MMA_BYTES((size_t)wide)};
     if (a->relative.h)

@@ -8,6 +8,9 @@
 
 #define PITCH (WIDTH + 8) /* an odd number of 16 bytes: eight rows begin in different banks */
 #define DEPTHS (WIDTH / 16)
+#ifndef OWN
+#define OWN WIDTH /* columns of results that a warp holds */
+#endif
 #define MINUS_INFINITY bits_f32(0xff800000u)
 
 /* The tokens of one head of one batch. */
@@ -59,10 +62,10 @@ DEVICE void add_scores(float s[KEYS / 8][4], u32 left[4], const u16 *k) {
 }
 
 /* o += p v for 16 keys; v[key][column] is read across */
-DEVICE void add_values(float o[WIDTH / 8][4], u32 left[4], const u16 *v) {
+DEVICE void add_values(float o[OWN / 8][4], u32 left[4], const u16 *v) {
     int lane = lane_x();
     UNROLL
-    for (int n = 0; n < DEPTHS; n++) {
+    for (int n = 0; n < OWN / 16; n++) {
         u32 right[4];
         load_matrix4_across(right, v + (lane % 16) * PITCH + 16 * n + lane / 16 * 8);
         mma_16x8x16(o[2 * n], left, right);

@@ -70,15 +70,19 @@ typedef struct {
 
 /* attention_mma.cu, for half-size tokens. */
 #define ATTENTION_MMA_QUERIES 64
+#define ATTENTION_MMA_WIDEST 512
+#define ATTENTION_MMA_PARTS(width) ((width) > 256 ? 2 : 1) /* warps that share the columns of a row's results */
+#define ATTENTION_MMA_ROWS(width) (ATTENTION_MMA_QUERIES / ATTENTION_MMA_PARTS(width)) /* queries of a block */
 #define ATTENTION_MMA_KEYS(width) ((width) > 128 ? 32 : 64)
 /* Bytes of shared memory: queries, keys and values with 8 columns more. */
-#define ATTENTION_MMA_BYTES(width) ((ATTENTION_MMA_QUERIES + 2 * ATTENTION_MMA_KEYS(width)) * ((width) + 8) * 2)
+#define ATTENTION_MMA_BYTES(width) ((ATTENTION_MMA_ROWS(width) + 2 * ATTENTION_MMA_KEYS(width)) * ((width) + 8) * 2)
 /* attention_back_mma.cu: 64 rows of two tensors, and a tile of two others. */
 #define ATTENTION_BACK_MMA_WIDEST 128
 #define ATTENTION_BACK_MMA_KEYS(width) ((width) > 96 ? 16 : 32) /* what registers hold */
 #define ATTENTION_BACK_MMA_BYTES(width) \
     ((2 * ATTENTION_MMA_QUERIES + 2 * ATTENTION_BACK_MMA_KEYS(width)) * ((width) + 8) * 2)
-/* With the relative term as many floats more: weights, what they fade by, and sums by grid column and row. */
+/* With the relative term, up to 256 columns, as many floats more: weights, what they fade by, and sums by grid column
+ * and row. */
 #define ATTENTION_MMA_WEIGHT_PITCH(width) (ATTENTION_MMA_KEYS(width) + 4)
 #define ATTENTION_MMA_GRID_FLOATS(width, grid) (ATTENTION_MMA_QUERIES * (ATTENTION_MMA_WEIGHT_PITCH(width) + (grid)))
 #endif

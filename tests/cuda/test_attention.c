@@ -268,8 +268,10 @@ static void check_half(const HalfCase *c, const Half *half) {
                        .width = c->width,
                        .scale = (float)(1 / sqrt(c->width))};
     case_run(&d, "attention_mma",
-             (GpuLaunch){{(unsigned)(c->queries + 63) / 64, 1, 1}, 128, ATTENTION_MMA_BYTES((size_t)c->padded)}, &a,
-             sizeof a);
+             (GpuLaunch){{(unsigned)((c->queries - 1) / ATTENTION_MMA_ROWS(c->padded) + 1), 1, 1},
+                         128,
+                         ATTENTION_MMA_BYTES((size_t)c->padded)},
+             &a, sizeof a);
     case_down(&d, got, a.o, n * sizeof(u16));
     for (size_t i = 0; i < n; i++) {
         const double e = fabs((double)half->from(got[i]) - want[i]);
@@ -289,7 +291,7 @@ static void test_halves(void **state) {
     static const HalfCase cases[] = {
         {1, 1, 16, 16, " -DPIECES", 0, 75, 1},     {67, 70, 32, 32, " -DPIECES", 1, 80, 2},
         {20, 130, 24, 32, " -DPIECES", 2, 80, 8},  {33, 65, 13, 16, "", 0, 75, 1},
-        {17, 40, 144, 144, " -DPIECES", 1, 80, 1},
+        {17, 40, 144, 144, " -DPIECES", 1, 80, 1}, {35, 37, 264, 288, " -DPIECES", 2, 80, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int type = 0; type < 2; type++)

@@ -172,6 +172,8 @@ static const struct {
     {"cuda/kernels/attention_mma.cu", "-DHALF_IS_F16 -DWIDTH=128 -DPIECES -DBLOCKS=2", 75},
     {"cuda/kernels/attention_mma.cu", "-DHALF_IS_F16 -DWIDTH=128 -DPIECES", 80},
     {"cuda/kernels/attention_mma.cu", "-DHALF_IS_BF16 -DWIDTH=256 -DPIECES", 80},
+    {"cuda/kernels/attention_mma.cu", "-DHALF_IS_F16 -DWIDTH=384 -DPIECES", 80},
+    {"cuda/kernels/attention_mma.cu", "-DHALF_IS_BF16 -DWIDTH=512", 80},
     {"cuda/kernels/attention_mma.cu", "-DHALF_IS_F16 -DSTORE_HALF -DWIDTH=16 -DPIECES -DRELATIVE", 75},
     {"cuda/kernels/attention_mma.cu", "-DHALF_IS_F16 -DWIDTH=128 -DPIECES -DRELATIVE -DBLOCKS=2", 75},
     {"cuda/kernels/attention_mma.cu", "-DHALF_IS_BF16 -DWIDTH=256 -DPIECES -DRELATIVE", 80},
