@@ -185,7 +185,7 @@ int app_bench(int argc, char **argv) {
     int rc = options_parse(&verb_bench, argc, argv, &o, &parsed);
     if (rc) return rc;
     if (o.weights && !o.interactive) rc = usage_error(&verb_bench, "--weights needs --interactive");
-    DeviceChoice where = {DEVICE_CPU, 0};
+    DeviceChoice where = {.kind = DEVICE_CPU};
     if (!rc) rc = device_option(&verb_bench, o.device, &where);
     if (!rc && where.kind != DEVICE_CPU && o.interactive) rc = usage_error(&verb_bench, "--interactive is for the CPU");
     if (!rc && where.kind != DEVICE_CPU) {

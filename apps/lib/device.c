@@ -13,7 +13,7 @@
 #include <string.h>
 
 bool device_choice(const char *text, DeviceChoice *choice) {
-    *choice = (DeviceChoice){DEVICE_AUTO, 0};
+    *choice = (DeviceChoice){.kind = DEVICE_AUTO};
     if (!text || !strcmp(text, "auto")) return true;
     choice->kind = DEVICE_CPU;
     if (!strcmp(text, "cpu")) return true;
@@ -45,11 +45,11 @@ static void told(int kernels, int arch) {
 }
 
 static int open_gpu(DeviceChoice choice, Device *device) {
-    CudaLibraries libraries = {.compile = {device_cache(), "/proc/self/exe", pool_cpus(), told}};
+    CudaLibraries libraries = {.kept = choice.kept, .compile = {device_cache(), "/proc/self/exe", pool_cpus(), told}};
     int code = cuda_open(&libraries, choice.index, &device->gpu);
     if (code) return code;
     const GpuFacts *f = &device->gpu->facts;
-    if (f->form == GPU_EMBEDDED)
+    if (f->form == GPU_EMBEDDED && !choice.kept)
         say("%s: plain kernels that come with panum, slower than what a compiler makes for it: there is %s", f->name,
             f->compiler);
     else if (f->form == GPU_COMPILES_PTX)

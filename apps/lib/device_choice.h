@@ -15,6 +15,7 @@ typedef enum { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceKind;
 typedef struct {
     DeviceKind kind;
     int index; /* of a GPU */
+    bool kept; /* the kernels that come with the program, although others could be compiled (cuda/kept.h) */
 } DeviceChoice;
 /* false: the text is no device. NULL is auto. */
 bool device_choice(const char *text, DeviceChoice *choice);

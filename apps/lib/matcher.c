@@ -37,7 +37,7 @@ const char *matcher_precision_name(MatcherPrecision precision) {
 }
 
 MatcherOptions matcher_defaults(void) {
-    return (MatcherOptions){.behaviour = BEHAVIOUR_R3, .refine_iter = 3, .device = {DEVICE_CPU, 0}};
+    return (MatcherOptions){.behaviour = BEHAVIOUR_R3, .refine_iter = 3, .device = {.kind = DEVICE_CPU}};
 }
 
 /* The model that a weights file named without --model is of. */

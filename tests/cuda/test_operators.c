@@ -90,8 +90,8 @@ static bool f32_by_rule(const char *op) {
     return false;
 }
 
-/* "e", "g", "eg", "-", or "f32" where there is nothing to prove; what the old table says a GPU has shown stays, for GPUs
- * are seldom at hand. */
+/* "e", "g", "eg", "-", or "f32" where there is nothing to prove; what the old table says a GPU has shown stays, for
+ * GPUs are seldom at hand. */
 static void cell(const char *seen, const char *op, const char *dtype, bool gpu_before, char to[4]) {
     if (strcmp(dtype, "f32") != 0 && f32_by_rule(op)) {
         strcpy(to, "f32");

@@ -138,8 +138,8 @@ static size_t memory_left(Gpu *gpu) {
     return left;
 }
 
-/* What was promised against what is gone: to the byte on the emulated device. A GPU's driver gives whole pieces of 2 MiB,
- * and keeps kernels and graphs beside them; a second run takes nothing more there either. */
+/* What was promised against what is gone: to the byte on the emulated device. A GPU's driver gives whole pieces of 2
+ * MiB, and keeps kernels and graphs beside them; a second run takes nothing more there either. */
 static void check_memory(Gpu *gpu, GpuPlan *device, size_t before, size_t made) {
     const GpuPlanFacts facts = gpu_plan_facts(device);
     const size_t promised = facts.block + facts.weights + facts.extra, taken = before - made;

@@ -75,7 +75,7 @@ static void test_fake(void **state) {
 static void test_kept(void **state) {
     (void)state;
     Device device;
-    const DeviceChoice cuda = {DEVICE_CUDA, 0}, automatic = {DEVICE_AUTO, 0};
+    const DeviceChoice cuda = {.kind = DEVICE_CUDA}, automatic = {.kind = DEVICE_AUTO};
     assert_int_equal(device_open(cuda, DEVICE_FORWARD, &device), 0);
     assert_non_null(device.gpu);
     DeviceCheck check = {.good = true};
@@ -93,7 +93,7 @@ static void test_kept(void **state) {
     assert_int_equal(device_open(automatic, DEVICE_UNTRIED, &device), 0);
     assert_non_null(device.gpu);
     device_close(&device);
-    assert_int_equal(device_open((DeviceChoice){DEVICE_CUDA, 1}, DEVICE_FORWARD, &device), ERR_DEVICE);
+    assert_int_equal(device_open((DeviceChoice){.kind = DEVICE_CUDA, .index = 1}, DEVICE_FORWARD, &device), ERR_DEVICE);
 }
 
 static void test_emulated(void **state) {

@@ -21,9 +21,9 @@ int __wrap_cuda_count(const CudaLibraries *libraries, int *devices) {
 }
 
 int __wrap_cuda_open(const CudaLibraries *libraries, int index, Gpu **gpu) {
-    (void)libraries;
     if (index) return fail(ERR_DEVICE, "there is no GPU %d: one is emulated", index);
-    return emulated_open((Emulated){.unwatched = true}, gpu);
+    return emulated_open(
+        (Emulated){.unwatched = true, .form = libraries && libraries->kept ? GPU_EMBEDDED : GPU_COMPILES}, gpu);
 }
 
 int __wrap_cuda_facts(const CudaLibraries *libraries, int index, GpuFacts *facts) {
