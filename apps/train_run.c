@@ -58,6 +58,7 @@ typedef struct {
     FilmResult film_result;
     double error;  /* what the last measurement goes by */
     bool measured; /* that is of the weights as they are now */
+    bool aside;    /* it is for the report only, and no part of the training */
     int silent;    /* parameters without a gradient, as last told */
     struct {
         double sum[LOG_TERMS + GRAPH_TERMS_MAX];
@@ -527,7 +528,7 @@ static int measure_truth(Training *r) {
     if (r->folder)
         say("  %s: error %.3f px, bad-2 %.1f %%, sign right %.2f %%", show_path(r->o->validate), folder.epe,
             row[VALID_FOLDER_BAD2], row[VALID_FOLDER_SIGN]);
-    return is_known(r) ? 0 : train_log_add(r->validation, row);
+    return r->aside ? 0 : train_log_add(r->validation, row);
 }
 
 static int measure_films(Training *r) {
@@ -556,7 +557,7 @@ static int measure_films(Training *r) {
         "asymmetry %.2f%s",
         state->step, r->phase[state->phase].name, f->loss, f->figures.least, f->figures.p98, row[FILM_BEHIND],
         f->figures.asymmetry, sign);
-    return is_known(r) ? 0 : train_log_add(r->validation, row);
+    return r->aside ? 0 : train_log_add(r->validation, row);
 }
 
 /* Tells when parameters begin to get no gradient, or more of them do. */
@@ -570,17 +571,24 @@ static void listen(Training *r) {
     r->silent = silent;
 }
 
-/* Measures, writes down, keeps the best. */
-static int measure(Training *r) {
+/* Is a measurement of now one that an unbroken training makes, and makes now for the first time? */
+typedef enum { MEASURE_IN_TURN, MEASURE_STOPPED } MeasureWhy;
+
+/* Measures, writes down, keeps the best. When somebody stops the training between two measurements, what it says goes
+ * into the report and nowhere else, so that going on is as if it had not been stopped; but weights there are, if none
+ * have been kept yet. */
+static int measure(Training *r, MeasureWhy why) {
     TrainerState *state = trainer_state(r->trainer);
     double began = clock_seconds();
-    bool again = is_known(r);
+    r->aside = why == MEASURE_STOPPED || is_known(r);
     int code = trainer_sync(r->trainer);
     if (!code) code = r->o->films ? measure_films(r) : measure_truth(r);
     if (code) return code;
     r->measured = true;
     listen(r);
-    if (again) return write_report(r);
+    if (r->aside && !isfinite(state->best))
+        code = write_weights(r, r->phase[state->phase].best, trainer_best_guess(r->trainer), WEIGHT_F32);
+    if (code || r->aside) return code ? code : write_report(r);
     state->seconds += clock_seconds() - began;
     double delta = r->o->films ? r->o->min_delta : 0;
     if (r->error < state->best - delta) {
@@ -664,7 +672,7 @@ static int take_step(Training *r, Progress *progress) {
     else
         snprintf(r->extra, sizeof r->extra, "loss %.3f", step.loss);
     progress_step(progress, state->step, r->extra);
-    if (state->step % epoch_steps(r) == 0) code = measure(r);
+    if (state->step % epoch_steps(r) == 0) code = measure(r, MEASURE_IN_TURN);
     if (!code && state->step % r->o->checkpoint_every == 0) code = save(r);
     return code;
 }
@@ -728,7 +736,8 @@ static int run_phase(Training *r, Progress *progress) {
     if (!code && state->step < end && is_stale(r))
         say("%s ends here: not better in %" PRId64 " measurements in a row (--patience)", r->phase[state->phase].name,
             state->stale);
-    if (!code && !r->measured) code = measure(r);
+    bool ended = state->step >= end || is_stale(r);
+    if (!code && !r->measured) code = measure(r, ended ? MEASURE_IN_TURN : MEASURE_STOPPED);
     if (!code) code = save(r);
     return code;
 }
@@ -740,7 +749,10 @@ static int finish(Training *r, bool whole) {
                                      state->step, show_path(r->o->output)));
     if (!whole)
         say("stopped at step %" PRId64 "; panum train stereo -o %s goes on", state->step, show_path(r->o->output));
-    if (r->o->films)
+    if (!isfinite(state->best))
+        say("not measured in turn yet; the weights as they are: %s; %s",
+            show_path(path_in(r, r->phase[state->phase].best)), show_path(path_in(r, "report.html")));
+    else if (r->o->films)
         say("best held-out loss of the last phase %.4f at step %" PRId64 ": %s; %s", state->best, state->best_step,
             show_path(path_in(r, r->phase[state->phase].best)), show_path(path_in(r, "report.html")));
     else

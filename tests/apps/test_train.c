@@ -284,6 +284,31 @@ static void films_have_phases(void **state) {
     if (code || !strstr(output, "before") || !strstr(output, "median 4.0")) fail_msg("exit %d: %s", code, output);
 }
 
+/* Stopped between two measurements and taken up again: the table of measurements is that of an unbroken run, and
+ * weights there were at once. */
+static void a_stop_is_no_measurement(void **state) {
+    (void)state;
+    static const char options[] =
+        "--crop 64x64 --batch 1 --validate-samples 1 --validate-every 20 --steps 40 --log-every 1";
+    char unbroken[600], stopped[600], before[2000], after[2000];
+    snprintf(unbroken, sizeof unbroken, "%s", scratch_folder("train_unbroken_table"));
+    train(unbroken, options);
+    snprintf(stopped, sizeof stopped, "%s", scratch_folder("train_stopped_table"));
+    int code =
+        run_command(output, sizeof output,
+                    "%s train stereo -o %s %s & p=$!; while ! grep -q ^3, %s/log.csv 2>/dev/null; do sleep 0.02; "
+                    "done; kill -TERM $p; wait $p",
+                    panum_program(), stopped, options, stopped);
+    assert_int_equal(code, 130);
+    run_command(output, sizeof output, "wc -l <%s/validation.csv; test -s %s/best.safetensors && echo weights", stopped,
+                stopped);
+    assert_string_equal(output, "1\nweights\n"); /* its head */
+    train(stopped, "");
+    run_command(before, sizeof before, "cut -d, -f1,3- %s/validation.csv", unbroken);
+    run_command(after, sizeof after, "cut -d, -f1,3- %s/validation.csv", stopped);
+    assert_string_equal(before, after);
+}
+
 /* Stopped: 130, a checkpoint, and the words that tell how to go on. */
 static void an_interrupt_is_resumable(void **state) {
     (void)state;
@@ -309,6 +334,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_finite_is_skipped),
         cmocka_unit_test(films_have_phases),
         cmocka_unit_test(an_interrupt_is_resumable),
+        cmocka_unit_test(a_stop_is_no_measurement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
