@@ -388,7 +388,7 @@ static void a_range_that_is_too_narrow_grows(void **state) {
     (void)state;
     enum { FRAMES = 16, CHANGED = 6 };
     char dir[600], path[700], arguments[1800];
-    int low, high;
+    int low = 0, high = 0;
     snprintf(dir, sizeof dir, "%s", scratch_folder("film_range"));
     snprintf(path, sizeof path, "%s/dots.y4m", dir);
     write_y4m(path, CHANGED, 0);
