@@ -1,6 +1,6 @@
 /* S2M2-XS on the emulated device against the CPU: the forward pass by taps, and one training step (forward, losses,
- * backward) by the names of the parameters. Pictures and the gains of the seeded weights are those of the gradient
- * fixture, a piece of a real pair (tests/fixtures/s2m2/gradient_xs), on which tests/models hold the CPU against
+ * backward) by the names of the parameters. Pictures and the gains of the seeded weights are those of the ten
+ * steps, a piece of a real pair (tests/fixtures/s2m2/steps_adamw), on which tests/models hold the CPU against
  * PyTorch.
  *
  * In `make test` the whole of it runs once on the fast rungs; `make test-emulated` says "all", and then also runs the
@@ -31,7 +31,7 @@ typedef struct {
 static void open_case(Case *c) {
     static const char *const eyes[] = {"left", "right"};
     Weights *file;
-    must(weights_open("tests/fixtures/s2m2/gradient_xs.safetensors", &file));
+    must(weights_open("tests/fixtures/s2m2/steps_adamw.safetensors", &file));
     must(store_make_seeded(&c->store));
     const char *text = weights_metadata(file, "case");
     Json j;
