@@ -43,7 +43,7 @@ DEVICE void fetch(const Cursor *at, Value *left, Value *right) {
 }
 
 /* grid: row panels, column panels, batches */
-KERNEL(matmul_panel, PANEL_THREADS, MatmulArgs, a) {
+KERNEL_BLOCKS(matmul_panel, PANEL_THREADS, 2, MatmulArgs, a) {
     SHARED(Value, left, 2 * PANEL_ROWS * PANEL_PITCH);
     SHARED(Value, right, 2 * PANEL_COLUMNS * PANEL_PITCH);
     i64 batch = block_z(), row0 = (i64)block_x() * PANEL_ROWS, column0 = (i64)block_y() * PANEL_COLUMNS;
