@@ -29,6 +29,7 @@ int test_device_open(Emulated facts, Gpu **gpu) {
         fail_msg("PANUM_TEST_GPU=%s is not cuda or cuda:N", wanted());
     const char *build = getenv("PANUM_BUILD");
     snprintf(folder, sizeof folder, "%s/kernels", build ? build : "build");
-    CudaLibraries libraries = {.kept = facts.form == GPU_EMBEDDED, .compile = {folder, panum_program(), pool_cpus(), NULL}};
+    CudaLibraries libraries = {.kept = facts.form == GPU_EMBEDDED,
+                               .compile = {folder, panum_program(), pool_cpus(), NULL}};
     return cuda_open(&libraries, choice.index, gpu);
 }
