@@ -40,7 +40,8 @@ typedef struct {
 
 /* PlanOptions.halves of a plan that is to run with GPU_F16 or GPU_BF16: every value is stored in 16 bits that only
  * kernels meet which take it so, but for outputs, taps that are kept, and what has fewer than eight channels:
- * positions, disparities, confidences and the like stay f32, as do all that transport and lookup read and write. */
+ * positions, disparities, confidences and the like stay f32, as do all that transport and lookup read and write, and
+ * gradients of weights with all that adds them up. */
 void gpu_halves(const struct Steps *steps, bool *half);
 
 typedef struct GpuPlan GpuPlan;

@@ -304,9 +304,10 @@ static void test_step(void **state) {
 
 /* What is stored is rounded by 2^-12 (f16) or 2^-9 (bf16) of itself on the mean, some 400 times one after another there
  * and back: 2^-12 sqrt(400) = 5e-3 and 4e-2 if nothing makes the errors larger or smaller. Measured, all gradients as
- * one are off by 3.3e-3 and 3.2e-2, the worst of the 660 by 2.5e-2 and 0.27. Here is three times that. */
+ * one are off by 3.8e-3 and 3.7e-2, the worst of the 660 by 2.1e-2 and 0.27, of the maps disparity most, by 1.9e-3 and
+ * 0.16: with seeded weights pixels change their best column. Here is about three times that. */
 static const Bounds f16_bounds = {.tap = 1e-2, .gradient = 8e-2, .least = 1e-3, .all = 1e-2};
-static const Bounds bf16_bounds = {.tap = 0.2, .gradient = 0.8, .least = 1e-3, .all = 0.1};
+static const Bounds bf16_bounds = {.tap = 0.5, .gradient = 0.8, .least = 1e-3, .all = 0.1};
 
 static void test_f16_step(void **state) {
     (void)state;
