@@ -5,6 +5,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Of the verb's other file; the list never gets there. Where sanitizers keep every function, its name must be known. */
+int eval_compare(const EvalOptions *o, Arena *arena, const char *a, const char *b, const char *command) {
+    (void)o, (void)arena, (void)a, (void)b, (void)command;
+    abort();
+}
+
 static void demand(bool holds) {
     if (!holds) abort();
 }
