@@ -66,7 +66,8 @@ DEVICE void mass_results(const TransportBackArgs *args, float *shared, int fast)
     solve(t, &r, a, b, 0, b + t->pitch, fast);
     for (int i = warp_x(); i < t->w; i += WARPS) {
         float some, all = sum_windows(args, &r, i, b, &some, 0);
-        if (lane_x() == 0) args->mass[(i64)block_x() * t->w + i] = some / (all + b[t->w]);
+        /* no window, no mass, also in a row whose scores are not numbers */
+        if (lane_x() == 0) args->mass[(i64)block_x() * t->w + i] = some != 0 ? some / (all + b[t->w]) : 0;
     }
 }
 

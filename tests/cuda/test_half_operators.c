@@ -78,8 +78,8 @@ static Program *norms(Net *net) {
            *bias = nn_parameter(net, "bias", 1, weight->size);
     both(p, "group_norm", t_group_norm(x, 3, weight, bias, 1e-5));
     both(p, "group_norm of a part", t_group_norm(part, 2, NULL, NULL, 1e-5));
-    result(p, "layer_norm", t_layer_norm(x, weight, bias, 1e-5));
-    result(p, "softmax", t_softmax(part));
+    both(p, "layer_norm", t_layer_norm(x, weight, bias, 1e-5));
+    both(p, "softmax", t_softmax(part));
     program_output(p, "sum", t_affine(t_sum(x), 0.01, 0));
     program_output(p, "sum_channels", t_affine(t_sum_channels(part), 0.1, 0));
     program_output(p, "sum_positions", t_affine(t_sum_positions(part), 0.1, 0));
@@ -170,6 +170,9 @@ static Program *correlation(Net *net) {
         program_output(p, positive ? "positive confidence" : "confidence", t.confidence);
         program_output(p, positive ? "positive occlusion" : "occlusion", t.occlusion);
     }
+    Tensor *valid = program_input(p, "valid", DTYPE_F32, 4, d->size);
+    program_output(p, "transport_mass",
+                   t_transport_mass(cv, d, valid, .radius = 1, .factor = 1, .transport = {.iterations = 3}));
     program_output(p, "lookup", t_lookup(cv, d, .step = 1));
     program_output(p, "pool_pairs", t_pool_pairs(cv));
     program_output(p, "even_pairs", t_even_pairs(cv));
