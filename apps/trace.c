@@ -265,7 +265,11 @@ int app_trace(int argc, char **argv) {
                            .refine_iterations = (int)o.refine,
                            .positive = o.positive});
         WeightSource source = store_source(store);
-        PlanOptions how = {.exact = o.exact, .interpret = o.interpret, .bf16 = o.precision == 2, .shape_only = !o.time};
+        PlanOptions how = {.exact = o.exact,
+                           .interpret = o.interpret,
+                           .bf16 = o.precision == 2,
+                           .shape_only = !o.time,
+                           .for_cpu = !o.kernels};
         rc = plan_make(program, &source, pool, how, &plan);
         if (!rc && o.program) program_print(program, stdout);
         if (!rc && o.steps) plan_print_steps(plan, stdout);

@@ -97,7 +97,7 @@ static void peak_tile(void *context, int64_t tile, int worker) {
     int64_t width = 2 * peak->kernels->vector;
     Stretch stretch = {a, PEAK_K, 0, PEAK_K};
     for (int i = 0; i < PEAK_CALLS; i++)
-        peak->kernels->block(peak->kernels->rows, 2, &stretch, 1, panel, NULL, c, width, width);
+        peak->kernels->block(peak->kernels->rows, 2, &stretch, 1, panel, NULL, c, width, width, BLOCK_SET);
 }
 
 static double measure_peak(Pool *pool, const ConvKernels *kernels, int rounds) {

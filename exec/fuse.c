@@ -1,6 +1,7 @@
 /* exec/fuse.c - steps with the pointwise work inside them. Structure only, no patterns:
  *
- * 1. A concatenation of channels whose every reader takes segments is not made: its parts are given instead.
+ * 1. A concatenation of channels whose every reader takes segments is not made: its parts are given instead;
+ *    and of a part that is a map enlarged to twice its size, that map, to an operator that can enlarge on load.
  * 2. A pointwise node joins the latest step that makes one of its inputs, if that step is a region, or a heavy operator
  *    that offers its hole on store, over the same positions: all other inputs come from earlier steps, so they are
  * there. Otherwise it begins a region of its own.
@@ -10,9 +11,17 @@
  * 5. Nothing moves from one phase of the program to another (Node.phase): what the walk backwards computes again from a
  * value of the forward pass, to have it then and not to keep it, must not be computed with that value after all.
  *
+ * 6. Two linear layers with nothing but one head of attention between them are one, whose matrix is the product.
+ *
+ * Rule 6, the enlarging of rule 1 and Winograd in parts take sums in another order. They are left out of exact plans,
+ * so that these are the interpreter bit for bit, and of programs with gradients, which want what lies between; and GPUs
+ * have no kernels for them.
+ *
  * Steps stay in the order of the program, and a node only ever moves to an earlier step that makes one of its inputs.
  */
 #include "exec/steps.h"
+#include "tensor/ops/attention_node.h"
+#include "tensor/ops/conv_node.h"
 
 #ifndef PANUM_F64
 #include <string.h>
@@ -67,6 +76,122 @@ static const Node *with_segments(Steps *s, const Node *node) {
     for (int i = 0; i < cat->inputs; i++) copy->input[i] = cat->input[i];
     for (int i = 1; i < node->inputs; i++) copy->input[cat->inputs + i - 1] = node->input[i];
     return copy;
+}
+
+/* The map that `x` is twice the size of, when it is that enlarged bilinearly; NULL otherwise. */
+static Tensor *half_of(const Tensor *x) {
+    if (x->base != x || x->rank != 4 || !x->node || strcmp(x->node->op->name, "resize_bilinear") != 0) return NULL;
+    Tensor *half = x->node->input[0];
+    const bool twice = x->size[2] == 2 * half->size[2] && x->size[3] == 2 * half->size[3];
+    return twice && half->stride[1] == 1 ? half : NULL;
+}
+
+/* The last segments at half size, where they are enlargements and the operator can do that on load. */
+static const Node *with_doubled(Steps *s, const Node *node) {
+    int doubled = 0;
+    while (doubled < node->segments - 1 && half_of(node->input[node->segments - 1 - doubled])) doubled++;
+    if (!doubled || !node->op->load_doubled || !node->op->load_doubled(node)) return node;
+    Node *copy = arena_alloc(s->arena, sizeof *copy);
+    if (!copy) return node;
+    *copy = *node;
+    copy->doubled = doubled;
+    for (int i = node->segments - doubled; i < node->segments; i++) copy->input[i] = half_of(node->input[i]);
+    return copy;
+}
+
+/* ---- 6: products without anything between them ---- */
+
+typedef struct {
+    const Node **instead; /* by node: what runs in its place; NULL: itself */
+    bool *joined;         /* by node: nothing, its work is done by others */
+} Joins;
+
+/* The linear layer with a square matrix of its own that makes `x` for one reader only. */
+static Node *linear_for_one(const Steps *s, const Readers *readers, const Tensor *x) {
+    Node *node = x->node;
+    if (x->base != x || !node || strcmp(node->op->name, "linear") != 0 || readers[x->id].readers != 1 ||
+        s->wanted[x->id])
+        return NULL;
+    const Tensor *weight = node->input[1], *bias = node->input[2];
+    const bool own = weight->base == weight && weight->kind == TENSOR_WEIGHT && weight->size[0] == weight->size[1];
+    return own && (!bias || (bias->base == bias && bias->kind == TENSOR_WEIGHT)) ? node : NULL;
+}
+
+static Node *copy_of(Steps *s, const Node *node) {
+    Node *copy = arena_alloc(s->arena, sizeof *copy);
+    if (copy) *copy = *node;
+    return copy;
+}
+
+/* `first` with the matrix of `second` in its own. */
+static const Node *join_linear(Steps *s, const Node *first, const Node *second, bool keys) {
+    Node *copy = copy_of(s, first);
+    ConvAttributes *attributes = arena_alloc(s->arena, sizeof *attributes);
+    if (!copy || !attributes) return first;
+    *attributes = *(const ConvAttributes *)first->attributes;
+    attributes->joined = keys ? CONV_KEYS : CONV_AFTER;
+    copy->attributes = attributes;
+    copy->inputs = 5;
+    copy->input[3] = second->input[1];
+    copy->input[4] = second->input[2];
+    return copy;
+}
+
+/* Attention with one head is linear in its values: the product behind it may as well be taken of them. And its scores
+ * are q . k = (W x) . (V y) = (V^T W x) . y. */
+static void join_attention(Steps *s, const Readers *readers, Joins *joins, Node *const *reader, const Node *node) {
+    const AttentionAttributes *a = node->attributes;
+    if (a->heads != 1 || a->h) return;
+    Node *q = linear_for_one(s, readers, node->input[0]), *k = linear_for_one(s, readers, node->input[1]);
+    Node *v = linear_for_one(s, readers, node->input[2]), *copy = copy_of(s, node);
+    if (!copy) return;
+    if (q && k && !q->input[2] && !k->input[2] && k->input[0]->base == k->input[0]) {
+        joins->instead[q->id] = join_linear(s, q, k, true);
+        joins->joined[k->id] = true;
+        copy->input[1] = k->input[0];
+    }
+    const Tensor *out = node->output[0];
+    const Node *behind = readers[out->id].readers == 1 && !s->wanted[out->id] ? reader[out->id] : NULL;
+    if (v && behind && strcmp(behind->op->name, "linear") == 0 && behind->input[0] == out) {
+        const Tensor *weight = behind->input[1], *bias = behind->input[2];
+        const bool own = weight->base == weight && weight->kind == TENSOR_WEIGHT && weight->size[0] == weight->size[1];
+        if (own && (!bias || (bias->base == bias && bias->kind == TENSOR_WEIGHT))) {
+            joins->instead[v->id] = join_linear(s, v, behind, false);
+            joins->joined[behind->id] = true;
+            copy->output[0] = behind->output[0];
+        }
+    }
+    joins->instead[node->id] = copy;
+}
+
+/* A convolution of so many channels that it matters: its sums may be taken in parts. */
+static const Node *with_parts(Steps *s, const Node *node) {
+    enum { CHANNELS = 192 };
+    if (strcmp(node->op->name, "conv2d") != 0 || conv_weight(node)->size[1] <= CHANNELS) return node;
+    Node *copy = copy_of(s, node);
+    ConvAttributes *attributes = arena_alloc(s->arena, sizeof *attributes);
+    if (!copy || !attributes) return node;
+    *attributes = *(const ConvAttributes *)node->attributes;
+    attributes->in_parts = true;
+    copy->attributes = attributes;
+    return copy;
+}
+
+static int find_joins(Steps *s, const Readers *readers, Joins *joins) {
+    const int nodes = program_nodes(s->program);
+    *joins =
+        (Joins){arena_alloc(s->arena, (size_t)nodes * sizeof *joins->instead), arena_alloc(s->arena, (size_t)nodes)};
+    Node **reader = arena_alloc(s->arena, (size_t)program_tensors(s->program) * sizeof *reader); /* one of them */
+    if (arena_failed(s->arena)) return ERR_MEMORY;
+    for (int i = 0; i < nodes; i++) {
+        Node *node = program_node(s->program, i);
+        for (int k = 0; s->alive[i] && k < node->inputs; k++)
+            if (node->input[k]) reader[node->input[k]->base->id] = node;
+    }
+    for (int i = 0; i < nodes; i++)
+        if (s->alive[i] && strcmp(program_node(s->program, i)->op->name, "attention") == 0)
+            join_attention(s, readers, joins, reader, program_node(s->program, i));
+    return arena_failed(s->arena) ? ERR_MEMORY : 0;
 }
 
 /* ---- 2: regions ---- */
@@ -274,10 +399,16 @@ int steps_fuse(Steps *s) {
     for (int i = 0; i < tensors; i++) made_by[i] = -1;
     count_readers(s, readers);
     Regions regions = {s, names, made_by, readers, phase};
+    /* Rules that change the order of sums. */
+    bool reorders = !s->options.exact && !s->options.bf16 && (!s->options.shape_only || s->options.for_cpu);
+    for (int i = 0; i < nodes; i++) reorders = reorders && program_node(s->program, i)->phase == 0;
+    Joins joins = {NULL, NULL};
+    if (reorders && find_joins(s, readers, &joins)) return ERR_MEMORY;
 
     for (int i = 0; i < nodes; i++) {
         const Node *node = program_node(s->program, i);
-        if (!s->alive[i] || node->op->kind == OP_VIEW) continue;
+        if (!s->alive[i] || node->op->kind == OP_VIEW || (reorders && joins.joined[i])) continue;
+        if (reorders && joins.instead[i]) node = joins.instead[i];
         if (is_channel_cat(node)) {
             const Tensor *out = node->output[0];
             if (!s->wanted[out->id] && readers[out->id].readers == readers[out->id].takers) continue;
@@ -302,6 +433,7 @@ int steps_fuse(Steps *s) {
         if (node->op->load_segments && node->op->run) {
             const Tensor *x = node->input[0];
             if (x == x->base && x->node && is_channel_cat(x->node) && made_by[x->id] < 0) node = with_segments(s, node);
+            if (reorders) node = with_parts(s, with_doubled(s, node));
         }
         phase[s->steps] = node->phase;
         for (int k = 0; k < node->outputs; k++) made_by[node->output[k]->id] = s->steps;

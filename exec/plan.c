@@ -21,11 +21,12 @@ typedef struct {
     Hole hole; /* first: the kernel hands back its address */
     const StripProgram *strip;
     StripPlaces places;
+    unsigned past;
 } StripHole;
 
 typedef struct {
     Run run;
-    StripHole hole;
+    StripHole hole, past; /* the same, but large results go past the caches */
     double seconds;
     double done; /* share of the plan's work up to and with this step */
 } Player;
@@ -386,15 +387,27 @@ static void strip_store(const Hole *hole, int64_t row, int64_t rows, int64_t col
                         int64_t tile_stride, int worker) {
     (void)worker;
     const StripHole *h = (const StripHole *)(const void *)hole;
-    strip_run(h->strip, &h->places, row, rows, column, columns, tile, tile_stride);
+    strip_run(h->strip, &h->places, h->past, row, rows, column, columns, tile, tile_stride);
 }
 
 static void ask_for_strip(const Hole *hole, int64_t row, int64_t rows, int64_t column, int64_t columns) {
     const StripHole *h = (const StripHole *)(const void *)hole;
-    strip_ask(h->strip, &h->places, row, rows, column, columns);
+    strip_ask(h->strip, &h->places, h->past, row, rows, column, columns);
 }
 
-static void bind_strip(Plan *plan, const StripProgram *strip, StripHole *hole) {
+/* Large results go past the caches, but not those whose place has just been read. */
+static unsigned goes_past(const StripProgram *strip, const StripPlaces *places) {
+    unsigned past = 0;
+    for (int k = 0; k < strip->outputs; k++) {
+        bool in_place = strip->output[k].value < strip->operands;
+        for (int i = 0; i < strip->operands; i++) in_place = in_place || places->operand[i] == places->output[k];
+        const int64_t bytes = strip->rows * strip->columns * (int64_t)sizeof(float);
+        if (!in_place && bytes >= PAST_BYTES) past |= 1u << k;
+    }
+    return past;
+}
+
+static void bind_strip(Plan *plan, const StripProgram *strip, StripHole *hole, StripHole *past) {
     *hole = (StripHole){.hole = {.store = strip_store, .ask = ask_for_strip}, .strip = strip};
     for (int k = 0; k < strip->operands; k++)
         if (strip->operand[k].tensor)
@@ -402,6 +415,9 @@ static void bind_strip(Plan *plan, const StripProgram *strip, StripHole *hole) {
                 (char *)plan->bytes[strip->operand[k].tensor->base->id] +
                 (size_t)strip->operand[k].tensor->offset * dtype_size(strip->operand[k].tensor->dtype);
     for (int k = 0; k < strip->outputs; k++) hole->places.output[k] = plan->bytes[strip->output[k].tensor->id];
+    *past = *hole;
+    past->past = goes_past(strip, &hole->places);
+    if (past->past) hole->hole.past = &past->hole;
 }
 #endif
 
@@ -450,7 +466,7 @@ static int bind(Plan *plan, const WeightSource *source, const int *scratch_item)
             if (step->node->op->scratch_worker)
                 run->scratch_worker = round_up(step->node->op->scratch_worker(step->node, run->exact));
         }
-        if (step->strip) bind_strip(plan, step->strip, &player->hole);
+        if (step->strip) bind_strip(plan, step->strip, &player->hole, &player->past);
         if (step->node && step->strip) run->hole = &player->hole.hole;
 #endif
     }
@@ -688,6 +704,7 @@ void plan_print_steps(const Plan *plan, FILE *to) {
         fprintf(to, "%4d  %s %s(", i, facts.shape, facts.name);
         for (int k = 0; step->node && k < step->node->inputs; k++) {
             fprintf(to, "%s", k == 0 ? "" : k < step->node->segments ? " | " : ", ");
+            if (k < step->node->segments && k >= step->node->segments - step->node->doubled) fprintf(to, "2x ");
             if (step->node->input[k])
                 print_name(step->node->input[k], to);
             else

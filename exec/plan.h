@@ -21,7 +21,8 @@ typedef struct {
     bool keep_taps;   /* taps stay readable after a run (costs memory, and what fusion they prevent) */
     bool exact;       /* no Winograd */
     bool bf16;
-    bool shape_only; /* steps and places only: no block, no weights; for printing, not for running */
+    bool shape_only; /* steps and places only: no block, no weights; for printing, not for running here */
+    bool for_cpu;    /* with shape_only: the steps that would run here, not those of a GPU */
     /* Says which base tensors lie in 16 bits a number, by id; only with shape_only, for who else runs the plan
      * (gpu_halves). NULL: none. */
     void (*halves)(const struct Steps *steps, bool *half);

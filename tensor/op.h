@@ -55,10 +55,22 @@ struct Hole {
     void (*ask)(const Hole *hole, int64_t row, int64_t rows, int64_t column, int64_t columns);
     float *direct;
     int64_t direct_stride;
+    const Hole *past; /* stores the same past the caches; NULL: nothing large enough is stored */
 };
 
 /* gcc takes a function that only prefetches for one without effect, and drops calls of it; this statement is one. */
 #define KEEP_PREFETCH __asm__ volatile("")
+
+/* Results of so many bytes push each other out of a core's share of the caches before anyone reads them. Stored past
+ * the caches, their old content is not read first, a third of what a thin product moves. (1x1 128->128 over 22080
+ * pixels: 83 % of peak without, 88 % with.) */
+enum { PAST_BYTES = 8 << 20 };
+/* After stores past the caches, before anyone is told that they are done: nothing else orders them. */
+static inline void stored_past(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}
 
 typedef struct {
     double flops; /* a multiply-add counts as two; convolutions as if direct */
@@ -76,8 +88,10 @@ struct Op {
     OpClass kind;
     bool store_hole;    /* output[0] may be stored through Run.hole */
     bool load_segments; /* the data operand may come as several channel segments (Node.segments) */
-    unsigned in_place;  /* bit k: the fast version may write output[0] over input k, of the same size and layout: it
-                           reads  every element of it before, or while, it writes the same place, and never after */
+    /* May the last segments come at half size, to be enlarged bilinearly (Node.doubled)? NULL: never. */
+    bool (*load_doubled)(const Node *node);
+    unsigned in_place; /* bit k: the fast version may write output[0] over input k, of the same size and layout: it
+                          reads  every element of it before, or while, it writes the same place, and never after */
     void (*define)(const Node *node, const Run *run); /* plain C over `real`; NULL for views only */
     void (*run)(const Node *node, const Run *run);    /* fast f32; NULL: the definition is all there is */
     void (*cost)(const Node *node, Cost *cost);       /* NULL: no flops, bytes counted from the shapes */

@@ -26,6 +26,8 @@ struct Node {
     int phase;    /* 0 for what a model records, more for what backward() adds: fusion does not cross it */
     int segments; /* the first `segments` inputs are channel segments of the data operand, side by side; 1 as recorded,
                      more when the plan has removed a concatenation (operators with load_segments) */
+    int doubled;  /* the last `doubled` of them are given at half size, to be enlarged bilinearly on load; 0 as recorded
+                     (operators with load_doubled) */
     Tensor *input[NODE_INPUTS_MAX]; /* an optional input that is absent is NULL */
     Tensor *output[NODE_OUTPUTS_MAX];
     const void *attributes;  /* the operator's own struct, in the program's memory */

@@ -14,6 +14,7 @@
 enum {
     GROUP_ROWS = 56,     /* output rows that share one pass over the weights, and a tile for the hole */
     AHEAD_K = 48,        /* shorter products end before memory asked for ahead of them comes */
+    PAST_COLUMNS = 64,   /* narrower products gain nothing from storing past the caches */
     CHUNK_COLUMNS = 512, /* widest tile for the hole: 56 x 512 floats are 112 KiB of L2 */
 };
 /* A pool tile is about this much work: 200 us at 120 GFLOP/s, 50 us on a core four times as fast. */
@@ -79,7 +80,9 @@ typedef struct {
     const Run *run;
     const float *packed, *bias;
     const ConvTarget *to;
+    const Hole *hole;
     Grid grid;
+    bool past; /* results go past the caches */
 } Job;
 
 /* Worker scratch: stretches of every block of a group, strips, the tile. */
@@ -151,7 +154,7 @@ static Block make_block(const Job *job, int64_t index, Stretch *stretch, float *
     if (copied) copy_strip(task, image, top, left, columns, pixel, strip);
     for (int64_t u = 0; u < task->kh; u++) {
         if (top + u < 0 || top + u >= task->h) continue;
-        int64_t depth = task->bf16 ? conv_pairs(task) : task->ci, k0 = u * task->kw * depth;
+        int64_t depth = task->bf16 ? conv_pairs(task) : task->ci, k0 = task->k_first + u * task->kw * depth;
         if (copied && pixel == depth) {
             *stretch++ = (Stretch){strip + u * columns * pixel, task->stride * pixel, k0, task->kw * depth};
             continue;
@@ -223,13 +226,34 @@ static void store_pairs(const Job *job, int64_t row, int64_t rows, float *tile, 
         memcpy(hole->direct + (2 * row + i) * hole->direct_stride, tile + i * inner, (size_t)inner * sizeof(float));
 }
 
+static int64_t position_after(const Job *job, const Block *block) {
+    return block->row * job->task->out_w + block->x1;
+}
+
+/* Adds the enlarged map to `rows` results, which lie at `to`, from position `start` on. */
+static void add_half(const Job *job, int64_t start, int64_t rows, int64_t column, int64_t columns, float *to,
+                     int64_t stride) {
+    const ConvHalf *half = &job->to->half;
+    const int64_t w = 2 * half->w;
+    for (int64_t at = start; at < start + rows;) {
+        const int64_t row = at / w, x = at % w, count = smaller(w - x, start + rows - at);
+        const int64_t image = row / (2 * half->h), y = row % (2 * half->h);
+        /* Row y lies a quarter of a pixel beside row y/2: 3/4 of that and 1/4 of the next one on that side. */
+        const int64_t near = y / 2, far = larger(smaller(near + (y % 2 ? 1 : -1), half->h - 1), 0);
+        const float *from = half->at + image * half->h * half->w * half->columns + column;
+        job->task->kernels->add_doubled(from + near * half->w * half->columns, from + far * half->w * half->columns,
+                                        half->columns, half->w, x, count, columns, to + (at - start) * stride, stride);
+        at += count;
+    }
+}
+
 static void run_group(const Job *job, int64_t first, int64_t last, int64_t column, char *scratch, int worker) {
     const ConvTask *task = job->task;
     const ConvKernels *kernels = task->kernels;
     const Grid *grid = &job->grid;
     const ConvTarget *to = job->to;
-    void (*multiply)(int64_t, int, const Stretch *, int64_t, const float *, const float *, float *, int64_t, int64_t) =
-        task->bf16 ? task->bf16->block : kernels->block;
+    void (*multiply)(int64_t, int, const Stretch *, int64_t, const float *, const float *, float *, int64_t, int64_t,
+                     BlockStore) = task->bf16 ? task->bf16->block : kernels->block;
     Block blocks[GROUP_ROWS];
     Stretch *stretch = (Stretch *)(void *)scratch;
     float *strip = (float *)(void *)(scratch + stretch_bytes(grid));
@@ -256,26 +280,31 @@ static void run_group(const Job *job, int64_t first, int64_t last, int64_t colum
                            : task->sets == 1 ? tile + (row - start) * columns + j - column
                                              : tile + b * kernels->rows * columns + j;
                 int64_t stride = to->out ? to->out_stride : columns;
-                if (ahead_pays && to->out && b + 1 < last - first) {
+                if (ahead_pays && to->out && !job->past && b + 1 < last - first) {
                     const Block *next = &blocks[b + 1];
                     int64_t next_row = (task->sets * next->row + set) * task->out_w + next->x0;
                     conv_ask_for(to->out + next_row * to->out_stride + j, to->out_stride, next->x1 - next->x0, width);
                 }
-                if (!to->out && to->hole->ask && task->sets == 1)
-                    to->hole->ask(to->hole, row, block->x1 - block->x0, j, width);
+                if (!to->out && job->hole->ask && task->sets == 1)
+                    job->hole->ask(job->hole, row, block->x1 - block->x0, j, width);
                 if (task->algorithm == CONV_FEW)
                     kernels->few(block->x1 - block->x0, block->stretch, block->stretches, packed, conv_k(task),
                                  task->co, job->bias, c, stride);
                 else
                     multiply(block->x1 - block->x0, vectors, block->stretch, block->stretches,
-                             packed + j * conv_depth(task), job->bias ? job->bias + j : NULL, c, stride, width);
+                             packed + j * conv_panel_depth(task), job->bias ? job->bias + j : NULL, c, stride, width,
+                             job->past && width == vectors * kernels->vector ? BLOCK_PAST : BLOCK_SET);
             }
+        }
+        if (to->half.at) {
+            const int64_t rows = position_after(job, &blocks[last - first - 1]) - start;
+            add_half(job, start, rows, column, columns, to->out ? to->out + start * to->out_stride + column : tile,
+                     to->out ? to->out_stride : columns);
         }
         if (to->out) continue;
         if (task->sets == 1) {
-            const Block *end = &blocks[last - first - 1];
-            int64_t rows = end->row * task->out_w + end->x1 - start;
-            to->hole->store(to->hole, start, rows, column, columns, tile, columns, worker);
+            const int64_t rows = position_after(job, &blocks[last - first - 1]) - start;
+            job->hole->store(job->hole, start, rows, column, columns, tile, columns, worker);
         } else {
             for (int64_t b = 0; b < last - first; b++)
                 store_pairs(job, (2 * blocks[b].row + set) * task->out_w + blocks[b].x0, blocks[b].x1 - blocks[b].x0,
@@ -291,11 +320,18 @@ static void run_tile(void *context, int64_t index, int worker) {
     int64_t last = smaller(first + grid->tile_groups * grid->group, grid->blocks);
     for (int64_t b = first; b < last; b += grid->group)
         run_group(job, b, smaller(b + grid->group, last), column, run_worker(job->run, worker), worker);
+    if (job->past) stored_past();
 }
 
 void conv_direct_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,
                      const ConvTarget *to) {
-    Job job = {task, run, packed, bias, to, make_grid(task)};
+    Job job = {task, run, packed, bias, to, to->hole, make_grid(task), false};
+    const int64_t results = task->n * task->out_h * task->out_w * task->sets * task->co;
+    const bool large = results * (int64_t)sizeof(float) >= PAST_BYTES;
+    if (task->co >= PAST_COLUMNS && task->algorithm == CONV_DIRECT && large) {
+        job.past = to->out && !to->half.at;
+        if (!to->out && to->hole->past) job.hole = to->hole->past;
+    }
     pool_run(run->pool, job.grid.tiles, run_tile, &job);
 }
 #endif

@@ -49,6 +49,14 @@ typedef struct {
     int64_t height, width;
 } WinogradTile;
 
+/* What becomes of a block's sums. */
+typedef enum {
+    BLOCK_SET,
+    BLOCK_ADD, /* to what is there; whole vectors of columns only */
+    BLOCK_PAST /* past the caches where c and c_stride are multiples of a vector, else as SET; whole vectors only. For
+                  results that memory has to take anyway: it is not read first. stored_past() before others read */
+} BlockStore;
+
 typedef struct {
     CpuLevel level;
     int vector; /* floats of a vector */
@@ -56,7 +64,7 @@ typedef struct {
     /* c[row*c_stride + column] = bias[column] + sum over the stretches; 1..rows rows, 1 or 2 vectors of columns of
      * which the first `columns` are stored. bias NULL is zero; otherwise it has whole vectors. */
     void (*block)(int64_t rows, int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
-                  const float *bias, float *c, int64_t c_stride, int64_t columns);
+                  const float *bias, float *c, int64_t c_stride, int64_t columns, BlockStore store);
     /* U = G g G^T for every (channel, column) of one panel of direct weights, [tap][channel][width] ->
      * [product][channel] [width]; products are `product` floats apart. Channels first..last-1 only. */
     void (*winograd_weights)(WinogradKind kind, const float *panel, int64_t channels, int64_t first, int64_t last,
@@ -75,6 +83,11 @@ typedef struct {
      * outputs. weights[o*weight_stride + k]; at most FEW_OUTPUTS of them. */
     void (*few)(int64_t rows, const Stretch *stretch, int64_t stretches, const float *weights, int64_t weight_stride,
                 int64_t outputs, const float *bias, float *c, int64_t c_stride);
+    /* to[i] += the pixels x .. x+count-1 of one row of a map enlarged to twice its size, bilinearly with half-pixel
+     * centres. `near` and `far` are the rows of the map that have 3/4 and 1/4 of the weight, `width` pixels `pixel`
+     * floats apart; results lie `stride` apart. */
+    void (*add_doubled)(const float *near, const float *far, int64_t pixel, int64_t width, int64_t x, int64_t count,
+                        int64_t columns, float *to, int64_t stride);
     /* Lays a computed matrix out as a panel: panel[k*width + j] = b[k*k_stride + j*j_stride] for j < columns, zero up
      * to width. Fast when one of the strides is 1. */
     void (*panel)(const float *b, int64_t k_stride, int64_t j_stride, int64_t k, int64_t columns, int64_t width,
@@ -87,7 +100,7 @@ enum { FEW_OUTPUTS = 4 };
  * operands and panels holds the k-th pair, and all counts of k are counts of pairs; else as `block` above. */
 typedef struct {
     void (*block)(int64_t rows, int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
-                  const float *bias, float *c, int64_t c_stride, int64_t columns);
+                  const float *bias, float *c, int64_t c_stride, int64_t columns, BlockStore store);
     void (*convert)(const float *from, int64_t count, uint16_t *to); /* round to nearest even */
 } Bf16Kernels;
 

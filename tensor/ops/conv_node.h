@@ -11,6 +11,13 @@ typedef struct ConvTask ConvTask;
 typedef struct {
     ConvOptions options;                                /* stride is at least 1 */
     void (*describe)(const Node *node, ConvTask *task); /* the node as the kernels see it (conv_task.h); NULL in f64 */
+    /* A linear node that a plan has joined with another: behind weight and bias follow those of the second, V and a,
+     * and the matrix is made of both when it is packed (square ones only).
+     *   CONV_AFTER  V W, with the bias V b + a: what a product by V of the result would be
+     *   CONV_KEYS   V^T W, without bias: whose result . y is (W x) . (V y) */
+    enum { CONV_ALONE, CONV_AFTER, CONV_KEYS } joined;
+    bool in_parts; /* set by a plan: Winograd may take sums over many channels in parts, which F(6x6) then allows more
+                      of */
 } ConvAttributes;
 
 static inline const Tensor *conv_weight(const Node *node) {

@@ -107,7 +107,7 @@ static void run_pixels(const Job *job, int64_t y, int64_t x, const float *strip,
             kernels->block(end - start, conv_panel_vectors(task, j / unit), stretch + b * job->stretches, stretches,
                            job->packed + j * conv_k(task), job->bias ? job->bias + j : NULL,
                            out + (x + start * stride) * out_stride + j, stride * out_stride,
-                           smaller(unit, task->co - j));
+                           smaller(unit, task->co - j), BLOCK_SET);
         }
 }
 

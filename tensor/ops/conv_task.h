@@ -40,9 +40,13 @@ struct ConvTask {
     const ConvKernels *kernels;
     ConvAlgorithm algorithm;
     const Bf16Kernels *bf16; /* NULL: f32 */
+    bool joined, in_parts;   /* ConvAttributes */
     int segments;
+    int doubled; /* the last segments are maps of half the size, to be enlarged (1x1 only); conv_split takes them out */
     ConvSegment segment[NODE_INPUTS_MAX];
-    int64_t n, h, w, ci;      /* the data operand */
+    int64_t n, h, w, ci; /* the data operand */
+    int64_t k_first,
+        k_whole; /* the panels hold k_whole steps of k, of which this is a part; 0 is conv_k: all of them */
     int64_t out_h, out_w, co; /* the product; co counts the columns of one set */
     int64_t kh, kw, stride, pad_h, pad_w;
     int sets; /* 1; 2 for the transposed 2x2 stride 2: set u makes output row 2y+u, whose two pixels are side by side in
@@ -102,6 +106,10 @@ static inline int64_t conv_pairs(const ConvTask *task) {
 static inline int64_t conv_depth(const ConvTask *task) {
     return task->bf16 ? task->kh * task->kw * conv_pairs(task) : conv_k(task);
 }
+/* Steps of k that a packed panel holds. */
+static inline int64_t conv_panel_depth(const ConvTask *task) {
+    return task->k_whole ? task->k_whole : conv_depth(task);
+}
 /* Columns of a set, filled up to whole vectors. */
 static inline int64_t conv_columns(const ConvTask *task) {
     return round_up(task->co, task->kernels->vector);
@@ -121,11 +129,19 @@ static inline void conv_ask_for(float *c, int64_t c_stride, int64_t rows, int64_
         for (int64_t j = 0; j < columns; j += 16) __builtin_prefetch(c + i * c_stride + j, 1, 2);
 }
 
+/* What is added to results before they go where they go: a map of half their size, enlarged. 1x1 only. */
+typedef struct {
+    const float *at; /* (0,0) of the first image; pixels `columns` floats apart; NULL: nothing */
+    int64_t h, w;    /* of it */
+    int64_t columns;
+} ConvHalf;
+
 /* Where results go. */
 typedef struct {
     const Hole *hole;   /* NULL: straight to out */
     float *out;         /* NULL: through the hole, tile by tile */
     int64_t out_stride; /* floats from a row of the product to the next */
+    ConvHalf half;
 } ConvTarget;
 
 void conv_direct_run(const ConvTask *task, const Run *run, const float *packed, const float *bias,

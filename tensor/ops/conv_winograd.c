@@ -20,6 +20,8 @@ enum {
     V_BYTES = 400 << 10, /* of one run of tiles: two fifths of a 1 MiB L2; 512 and 700 are slower with AVX2 */
     WEIGHT_CHUNK = 32,   /* input channels of one tile of job 1, by runs */
     INPUT_CHUNK = 6,     /* tiles of one tile of job 1, by panels */
+    SUM_CHANNELS = 128,  /* where sums may be taken in parts, no longer ones, since A^T makes their roundings larger:
+                            they grow with  the root of the longest sum */
     PART_TILES = 112,    /* most tiles of one product by panels: M is 516 KB then */
 };
 
@@ -36,6 +38,7 @@ typedef struct {
     int64_t runs, run_tiles;                   /* job 2 takes run_tiles tiles at once, at most */
     int64_t v_product, m_product, u_product;   /* floats between products */
     int64_t chunks;                            /* of channels, in job 1 */
+    int64_t parts;                             /* in which sums over channels are taken */
 } Job;
 
 /* An odd number of cache lines, so that the 36 or 64 streams do not all fall into the same sets of L1. */
@@ -66,6 +69,7 @@ static Job make_job(const ConvTask *task) {
     job.m_product = spread(job.run_tiles * width);
     job.u_product = spread(task->ci * width);
     job.chunks = divide_up(task->ci, WEIGHT_CHUNK);
+    job.parts = task->in_parts ? divide_up(task->ci, SUM_CHANNELS) : 1;
     return job;
 }
 
@@ -225,9 +229,13 @@ static void run_panel(const Job *job, int64_t panel, int64_t first, int64_t last
         }
         for (int64_t b = 0; b < blocks; b++) {
             int64_t row = b * count / blocks, end = (b + 1) * count / blocks;
-            Stretch stretch = {v + e * job->v_product + row * task->ci, task->ci, 0, task->ci};
-            kernels->block(end - row, vectors, &stretch, 1, u + e * job->u_product, NULL,
-                           m + e * job->m_product + row * width, width, width);
+            for (int64_t part = 0; part < job->parts; part++) {
+                const int64_t first_k = part * task->ci / job->parts, last_k = (part + 1) * task->ci / job->parts;
+                const float *a = v + e * job->v_product + row * task->ci + first_k;
+                const Stretch stretch = {a, task->ci, first_k, last_k - first_k};
+                kernels->block(end - row, vectors, &stretch, 1, u + e * job->u_product, NULL,
+                               m + e * job->m_product + row * width, width, width, part ? BLOCK_ADD : BLOCK_SET);
+            }
         }
     }
     for (int64_t t = 0; t < count;) {

@@ -60,7 +60,7 @@ INLINE vf v_load_first(const float *p, int64_t n) {
 #endif
 
 INLINE void block_body(const int rows, const int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
-                       const float *bias, float *c, int64_t c_stride, int64_t columns) {
+                       const float *bias, float *c, int64_t c_stride, int64_t columns, BlockStore store) {
     vf sum[BLOCK_ROWS][2];
     UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < vectors; j++) sum[i][j] =
         bias ? v_load(bias + j * VW) : v_zero();
@@ -86,6 +86,15 @@ INLINE void block_body(const int rows, const int vectors, const Stretch *stretch
             UNROLL for (int i = 0; i < (rows + 3) / 4; i++) base[i]++;
         }
     }
+    if (store == BLOCK_ADD) {
+        UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < vectors; j++) sum[i][j] +=
+            v_load(c + i * c_stride + j * VW);
+    }
+    if (store == BLOCK_PAST && ((uintptr_t)c | (uintptr_t)c_stride * sizeof(float)) % (VW * 4) == 0) {
+        UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < vectors; j++)
+            v_store_past(c + i * c_stride + j * VW, sum[i][j]);
+        return;
+    }
     if (columns == vectors * VW) {
         UNROLL for (int i = 0; i < rows; i++) UNROLL for (int j = 0; j < vectors; j++)
             v_store(c + i * c_stride + j * VW, sum[i][j]);
@@ -97,10 +106,11 @@ INLINE void block_body(const int rows, const int vectors, const Stretch *stretch
     }
 }
 
-#define BLOCK(rows, vectors)                                                                               \
-    static void block_##rows##_##vectors(const Stretch *stretch, int64_t stretches, const float *panel,    \
-                                         const float *bias, float *c, int64_t c_stride, int64_t columns) { \
-        block_body(rows, vectors, stretch, stretches, panel, bias, c, c_stride, columns);                  \
+#define BLOCK(rows, vectors)                                                                             \
+    static void block_##rows##_##vectors(const Stretch *stretch, int64_t stretches, const float *panel,  \
+                                         const float *bias, float *c, int64_t c_stride, int64_t columns, \
+                                         BlockStore store) {                                             \
+        block_body(rows, vectors, stretch, stretches, panel, bias, c, c_stride, columns, store);         \
     }
 #define BLOCKS(rows) BLOCK(rows, 1) BLOCK(rows, 2)
 #define BLOCK_PAIR(rows) \
@@ -123,8 +133,9 @@ BLOCKS(14)
 #endif
 
 static void block(int64_t rows, int vectors, const Stretch *stretch, int64_t stretches, const float *panel,
-                  const float *bias, float *c, int64_t c_stride, int64_t columns) {
-    typedef void (*Block)(const Stretch *, int64_t, const float *, const float *, float *, int64_t, int64_t);
+                  const float *bias, float *c, int64_t c_stride, int64_t columns, BlockStore store) {
+    typedef void (*Block)(const Stretch *, int64_t, const float *, const float *, float *, int64_t, int64_t,
+                          BlockStore);
     static const Block blocks[BLOCK_ROWS][2] = {
         BLOCK_PAIR(1),
         BLOCK_PAIR(2),
@@ -143,7 +154,7 @@ static void block(int64_t rows, int vectors, const Stretch *stretch, int64_t str
         BLOCK_PAIR(14),
 #endif
     };
-    blocks[rows - 1][vectors - 1](stretch, stretches, panel, bias, c, c_stride, columns);
+    blocks[rows - 1][vectors - 1](stretch, stretches, panel, bias, c, c_stride, columns, store);
 }
 
 #ifndef BLOCK_ONLY
@@ -211,6 +222,28 @@ static void few(int64_t rows, const Stretch *stretch, int64_t stretches, const f
         }
         body[outputs - 1](rows - row < 4 ? rows - row : 4, at, stretches, weights, weight_stride, bias,
                           c + row * c_stride, c_stride);
+    }
+}
+
+static void add_doubled(const float *near, const float *far, int64_t pixel, int64_t width, int64_t x, int64_t count,
+                        int64_t columns, float *to, int64_t stride) {
+    for (int64_t i = x; i < x + count; i++, to += stride) {
+        int64_t side = i / 2 + (i % 2 ? 1 : -1);
+        side = side < 0 ? 0 : side == width ? width - 1 : side;
+        const float *a = near + i / 2 * pixel, *b = near + side * pixel;
+        const float *c = far + i / 2 * pixel, *d = far + side * pixel;
+        int64_t j = 0;
+        for (; j + VW <= columns; j += VW) {
+            vf upper = 0.75f * v_load(a + j) + 0.25f * v_load(b + j);
+            vf lower = 0.75f * v_load(c + j) + 0.25f * v_load(d + j);
+            v_store(to + j, v_load(to + j) + (0.75f * upper + 0.25f * lower));
+        }
+        if (j < columns) {
+            const int64_t n = columns - j;
+            vf upper = 0.75f * v_load_first(a + j, n) + 0.25f * v_load_first(b + j, n);
+            vf lower = 0.75f * v_load_first(c + j, n) + 0.25f * v_load_first(d + j, n);
+            v_store_first(to + j, v_load_first(to + j, n) + (0.75f * upper + 0.25f * lower), n);
+        }
     }
 }
 

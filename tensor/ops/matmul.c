@@ -181,7 +181,8 @@ static void product_tile(void *context, int64_t tile, int worker) {
                     conv_ask_for(c + end * c_stride + j, c_stride, rows - end < rows_most ? rows - end : rows_most,
                                  unit);
                 product->kernels->block(end - top, (int)vectors, &stretch, 1, packed + j * product->k, NULL,
-                                        c + top * c_stride + j, c_stride, left_columns < unit ? left_columns : unit);
+                                        c + top * c_stride + j, c_stride, left_columns < unit ? left_columns : unit,
+                                        BLOCK_SET);
             }
         }
         if (!out) hole->store(hole, batch * product->m + i, rows, 0, product->n, tile_out, product->n, worker);

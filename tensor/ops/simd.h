@@ -31,6 +31,16 @@ static inline vf v_load(const float *p) {
 static inline void v_store(float *p, vf v) {
     *(vf_unaligned *)p = v;
 }
+/* Past the caches; p is aligned to a vector. */
+static inline void v_store_past(float *p, vf v) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    v_store(p, v);
+#endif
+}
 static inline vf v_set(float s) {
     return s - (vf){0};
 }

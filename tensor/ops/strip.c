@@ -14,6 +14,16 @@ StripApply strip_apply_level(CpuLevel level) {
     return strip_apply_base;
 }
 
+static void store_past(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t rows,
+                       int64_t columns) {
+    void (*store)(const float *, int64_t, float *, int64_t, int64_t, int64_t) = strip_past_base;
+#if defined(__x86_64__)
+    if (cpu_level() == CPU_AVX512) store = strip_past_avx512;
+    if (cpu_level() == CPU_AVX2) store = strip_past_avx2;
+#endif
+    store(from, from_stride, to, to_stride, rows, columns);
+}
+
 /* One block of at most STRIP_FLOATS values; `at` holds where every value lies. */
 typedef struct {
     const float *place;
@@ -21,8 +31,9 @@ typedef struct {
     bool splat, u8;
 } Value;
 
-static void run_block(StripApply apply, const StripProgram *program, const StripPlaces *places, int64_t row,
-                      int64_t rows, int64_t column, int64_t columns, const float *tile, int64_t tile_stride) {
+static void run_block(StripApply apply, const StripProgram *program, const StripPlaces *places, unsigned past,
+                      int64_t row, int64_t rows, int64_t column, int64_t columns, const float *tile,
+                      int64_t tile_stride) {
     float temporary[STRIP_CODE_MAX][STRIP_FLOATS] __attribute__((aligned(64)));
     Value value[STRIP_VALUES_MAX];
     float *stored[STRIP_CODE_MAX] = {0};
@@ -47,10 +58,10 @@ static void run_block(StripApply apply, const StripProgram *program, const Strip
         const StripOutput *o = &program->output[k];
         int made = o->value - program->operands;
         float *to = places->output[k] + row * o->stride + column;
-        if (made >= 0) {
+        if (made >= 0 && !(past & 1u << k)) {
             stored[made] = to;
             stored_stride[made] = o->stride;
-        } else { /* the tile itself is wanted too */
+        } else if (made < 0) { /* the tile itself is wanted too */
             StripIn in = {.a = value[o->value].place, .a_stride = value[o->value].stride, .p = 1};
             apply(FN_AFFINE, in, to, o->stride, rows, columns);
         }
@@ -66,10 +77,16 @@ static void run_block(StripApply apply, const StripProgram *program, const Strip
         apply(n->function, in, to, stride, rows, columns);
         value[program->operands + i] = (Value){to, stride, false, false};
     }
+    for (int k = 0; past && k < program->outputs; k++) {
+        const StripOutput *o = &program->output[k];
+        if (!(past & 1u << k)) continue;
+        store_past(value[o->value].place, value[o->value].stride, places->output[k] + row * o->stride + column,
+                   o->stride, rows, columns);
+    }
 }
 
-void strip_run(const StripProgram *program, const StripPlaces *places, int64_t row, int64_t rows, int64_t column,
-               int64_t columns, const float *tile, int64_t tile_stride) {
+void strip_run(const StripProgram *program, const StripPlaces *places, unsigned past, int64_t row, int64_t rows,
+               int64_t column, int64_t columns, const float *tile, int64_t tile_stride) {
     static StripApply apply;
     if (!apply) apply = strip_apply_level(cpu_level());
     /* Rows that follow each other without a gap in every value are one long row. */
@@ -84,22 +101,24 @@ void strip_run(const StripProgram *program, const StripPlaces *places, int64_t r
         int64_t from = row * columns, count = rows * columns;
         for (int64_t done = 0; done < count; done += STRIP_FLOATS) {
             int64_t n = count - done < STRIP_FLOATS ? count - done : STRIP_FLOATS;
-            run_block(apply, &flat, places, from + done, 1, 0, n, tile ? tile + done : NULL, n);
+            run_block(apply, &flat, places, past, from + done, 1, 0, n, tile ? tile + done : NULL, n);
         }
+        if (past) stored_past();
         return;
     }
     for (int64_t c = 0; c < columns; c += STRIP_FLOATS) {
         int64_t width = columns - c < STRIP_FLOATS ? columns - c : STRIP_FLOATS, height = STRIP_FLOATS / width;
         for (int64_t r = 0; r < rows; r += height) {
             int64_t n = rows - r < height ? rows - r : height;
-            run_block(apply, program, places, row + r, n, column + c, width, tile ? tile + r * tile_stride + c : NULL,
-                      tile_stride);
+            run_block(apply, program, places, past, row + r, n, column + c, width,
+                      tile ? tile + r * tile_stride + c : NULL, tile_stride);
         }
     }
+    if (past) stored_past();
 }
 
-void strip_ask(const StripProgram *program, const StripPlaces *places, int64_t row, int64_t rows, int64_t column,
-               int64_t columns) {
+void strip_ask(const StripProgram *program, const StripPlaces *places, unsigned past, int64_t row, int64_t rows,
+               int64_t column, int64_t columns) {
     KEEP_PREFETCH;
     for (int i = 0; i < program->operands; i++) {
         const StripOperand *o = &program->operand[i];
@@ -109,6 +128,7 @@ void strip_ask(const StripProgram *program, const StripPlaces *places, int64_t r
             for (int64_t c = 0; c < columns; c += 16) __builtin_prefetch(from + c, 0, 2);
     }
     for (int k = 0; k < program->outputs; k++) {
+        if (past & 1u << k) continue;
         const float *to = places->output[k] + row * program->output[k].stride + column;
         for (int64_t r = 0; r < rows; r++, to += program->output[k].stride)
             for (int64_t c = 0; c < columns; c += 16) __builtin_prefetch(to + c, 1, 2);
@@ -125,7 +145,7 @@ static void run_tile(void *context, int64_t tile, int worker) {
     (void)worker;
     const AllRows *all = context;
     int64_t row = tile * all->rows_a_tile, left = all->program->rows - row;
-    strip_run(all->program, all->places, row, left < all->rows_a_tile ? left : all->rows_a_tile, 0,
+    strip_run(all->program, all->places, 0, row, left < all->rows_a_tile ? left : all->rows_a_tile, 0,
               all->program->columns, NULL, 0);
 }
 

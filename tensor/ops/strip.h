@@ -59,12 +59,13 @@ typedef struct {
     float *output[STRIP_CODE_MAX + 1];
 } StripPlaces;
 
-/* Runs the program on rows x columns starting at (row, column). `tile` (with its stride) stands for OPERAND_TILE. */
-void strip_run(const StripProgram *program, const StripPlaces *places, int64_t row, int64_t rows, int64_t column,
-               int64_t columns, const float *tile, int64_t tile_stride);
+/* Runs the program on rows x columns starting at (row, column). `tile` (with its stride) stands for OPERAND_TILE. Bit k
+ * of `past`: output k, which an instruction makes, goes past the caches. */
+void strip_run(const StripProgram *program, const StripPlaces *places, unsigned past, int64_t row, int64_t rows,
+               int64_t column, int64_t columns, const float *tile, int64_t tile_stride);
 /* Asks the caches for what strip_run over the same rows and columns reads and writes, the tile excepted. */
-void strip_ask(const StripProgram *program, const StripPlaces *places, int64_t row, int64_t rows, int64_t column,
-               int64_t columns);
+void strip_ask(const StripProgram *program, const StripPlaces *places, unsigned past, int64_t row, int64_t rows,
+               int64_t column, int64_t columns);
 /* All of it, in parallel; programs without a tile. */
 void strip_run_all(Pool *pool, const StripProgram *program, const StripPlaces *places);
 

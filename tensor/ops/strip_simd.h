@@ -17,6 +17,16 @@ static inline vf square_root(vf x) {
     return v_load(s);
 }
 
+void SIMD_NAME(strip_past)(const float *from, int64_t from_stride, float *to, int64_t to_stride, int64_t rows,
+                           int64_t columns) {
+    for (int64_t r = 0; r < rows; r++, from += from_stride, to += to_stride) {
+        int64_t c = 0;
+        if ((uintptr_t)to % (VW * sizeof(float)) == 0)
+            for (; c + VW <= columns; c += VW) v_store_past(to + c, v_load(from + c));
+        for (; c < columns; c++) to[c] = from[c];
+    }
+}
+
 /* Rows outside, vectors inside; `expression` says what becomes of x (and y). */
 #define UNARY(expression)                                                      \
     for (int64_t r = 0; r < rows; r++) {                                       \

@@ -461,5 +461,5 @@ static void winograd_output(WinogradKind kind, const float *m, int64_t product, 
     {                                                                                                         \
         .level = cpu, .vector = VW, .rows = BLOCK_ROWS, .block = block, .winograd_weights = winograd_weights, \
         .winograd_input = winograd_input, .winograd_output = winograd_output, .few = few, .panel = panel,     \
-        .winograd_spread = winograd_spread, .winograd_gather = winograd_gather,                               \
+        .winograd_spread = winograd_spread, .winograd_gather = winograd_gather, .add_doubled = add_doubled,   \
     }

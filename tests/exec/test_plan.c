@@ -129,6 +129,100 @@ static void replay_equals_interpreter_and_definitions(void **state) {
     }
 }
 
+/* What the plan takes in another order: a 1x1 convolution of a map beside enlarged ones, and layers with nothing but
+ * one head of attention between them. */
+static Program *reordered_program(int64_t side, int64_t channels) {
+    Program *program = program_make();
+    assert_non_null(program);
+    Net net = {program};
+    Tensor *x = program_input(program, "x", DTYPE_F32, 4, (int64_t[]){2, channels, 2 * side, 2 * side + 2});
+    Tensor *small = program_input(program, "small", DTYPE_F32, 4, (int64_t[]){2, channels, side, side + 1});
+    Tensor *large = t_resize_bilinear(small, 2 * side, 2 * side + 2);
+    Tensor *other = t_resize_bilinear(t_relu(small), 2 * side, 2 * side + 2);
+    Tensor *y = nn_conv1(&net, "held", t_cat(1, x, large, other), 40);     /* through a hole, */
+    y = nn_conv1(&net, "next", t_cat(1, t_gelu(y), large), channels);      /* straight, */
+    y = t_add(y, nn_conv1(&net, "thin", t_cat(1, t_square(y), large), 1)); /* and not at all */
+    for (int swap = 0; swap < 2; swap++) {
+        NN_SCOPE(&net, swap ? "cross" : "self") {
+            Tensor *t = t_layer_norm(t_row_tokens(y), NULL, NULL, 1e-5);
+            Tensor *q = nn_linear(&net, "q", t, channels, WITHOUT_BIAS);
+            Tensor *k = nn_linear(&net, "k", t, channels, WITHOUT_BIAS),
+                   *v = nn_linear(&net, "v", t, channels, WITH_BIAS);
+            Tensor *o = t_attention(q, k, v, .heads = 1, .swap_halves = swap);
+            o = nn_linear(&net, "proj", o, channels, swap ? WITH_BIAS : WITHOUT_BIAS);
+            y = t_add(y, t_map(o, 2, 2 * side, 2 * side + 2));
+        }
+    }
+    program_output(program, "y", y);
+    return program;
+}
+
+static void sums_in_another_order_are_the_same(void **state) {
+    (void)state;
+    static const int64_t sides[] = {1, 2, 9, 30}, channels[] = {16, 48, 33, 32};
+    for (int i = 0; i < 4; i++) {
+        Program *program = reordered_program(sides[i], channels[i]);
+        ParameterStore *store;
+        must(store_make_seeded(&store));
+        WeightSource source = store_source(store);
+        int64_t n;
+        float *truth = output_of(program, store, (PlanOptions){.definitions = true}, 1, "y", &n);
+        float *exact = output_of(program, store, (PlanOptions){.exact = true}, 2, "y", &n);
+        float *one = output_of(program, store, (PlanOptions){0}, 1, "y", &n);
+        float *two = output_of(program, store, (PlanOptions){0}, 3, "y", &n);
+        assert_close_f32("exact", exact, truth, n, 1e-11);
+        assert_close_f32("reordered", one, truth, n, 1e-11);
+        assert_memory_equal(one, two, (size_t)n * sizeof *one);
+        Plan *plan;
+        must(plan_make(program, &source, NULL, (PlanOptions){.shape_only = true, .for_cpu = true}, &plan));
+        char *text = steps_text(plan);
+        assert_non_null(strstr(text, "(x | 2x small | 2x "));
+        assert_non_null(strstr(text, "linear(%"));
+        assert_non_null(strstr(text, "self.q.weight, -, self.k.weight, -)"));
+        assert_non_null(strstr(text, "cross.v.weight, cross.v.bias, cross.proj.weight, cross.proj.bias)"));
+        plan_drop(plan);
+        free(text);
+        mem_free(truth);
+        mem_free(exact);
+        mem_free(one);
+        mem_free(two);
+        program_drop(program);
+        store_close(store);
+    }
+}
+
+/* Results of more than PAST_BYTES: straight, through a hole that keeps one value and adds another, and with rows that
+ * are no whole vectors. */
+static void large_results_are_whole(void **state) {
+    (void)state;
+    static const int64_t columns[] = {1024, 1000};
+    for (int i = 0; i < 2; i++) {
+        Program *program = program_make();
+        Net net = {program};
+        Tensor *x = program_input(program, "x", DTYPE_F32, 3, (int64_t[]){1, 2203, 8});
+        Tensor *wide = program_input(program, "wide", DTYPE_F32, 3, (int64_t[]){1, 2203, columns[i]});
+        assert_true(tensor_bytes(wide) > PAST_BYTES);
+        Tensor *straight = nn_linear(&net, "straight", x, columns[i], WITH_BIAS);
+        Tensor *kept = t_gelu(nn_linear(&net, "held", x, columns[i], WITHOUT_BIAS));
+        program_output(program, "straight", straight);
+        program_output(program, "kept", kept);
+        program_output(program, "sum", t_add(kept, wide));
+        ParameterStore *store;
+        must(store_make_seeded(&store));
+        static const char *const names[] = {"straight", "kept", "sum"};
+        for (int k = 0; k < 3; k++) {
+            int64_t n;
+            float *truth = output_of(program, store, (PlanOptions){.definitions = true}, 2, names[k], &n);
+            float *got = output_of(program, store, (PlanOptions){0}, 2, names[k], &n);
+            assert_close_f32(names[k], got, truth, n, 1e-12);
+            mem_free(truth);
+            mem_free(got);
+        }
+        program_drop(program);
+        store_close(store);
+    }
+}
+
 static Program *network(int64_t h, int64_t w) {
     Program *program = program_make();
     assert_non_null(program);
@@ -262,6 +356,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fused_steps_have_this_text),
         cmocka_unit_test(replay_equals_interpreter_and_definitions),
+        cmocka_unit_test(sums_in_another_order_are_the_same),
+        cmocka_unit_test(large_results_are_whole),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(two_sizes_share_a_store_and_runs_allocate_nothing),
         cmocka_unit_test(too_small_a_limit_is_refused_before_allocating),

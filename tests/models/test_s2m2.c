@@ -204,7 +204,9 @@ static double mask_flips(const Weights *file, const Program *program, const Plan
 }
 
 /* Where the column in which the plan of our correlation volume is largest, by Sinkhorn in double
- * (tensor/ops/transport.c), is not the reference's. */
+ * (tensor/ops/transport.c), is not the reference's, or another one is as large but for what f32 rounds. */
+static const double UNDECIDED = 2e-6;
+
 static Moved moved_choices(const Weights *file, const Program *program, const Plan *plan, bool positive) {
     const Tensor *cv = program_find(program, "cv");
     const real *data = plan_data(plan, cv);
@@ -231,9 +233,14 @@ static Moved moved_choices(const Weights *file, const Program *program, const Pl
         }
         for (int64_t i = 0; i < w; i++) {
             int64_t best = 0;
-            for (int64_t j = 1; j < w; j++)
-                if (!(positive && j > i) && s[i * n + j] + v[j] > s[i * n + best] + v[best]) best = j;
-            moved.at[row * w + i] = best != (int64_t)want[row * w + i];
+            double first = s[i * n] + v[0], second = -INFINITY; /* logarithms of the plan, but for the row's u */
+            for (int64_t j = 1; j < w; j++) {
+                const double here = s[i * n + j] + v[j];
+                if (positive && j > i) continue;
+                second = fmax(second, fmin(here, first));
+                if (here > first) first = here, best = j;
+            }
+            moved.at[row * w + i] = best != (int64_t)want[row * w + i] || first - second < UNDECIDED;
             moved.count += moved.at[row * w + i];
         }
     }
