@@ -38,7 +38,7 @@ Tensor *t_conv2d_at(Tensor *x, Tensor *weight, Tensor *bias, ConvOptions options
     SHAPE_RULE(program, file, line, h >= 0 && w >= 0,
                "conv2d: a map of %lldx%lld is smaller than the kernel of %lldx%lld", (long long)x->size[2],
                (long long)x->size[3], (long long)weight->size[2], (long long)weight->size[3]);
-    ConvAttributes attributes = {.options = options, .describe = describe};
+    ConvAttributes attributes = {options, describe, CONV_ALONE, false};
     Tensor *input[] = {x, weight, bias};
     Node *node = program_record(program, &conv2d_op, 3, input, &attributes, sizeof attributes, file, line);
     int64_t size[] = {x->size[0], weight->size[0], h / options.stride + 1, w / options.stride + 1};
@@ -156,14 +156,14 @@ static void describe(const Node *node, ConvTask *task) {
 
 #ifndef PANUM_F64
 /* Thin results are computed another way. */
-static bool load_doubled(const Node *node) {
+static bool takes_doubled(const Node *node) {
     const ConvOptions *options = &((const ConvAttributes *)node->attributes)->options;
     const Tensor *weight = conv_weight(node);
     return weight->size[2] == 1 && weight->size[3] == 1 && options->stride == 1 && !options->pad_h && !options->pad_w &&
            weight->size[0] >= 16;
 }
 #else
-#define load_doubled NULL
+#define takes_doubled NULL
 #endif
 
 static const Op conv2d_op = {
@@ -171,7 +171,7 @@ static const Op conv2d_op = {
     .kind = OP_HEAVY,
     .store_hole = true,
     .load_segments = true,
-    .load_doubled = load_doubled,
+    .load_doubled = takes_doubled,
     .define = define,
     CONV_FIELDS.cost = cost,
     .print = conv_print,

@@ -46,7 +46,7 @@ Tensor *t_conv_transpose2d_sized_at(Tensor *x, Tensor *weight, Tensor *bias, Con
                h >= least_h && w >= least_w && h < least_h + options.stride && w < least_w + options.stride,
                "conv_transpose2d: a result of %lldx%lld where %lldx%lld is the least", (long long)h, (long long)w,
                (long long)least_h, (long long)least_w);
-    ConvAttributes attributes = {.options = options, .describe = describe};
+    ConvAttributes attributes = {options, describe, CONV_ALONE, false};
     Tensor *input[] = {x, weight, bias};
     Node *node = program_record(program, &conv_transpose2d_op, 3, input, &attributes, sizeof attributes, file, line);
     return node_output(node, DTYPE_F32, 4, (int64_t[]){x->size[0], weight->size[1], h, w}, LAYOUT_AUTO);

@@ -33,7 +33,7 @@ Tensor *t_linear_at(Tensor *x, Tensor *weight, Tensor *bias, const char *file, i
     for (int i = 0; i < last - 3; i++)
         SHAPE_RULE(program, file, line, x->stride[i] == x->stride[i + 1] * x->size[i + 1],
                    "linear over more than three leading axes wants them dense");
-    ConvAttributes attributes = {.options = {.stride = 1}, .describe = describe};
+    ConvAttributes attributes = {{.stride = 1}, describe, CONV_ALONE, false};
     Tensor *input[] = {x, weight, bias};
     Node *node = program_record(program, &linear_op, 3, input, &attributes, sizeof attributes, file, line);
     int64_t size[RANK_MAX];
@@ -99,7 +99,7 @@ Tensor *t_linear_input_gradient_at(Tensor *dy, Tensor *weight, const char *file,
     SHAPE_RULE(dy->program, file, line, weight->rank == 2 && weight->size[0] == dy->size[last],
                "linear_input_gradient: %lld channels, the weight makes %lld", (long long)dy->size[last],
                (long long)weight->size[0]);
-    ConvAttributes attributes = {.options = {.stride = 1}, .describe = describe};
+    ConvAttributes attributes = {{.stride = 1}, describe, CONV_ALONE, false};
     Tensor *input[] = {dy, weight, NULL};
     Node *node =
         program_record(dy->program, &linear_input_gradient_op, 3, input, &attributes, sizeof attributes, file, line);
