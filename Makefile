@@ -243,6 +243,8 @@ tsan: ## the tests of threads with the thread sanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan OPT=-O1 SANITIZE=-fsanitize=thread TEST_SRC="$(wildcard tests/base/test_*.c tests/exec/test_*.c) tests/ops/test_sgm.c tests/apps/test_match.c $(wildcard tests/apps/test_film*.c)" FUZZ_SRC= test
 
 # Fuzzing needs clang. In `make test` the corpus is replayed through the same targets with a plain main.
+# (Named, so that one target alone finds this rule too, and not that of the tests.)
+$(REPLAY_BIN): $(BUILD)/tests/fuzz/replay.o
 $(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libpanum.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
