@@ -104,7 +104,7 @@ for t in $alone; do
 done
 for t in $others; do
     printf '%s\n%s\n%s\n' "$t" "$(log_of "$t")" "$seconds"
-done | xargs -n 3 -P "$jobs" sh -c "$one" one
+done | xargs -r -n 3 -P "$jobs" sh -c "$one" one
 # shellcheck disable=SC2086
 {
     report $others
@@ -138,7 +138,7 @@ if [ -n "$sanitizer" ] && [ -z "$NO_SANITIZER" ]; then
         done
     done
     # two rounds fit: as many at a time as there are of them, halved
-    xargs -n 5 -P "$((($(wc -l <"$list") / 5 + 1) / 2))" sh -c "$sanitize" sanitize <"$list"
+    xargs -r -n 5 -P "$((($(wc -l <"$list") / 5 + 1) / 2))" sh -c "$sanitize" sanitize <"$list"
     for log in $(sed -n '3~5p' "$list"); do
         label=$(basename "$log" .log)
         case $(tail -n 1 "$log") in
