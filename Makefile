@@ -291,7 +291,8 @@ RUN ?= runs/xs
 weights: all ## trains the weights that ship from nothing into RUN (runs/xs), by weights/recipe-*.args: hours
 	$(BUILD)/panum train stereo @weights/recipe-1.args -o $(RUN)/1
 	$(BUILD)/panum train stereo @weights/recipe-2.args --init $(RUN)/1/best.safetensors -o $(RUN)/2
-BEST ?= $(RUN)/2/best.safetensors
+	$(BUILD)/panum train stereo @weights/recipe-3.args --init $(RUN)/2/best.safetensors -o $(RUN)/3
+BEST ?= $(RUN)/3/best.safetensors
 ship: all ## turns RUN's last best weights (BEST) into weights/s2m2-XS.safetensors: f16, with what they are written into the file
 	$(BUILD)/panum model verify $(BEST) --model s2m2-XS
 	$(BUILD)/panum model convert $(BEST) --dtype f16 -y -o weights/s2m2-XS.safetensors \
