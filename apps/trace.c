@@ -81,7 +81,7 @@ static const Option options[] = {
      .most = 64,
      .group = "How",
      .help = "local refinements"},
-    {.name = "no-compiler",
+    {.name = "embedded",
      .kind = OPTION_FLAG,
      AT(kept),
      .group = "How",

@@ -23,6 +23,13 @@ static const Option options[] = {
      .shown = "numbers that follow from the seed",
      .group = TRAIN_NETWORK,
      .help = "begin with these weights (.safetensors or .pth)"},
+    {.name = "renew",
+     .kind = OPTION_PATHS,
+     .value = "PATTERN",
+     AT(renew),
+     .group = TRAIN_NETWORK,
+     .help = "of the weights of --init, do not take parameters with such names but numbers that follow from the seed; "
+             "may be repeated"},
     {.name = "freeze",
      .kind = OPTION_PATHS,
      .value = "PATTERN",

@@ -111,7 +111,7 @@ static int overfit(const Verb *verb, const TrainOptions *o, Device *device, Pool
     int code = train_make_trainer(verb, o, device, pool, &options, &trainer);
     if (!code && device->gpu)
         say("on %s: %s of its memory", device_name(device), show_bytes((double)trainer_device_bytes(trainer)));
-    if (!code && o->init) code = trainer_load_weights(trainer, o->init, size->name);
+    if (!code && o->init) code = trainer_load_weights(trainer, o->init, size->name, "");
     graph.part = GRAPH_LOSSES;
     if (!code) code = film_judge_make(&graph, &source, frames->count, pool, device, &judge);
     if (!code) code = film_judge_run(judge, trainer_parameters(trainer), trainer_weights(trainer), &before);

@@ -90,11 +90,11 @@ int train_parse_crop(const Verb *verb, const char *option, const char *text, int
     return 0;
 }
 
-static OptimGroup frozen_group(Training *r) {
-    const OptionList *list = &r->o->freeze;
-    const char *patterns = list->items[0];
-    for (int i = 1; i < list->count; i++) patterns = arena_format(r->arena, "%s,%s", patterns, list->items[i]);
-    return (OptimGroup){.patterns = patterns, .frozen = true};
+/* As name_matches takes them; "" for none. */
+static const char *patterns_of(Arena *arena, const OptionList *list) {
+    const char *patterns = list->count ? list->items[0] : "";
+    for (int i = 1; i < list->count; i++) patterns = arena_format(arena, "%s,%s", patterns, list->items[i]);
+    return patterns;
 }
 
 /* From truth: one phase. Norms and biases are no weights of a product: decay would only move them. */
@@ -108,7 +108,8 @@ static int plan_truth(Training *r) {
                  .frozen = o->freeze.items,
                  .frozen_count = o->freeze.count,
                  .schedule = {shapes[o->schedule], o->rate, 0, o->warmup, o->steps}};
-    if (o->freeze.count) p->group[p->groups++] = frozen_group(r);
+    if (o->freeze.count)
+        p->group[p->groups++] = (OptimGroup){.patterns = patterns_of(r->arena, &o->freeze), .frozen = true};
     p->group[p->groups++] = (OptimGroup){.patterns = "*.bias,*norm*", .rate = 1, .decay = 0};
     return train_parse_crop(r->verb, "crop", o->crop, p->size);
 }
@@ -805,7 +806,8 @@ static int prepare(Training *r, const Checkpoint *from) {
     if (!code && from) code = checkpoint_whole(from, "phase_step", 0, INT64_MAX / 2, &first);
     if (!code) code = make_phase(r, (int)phase, first, NULL);
     if (!code && from) code = trainer_restore(r->trainer, from);
-    if (!code && !from && o->init) code = trainer_load_weights(r->trainer, o->init, network_name(r));
+    if (!code && !from && o->init)
+        code = trainer_load_weights(r->trainer, o->init, network_name(r), patterns_of(r->arena, &o->renew));
     if (!code && from) say("goes on from %s", show_path(checkpoint_path(from)));
     if (!code) code = make_data(r);
     if (!code) code = open_logs(r);

@@ -17,7 +17,7 @@ typedef struct {
     /* settings: they decide what comes out, and a training goes on with those it began with */
     int size;
     const char *init;
-    OptionList freeze;
+    OptionList renew, freeze;
     int64_t refinements;
     bool synthetic;
     OptionList data;

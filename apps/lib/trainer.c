@@ -153,9 +153,23 @@ static void restart_average(Trainer *t) {
     if (average) memcpy(average, store_block(t->store), (size_t)store_parameters(t->store)->block * sizeof *average);
 }
 
-int trainer_load_weights(Trainer *t, const char *path, const char *model) {
-    int code = trainer_sync(t);
-    if (!code) code = parameters_load(store_parameters(t->store), path, model, store_block(t->store));
+int trainer_load_weights(Trainer *t, const char *path, const char *model, const char *renew) {
+    const ParameterList *list = store_parameters(t->store);
+    float *weights = store_block(t->store), *before = mem_array((size_t)list->block, sizeof *before);
+    int code = before ? trainer_sync(t) : (int)ERR_MEMORY;
+    if (!code) memcpy(before, weights, (size_t)list->block * sizeof *before);
+    if (!code) code = parameters_load(list, path, model, weights);
+    int renewed = 0;
+    for (int i = 0; !code && i < list->count; i++) {
+        const Parameter *p = &list->at[i];
+        if (!name_matches(renew, p->name)) continue;
+        memcpy(weights + p->offset, before + p->offset, (size_t)p->count * sizeof *before);
+        renewed++;
+    }
+    if (!code && *renew && !renewed)
+        code = fail(ERR_USAGE, "--renew %s: no parameter of %s has such a name; panum model info lists them", renew,
+                    model);
+    mem_free(before);
     if (code) return code;
     restart_average(t);
     return weights_changed(t);

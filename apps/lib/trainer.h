@@ -56,8 +56,9 @@ extern const LossScale trainer_loss_scale;
 typedef struct Trainer Trainer;
 int trainer_make(const TrainerOptions *options, Pool *pool, Trainer **trainer);
 void trainer_drop(Trainer *trainer); /* NULL is fine */
-/* Begins from weights instead of the seed. */
-int trainer_load_weights(Trainer *trainer, const char *path, const char *model);
+/* Begins from weights instead of the seed, but for parameters whose names match `renew` (name_matches; "" for none):
+ * they stay what they were. */
+int trainer_load_weights(Trainer *trainer, const char *path, const char *model, const char *renew);
 
 /* The same from a block in memory, laid out as that of a trainer of the same network. */
 int trainer_take_weights(Trainer *trainer, const float *weights);

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "tensor/files/weights.h"
 #include "tests/lib/check.h"
 
 #include <dirent.h>
@@ -137,6 +138,47 @@ static double last_error(const char *folder) {
     return strtod(output, NULL);
 }
 
+/* The largest number of a parameter of folder/best.safetensors, or its largest difference to another folder's. */
+static double largest_of(const char *folder, const char *name, const char *other) {
+    char path[700];
+    float value[2][20000];
+    double largest = 0;
+    int64_t count = 0;
+    const char *const folders[] = {folder, other};
+    for (int k = 0; k < 2; k++) {
+        Weights *file;
+        snprintf(path, sizeof path, "%s/best.safetensors", folders[k]);
+        assert_int_equal(weights_open(path, &file), 0);
+        const WeightEntry *entry = weights_find(file, name);
+        assert_true(entry && entry->count <= 20000);
+        count = entry->count;
+        assert_int_equal(weights_read_part_f32(file, entry, 0, count, value[k]), 0);
+        weights_close(file);
+    }
+    for (int64_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs(other == folder ? value[0][i] : value[0][i] - value[1][i]));
+    return largest;
+}
+
+/* What is renewed begins as from scratch, where the last convolution of an update is zero; the rest is --init's. */
+static void parts_are_renewed(const char *trained) {
+    char from[600], folder[600];
+    snprintf(from, sizeof from, "%s", trained); /* the next scratch folder's name takes its place */
+    snprintf(folder, sizeof folder, "%s", scratch_folder("train_renewed"));
+    const char *how = "--crop 64x64 --batch 1 --validate-samples 1 --steps 1 --average 0 --schedule constant --lr 1e-9";
+    int code = run_command(output, sizeof output, "%s train stereo -o %s --init %s/best.safetensors %s --renew 'gru.*'",
+                           panum_program(), folder, from, how);
+    assert_int_equal(code, 2);
+    assert_non_null(strstr(output, "no parameter of s2m2-XS has such a name"));
+    code = run_command(output, sizeof output, "%s train stereo -o %s --init %s/best.safetensors %s --renew 'refiner.*'",
+                       panum_program(), folder, from, how);
+    assert_int_equal(code, 0);
+    assert_true(largest_of(from, "refiner.disp_update.2.weight", from) > 1e-4);
+    assert_true(largest_of(folder, "refiner.disp_update.2.weight", folder) < 1e-8);
+    assert_true(largest_of(folder, "global_refiner.out_feat.0.weight", from) < 1e-8);
+    assert_true(largest_of(folder, "refiner.gru.convz1.weight", from) > 1e-2);
+}
+
 /* Twenty steps from scratch: the error on samples never seen falls to less than half of what it was after two. */
 static void the_held_out_error_falls(void **state) {
     (void)state;
@@ -161,6 +203,7 @@ static void the_held_out_error_falls(void **state) {
     int code = run_command(output, sizeof output, "%s model verify %s/best.safetensors --model s2m2-XS",
                            panum_program(), folder);
     assert_int_equal(code, 0);
+    parts_are_renewed(folder);
 }
 
 static void expect(const char *folder, const char *options, int exit_code, const char *words) {

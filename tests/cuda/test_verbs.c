@@ -57,7 +57,7 @@ static void test_device_option(void **state) {
          "on the CPU: Fake GPU is too old"},
         {"", "trace s2m2-XS 96x64 --kernels --arch 120", 0,
          "channels that do not lie in pieces of 16 bytes: no panels"},
-        {"", "trace s2m2-XS 96x64 --kernels --no-compiler", 0, "on sm_90 without a compiler: 700 launches"},
+        {"", "trace s2m2-XS 96x64 --kernels --embedded", 0, "on sm_90 without a compiler: 700 launches"},
         {"", "selftest --device cuda", 7, "the same without a compiler"},
         {"archs=0", "selftest --device cuda", 7, "Fake GPU, sm_86; kernels: those that come with panum"},
         {"", "devices --clear-cache", 0, "files removed"},
