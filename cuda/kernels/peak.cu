@@ -2,6 +2,9 @@
  * other. No memory is touched. A thread of peak_f32 computes 2 x 16 flops a round; a warp of peak_half 4 products of
  * 16 x 8 x 16 on tensor cores, 2 x 8,192 flops. v = v scale - scale stays finite with a
  * scale of 1. */
+#if !defined(HALF_IS_F16) && !defined(HALF_IS_BF16)
+#define HALF_IS_F16
+#endif
 #include "cuda/device/device.h"
 #include "cuda/kernels/peak.h"
 
@@ -19,7 +22,6 @@ KERNEL(peak_f32, 256, PeakArgs, a) {
     if (sum == 0.123f) *a.sink = sum;
 }
 
-#ifdef HALF_IS_F16
 KERNEL(peak_half, 256, PeakArgs, a) {
     float c[PEAK_PRODUCTS][4] = {{0}};
     const u32 left[4] = {0, 0, 0, 0}, right[2] = {0, 0};
@@ -32,4 +34,3 @@ KERNEL(peak_half, 256, PeakArgs, a) {
     for (int k = 0; k < PEAK_PRODUCTS; k++) sum += c[k][0] + c[k][1] + c[k][2] + c[k][3];
     if (sum == 0.123f) *a.sink = sum;
 }
-#endif

@@ -5,6 +5,7 @@
 #include "tests/lib/random_dot.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -152,7 +153,8 @@ bool has_part(const char *path) {
 char said[1 << 16];
 
 static int run_case(const Case *c) {
-    char name[128] = "bad/";
+    char name[128]; /* other programs run beside this one and have cases of the same name */
+    snprintf(name, sizeof name, "bad/%s_", program_invocation_short_name);
     for (const char *s = c->id; *s; s++) strncat(name, *s == ' ' || *s == '/' || *s == '>' ? "_" : (char[2]){*s, 0}, 1);
     const char *path = bad_folder(name);
     if (c->make) c->make();

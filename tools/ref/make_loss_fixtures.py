@@ -247,7 +247,7 @@ def matching(s, stages, plan, factor=4):
 
     for i, (d, confidence, occlusion, f, share) in enumerate(stages):
         error = (enlarged(d, f) * f - s["truth"]).abs()
-        bent = error if i < 2 else 8 * torch.log(1 + error / 8)
+        bent = error if i < 2 else torch.where(s["judged"] * s["seen"] > 0.5, 8 * torch.log(1 + error / 8), error)
         add("disparity", masked(bent, known * (error <= 2 * f) if i == 0 else known), share)
         if confidence is not None:
             add("confidence", masked(cross_entropy(enlarged(confidence, f), (error < 4).to(error.dtype)), known), share)
